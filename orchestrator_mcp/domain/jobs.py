@@ -1,0 +1,173 @@
+"""What a job is, apart from any wire and any table."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+Graph = dict[str, dict[str, Any]]
+"""A ComfyUI workflow in API format: node id -> {class_type, inputs, _meta}."""
+
+ATTEMPT_NAMESPACE: Final = uuid.UUID("6f0c5c1e-9d0b-5c9d-8a54-2f4a0e6f3b11")
+"""Namespace of the prompt ids that this product hands to ComfyUI."""
+
+
+class JobState(StrEnum):
+    """Where a job stands; nothing leaves the last three. `transitions` says what may follow what."""
+
+    QUEUED = "queued"
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self in FINAL_STATES
+
+    @property
+    def status(self) -> str:
+        """The wire's word: a job that waits for a retry shows as queued."""
+        return "queued" if self is JobState.WAITING else self.value
+
+
+FINAL_STATES: Final = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
+
+
+class Stage(StrEnum):
+    """What a running job is doing; also the names of the crash points."""
+
+    DISPATCHING = "dispatching"
+    WAITING = "waiting"
+    RENDERING = "rendering"
+    COLLECTING = "collecting"
+    PUBLISHING = "publishing"
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    ERRORED = "errored"  # a node raised
+    REJECTED = "rejected"  # the backend refused the graph
+    REFUSED = "refused"  # the backend was not there; nothing was sent
+    LOST = "lost"  # the backend restarted or vanished with it
+    TIMED_OUT = "timed_out"  # no progress for too long
+    REVOKED = "revoked"  # a standby taken back for an idle backend
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"  # it may have rendered; nobody can say
+
+
+class Door(StrEnum):
+    """The way in by which a job came."""
+
+    HTTP = "http"
+    MCP = "mcp"
+    INBOX = "inbox"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFailure:
+    """Why a job failed or what it waits for, in words for people and a code for programs."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """An output that was fetched, verified and hashed; its bytes lie in the artifact store under `sha256`."""
+
+    name: str
+    node: str
+    kind: str  # image, video, audio, text, model, file
+    media_type: str
+    size: int  # bytes
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One try of a job on one backend."""
+
+    number: int
+    backend_id: str
+    prompt_id: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    outcome: Outcome | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A manifest that was accepted and stored, with all that has become of it."""
+
+    job_id: str
+    state: JobState
+    workflow_id: str
+    parameters: dict[str, Any]
+    metadata: dict[str, Any]
+    seeds: dict[str, int]
+    priority: int
+    door: Door
+    owner: str
+    submitted_at: datetime
+    stage: Stage | None = None
+    backend_affinity: str | None = None
+    required_capabilities: tuple[str, ...] = ()
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    not_before: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    backend_id: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    outputs: tuple[Artifact, ...] = ()
+    failure: JobFailure | None = None
+    warnings: tuple[str, ...] = ()
+    attention: bool = False
+    sandbox: bool = False
+    stem: str = ""
+    delivery_path: str | None = None
+    rerun_of: str | None = None
+
+    @property
+    def job8(self) -> str:
+        """The last eight hex digits of the job id, as folder names carry them."""
+        return job8(self.job_id)
+
+
+def job8(job_id: str) -> str:
+    """The last eight hex digits of a job id (the first ones of a uuid7 are a clock)."""
+    return job_id[-8:]
+
+
+def new_job_id(now: datetime) -> str:
+    """A uuid7: sortable by time, its 74 random bits from `secrets` because a job id is also a handle.
+
+    Args:
+        now: the moment of acceptance.
+    """
+    millis = int(now.timestamp() * 1000) & ((1 << 48) - 1)
+    random = secrets.randbits(74)
+    value = millis << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & ((1 << 62) - 1)
+    return str(uuid.UUID(int=value))
+
+
+def prompt_id_for(job_id: str, attempt: int) -> str:
+    """The prompt id of an attempt, so that it can be recognised even if its row was lost.
+
+    A canonical lower-case UUID: ComfyUI 0.25 and newer refuse anything else.
+
+    Args:
+        job_id: the job.
+        attempt: its attempt number, from 1.
+    """
+    return str(uuid.uuid5(ATTEMPT_NAMESPACE, f"{job_id}/{attempt}"))

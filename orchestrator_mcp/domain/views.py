@@ -1,0 +1,181 @@
+"""What a caller gets back; the one shape of a job, a backend and a workflow on every wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from orchestrator_mcp.clock import format_time
+
+Time = Annotated[
+    datetime,
+    PlainSerializer(format_time, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+Status = Literal["queued", "running", "completed", "failed", "cancelled"]
+
+
+class View(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class OutputView(View):
+    """One verified file of a job."""
+
+    name: str = Field(description="File name, unique within the job.")
+    node: str = Field(description="Id of the node that made it.")
+    kind: str = Field(description="image, video, audio, text or file.")
+    media_type: str
+    size: int = Field(description="Bytes.")
+    sha256: str
+    url: str = Field(description="Where the bytes are served.")
+    path: str | None = Field(default=None, description="The copy in Outbox, as this machine names it.")
+
+
+class AttemptView(View):
+    """One try of the job on one backend."""
+
+    number: int
+    backend_id: str
+    prompt_id: str
+    started_at: Time
+    ended_at: Time | None = None
+    outcome: str | None = None
+    reason: str | None = None
+
+
+class WaitingView(View):
+    """Why one backend does not take the job now."""
+
+    backend_id: str | None
+    reason: str
+
+
+class ErrorView(View):
+    """Why the job failed."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class JobView(View):
+    """Everything there is to know about a job."""
+
+    job_id: str
+    status: Status
+    stage: str | None = Field(
+        default=None, description="While running: dispatching, waiting, rendering, collecting, publishing."
+    )
+    workflow_id: str
+    progress: float = Field(default=0.0, ge=0, le=1)
+    node: str | None = Field(default=None, description="The node that works now.")
+    priority: int = 0
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    seeds: dict[str, int] = Field(default_factory=dict, description="Every seed in force, by node and input.")
+    submitted_at: Time
+    started_at: Time | None = None
+    finished_at: Time | None = None
+    backend_id: str | None = None
+    attempts: list[AttemptView] = Field(default_factory=list)
+    waiting_because: list[WaitingView] = Field(default_factory=list)
+    queue_position: int | None = Field(default=None, description="1 is next; null when it is not queued.")
+    eta_seconds: float | None = None
+    outputs: list[OutputView] = Field(default_factory=list)
+    error: ErrorView | None = None
+    warnings: list[str] = Field(default_factory=list)
+    attention: bool = Field(default=False, description="A person should look: the outcome is in doubt.")
+    sandbox: bool = Field(default=False, description="Rendered by the built-in sandbox: a slate, not a picture.")
+    rerun_of: str | None = None
+    links: dict[str, str] = Field(default_factory=dict)
+
+
+class JobListView(View):
+    """A page of jobs, newest first."""
+
+    jobs: list[JobView]
+    next_cursor: str | None = None
+
+
+class AcceptedView(View):
+    """The answer to a submission."""
+
+    job_id: str
+    status: Literal["accepted"] = "accepted"
+    message: str = "Job accepted for execution"
+    submitted_at: Time
+    warnings: list[str] = Field(default_factory=list)
+    links: dict[str, str] = Field(default_factory=dict)
+
+
+class BackendView(View):
+    """One ComfyUI server as the orchestrator sees it."""
+
+    id: str
+    name: str
+    host: str
+    port: int
+    kind: Literal["comfyui", "sandbox"] = "comfyui"
+    enabled: bool = True
+    online: bool = False
+    status: Literal["idle", "busy", "offline", "disabled", "draining", "paused", "suspect"] = "offline"
+    reason: str | None = None
+    capabilities: list[str] = Field(default_factory=list)
+    slots: int = 1
+    running: int = 0
+    foreign: int = Field(default=0, description="Prompts in its queue that are not ours.")
+    comfyui_version: str | None = None
+    devices: list[dict[str, Any]] = Field(default_factory=list)
+    last_seen: Time | None = None
+
+
+class ParameterView(View):
+    """A value of a workflow that a caller may set."""
+
+    name: str
+    type: Literal["string", "integer", "number", "boolean", "any"] = "any"
+    default: Any = None
+    targets: list[str] = Field(default_factory=list, description='The inputs that it sets, as "node_id.input".')
+
+
+class WorkflowView(View):
+    """A workflow of the library."""
+
+    id: str
+    title: str | None = None
+    node_classes: list[str] = Field(default_factory=list)
+    parameters: list[ParameterView] = Field(default_factory=list)
+    problem: str | None = Field(default=None, description="Why the file cannot be used, when it cannot.")
+
+
+class HealthView(View):
+    """Whether the orchestrator does its work."""
+
+    status: Literal["ok", "degraded"] = "ok"
+    timestamp: Time
+    backends_online: int
+    version: str
+    backends_total: int = 0
+    accepting: bool = True
+    sandbox: bool = False
+    jobs_queued: int = 0
+    jobs_running: int = 0
+    uptime_seconds: float = 0.0
+    problems: list[str] = Field(default_factory=list)
+
+
+class StreamEvent(View):
+    """One message of a job's stream; the first and the last carry the whole job."""
+
+    type: Literal["job", "progress", "end"]
+    seq: int = Field(description="Number of the newest history row; the SSE id.")
+    job: JobView | None = None
+    job_id: str
+    progress: float | None = None
+    node: str | None = None
+    value: float | None = None
+    max: float | None = None
