@@ -1,0 +1,92 @@
+"""What a job needs of a backend, and the lanes that group jobs with equal needs.
+
+Placement looks at lanes, never at jobs, so that its cost does not grow with the queue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class ModelFile:
+    """A model that a loader node names.
+
+    Attributes:
+        class_type: the loader's node class.
+        input: the input that names the file.
+        name: the file as the graph spells it, with `/` between folders.
+    """
+
+    class_type: str
+    input: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirements:
+    """What a graph needs a backend to have."""
+
+    node_classes: frozenset[str] = frozenset()
+    models: frozenset[ModelFile] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneSpec:
+    """What the jobs of a lane have in common.
+
+    Attributes:
+        source: who they come from, for fair shares.
+        capabilities: labels that the backend must carry.
+        pin: the only backend that may run them.
+        avoid: backends that may not run them (any more).
+        model_key: the models that they load, as one word; equal keys run warm after each other.
+        requirements: node classes and model files.
+    """
+
+    source: str = ""
+    capabilities: frozenset[str] = frozenset()
+    pin: str | None = None
+    avoid: frozenset[str] = frozenset()
+    model_key: str = ""
+    requirements: Requirements = Requirements()
+
+    def avoiding(self, backend_id: str) -> LaneSpec:
+        """The same needs, without one more backend."""
+        return replace(self, avoid=self.avoid | {backend_id})
+
+    def to_json(self) -> str:
+        """The canonical spelling: equal specs give equal text."""
+        spec = {
+            "source": self.source,
+            "capabilities": sorted(self.capabilities),
+            "pin": self.pin,
+            "avoid": sorted(self.avoid),
+            "model_key": self.model_key,
+            "node_classes": sorted(self.requirements.node_classes),
+            "models": [[file.class_type, file.input, file.name] for file in sorted(self.requirements.models)],
+        }
+        return json.dumps(spec, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+    @staticmethod
+    @lru_cache(maxsize=8_192)
+    def from_json(text: str) -> LaneSpec:
+        """Read what `to_json` wrote."""
+        spec = json.loads(text)
+        models = frozenset(ModelFile(class_type=c, input=i, name=n) for c, i, n in spec["models"])
+        return LaneSpec(
+            source=spec["source"],
+            capabilities=frozenset(spec["capabilities"]),
+            pin=spec["pin"],
+            avoid=frozenset(spec["avoid"]),
+            model_key=spec["model_key"],
+            requirements=Requirements(node_classes=frozenset(spec["node_classes"]), models=models),
+        )
+
+
+def lane_key(spec_json: str) -> str:
+    """The short unique key of a lane."""
+    return hashlib.sha256(spec_json.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,422 @@
+"""What may happen to jobs, each as one operation inside a transaction. Runs on the store thread only.
+
+Every change of state is one guarded UPDATE, one history row with a reason, and one event that is told after commit.
+Zero rows changed means that somebody else owns the attempt: LeaseLostError.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+from orchestrator_mcp.clock import from_millis, to_millis
+from orchestrator_mcp.domain.events import JobChanged
+from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage, prompt_id_for
+from orchestrator_mcp.domain.lanes import LaneSpec, lane_key
+from orchestrator_mcp.domain.placement import Candidate, Choice, Lane, choose
+from orchestrator_mcp.errors import IdempotencyConflict, JobFinishedError, LeaseLostError, NotFoundError, TooLargeError
+from orchestrator_mcp.store.records import Acceptance, JobSpec, NewJob, OpenAttempt, open_attempt
+from orchestrator_mcp.store.schema import STATE_CODES, STATES
+from orchestrator_mcp.store.sqlite import Transaction
+
+Chooser = Callable[[Sequence[Lane], Sequence[Candidate], int], list[Choice]]
+
+
+def accept(tx: Transaction, new: NewJob, *, most_queued: int | None) -> tuple[Acceptance, JobChanged | None]:
+    """Store a job and queue it; the same key or claim gives the job that it gave before.
+
+    Raises:
+        IdempotencyConflict: the key came with another manifest.
+        TooLargeError: the queue is full.
+    """
+    if (known := _known_before(tx, new)) is not None:
+        return known, None
+    if most_queued is not None and _queued_total(tx) >= most_queued:
+        raise TooLargeError(
+            f"The queue is full: limits.queued_jobs is {most_queued}.", hint="Wait until jobs have finished."
+        )
+    tx.run("add_document", hash=new.graph_hash, body=json.dumps(new.graph, ensure_ascii=False, separators=(",", ":")))
+    lane_id = _lane_for(tx, new.lane)
+    row = tx.one(
+        "add_job",
+        uid=new.job_id,
+        owner=new.owner,
+        idempotency_key=new.idempotency_key,
+        body_hash=new.body_hash,
+        claim_id=new.claim.claim_id if new.claim else None,
+        claim_name=new.claim.file_name if new.claim else None,
+        lane_id=lane_id,
+        rank=-new.priority,
+        state=STATE_CODES[JobState.QUEUED],
+        document_hash=new.graph_hash,
+        workflow_id=new.workflow_id,
+        source=new.source,
+        door=new.door.value,
+        stem=new.stem,
+        spec=new.spec.to_json(),
+        submitted_at=to_millis(new.submitted_at),
+        rerun_of=new.rerun_of,
+    )
+    assert row is not None  # RETURNING gives a row or raises
+    tx.count(lane_id, 1)
+    told = _tell(tx, row["id"], new.job_id, JobState.QUEUED, at=to_millis(new.submitted_at), reason="accepted")
+    answer = Acceptance(
+        job_id=new.job_id,
+        submitted_at=from_millis(to_millis(new.submitted_at)),
+        warnings=tuple(new.spec.warnings),
+    )
+    return answer, told
+
+
+def _known_before(tx: Transaction, new: NewJob) -> Acceptance | None:
+    row = None
+    if new.claim is not None:
+        row = tx.one("job_by_claim", b_claim=new.claim.claim_id)
+    if row is None and new.idempotency_key is not None:
+        row = tx.one("job_by_idempotency_key", b_owner=new.owner, b_key=new.idempotency_key)
+        if row is not None and row["body_hash"] != new.body_hash:
+            raise IdempotencyConflict(new.idempotency_key, row["uid"])
+    if row is None:
+        return None
+    return Acceptance(
+        job_id=row["uid"],
+        submitted_at=from_millis(row["submitted_at"]),
+        warnings=tuple(JobSpec.from_json(row["spec"]).warnings),
+        replayed=True,
+    )
+
+
+def claim(
+    tx: Transaction, candidates: Sequence[Candidate], now: datetime, chooser: Chooser = choose
+) -> tuple[list[OpenAttempt], list[JobChanged]]:
+    """Give free slots to queued jobs: the decision and the intent to dispatch are one transaction.
+
+    Args:
+        tx: the transaction.
+        candidates: every backend as it is now.
+        now: the present moment.
+        chooser: the pure placement decision.
+    """
+    at = to_millis(now)
+    tx.settle()
+    lanes = [lane for row in tx.all("lanes_with_work") if (lane := _lane(tx, row)) is not None]
+    if not lanes:
+        return [], []
+    by_id = {candidate.backend_id: candidate for candidate in candidates}
+    claimed: list[OpenAttempt] = []
+    told: list[JobChanged] = []
+    for choice in chooser(lanes, candidates, at):
+        for row in tx.all("pick_jobs", b_lane=choice.lane_id, b_count=choice.count):
+            candidate = by_id[choice.backend_id]
+            number = row["attempt"] + 1
+            taken = tx.run(
+                "take_job",
+                b_id=row["id"],
+                b_stage=Stage.DISPATCHING.value,
+                b_backend=candidate.backend_id,
+                b_epoch=candidate.epoch,
+                b_now=at,
+                b_sandbox=candidate.sandbox,
+            )
+            if not taken:
+                continue
+            prompt_id = prompt_id_for(row["uid"], number)
+            tx.run(
+                "add_attempt",
+                job_id=row["id"],
+                number=number,
+                prompt_id=prompt_id,
+                backend_id=candidate.backend_id,
+                epoch=candidate.epoch,
+                started_at=at,
+            )
+            tx.count(row["lane_id"], -1)
+            told.append(
+                _tell(tx, row["id"], row["uid"], JobState.RUNNING, at=at, stage=Stage.DISPATCHING, attempt=number)
+            )
+            claimed.append(
+                open_attempt(
+                    row,
+                    number=number,
+                    epoch=candidate.epoch,
+                    backend_id=candidate.backend_id,
+                    prompt_id=prompt_id,
+                    stage=Stage.DISPATCHING,
+                )
+            )
+    return claimed, told
+
+
+def advance(
+    tx: Transaction, held: OpenAttempt, stage: Stage, now: datetime, *, accepted_as: str | None = None
+) -> JobChanged:
+    """A running job enters a stage.
+
+    Args:
+        tx: the transaction.
+        held: the attempt, as it was claimed or adopted.
+        stage: the new stage.
+        now: the present moment.
+        accepted_as: the prompt id under which the backend took it, when that is known now.
+
+    Raises:
+        LeaseLostError: the attempt is no longer ours.
+    """
+    at = to_millis(now)
+    if not tx.run("set_stage", b_stage=stage.value, **_fence(held)):
+        raise _lost(held)
+    if accepted_as is not None:
+        tx.run("accept_attempt", b_id=held.row, b_attempt=held.number, b_now=at, b_prompt=accepted_as)
+    return _tell(tx, held.row, held.job_id, JobState.RUNNING, at=at, stage=stage, attempt=held.number)
+
+
+def finish(
+    tx: Transaction,
+    held: OpenAttempt,
+    state: JobState,
+    outcome: Outcome,
+    now: datetime,
+    *,
+    reason: str,
+    failure: JobFailure | None = None,
+    artifacts: Sequence[Artifact] = (),
+    attention: bool = False,
+) -> JobChanged:
+    """A running job ends, with its one published result.
+
+    Raises:
+        LeaseLostError: the attempt is no longer ours.
+    """
+    at = to_millis(now)
+    changed = tx.run(
+        "finish_job",
+        b_state=STATE_CODES[state],
+        b_now=at,
+        b_failure=json.dumps(asdict(failure), ensure_ascii=False) if failure else None,
+        b_attention=attention,
+        **_fence(held),
+    )
+    if not changed:
+        raise _lost(held)
+    _end_attempt(tx, held, at, outcome, reason)
+    for position, artifact in enumerate(artifacts):
+        tx.run("add_artifact", job_id=held.row, position=position, **asdict(artifact))
+    return _tell(tx, held.row, held.job_id, state, at=at, attempt=held.number, reason=reason)
+
+
+def requeue(
+    tx: Transaction,
+    held: OpenAttempt,
+    outcome: Outcome,
+    now: datetime,
+    *,
+    reason: str,
+    not_before: datetime | None = None,
+    avoid: bool = False,
+    charge: bool = False,
+) -> JobChanged:
+    """An attempt ended without a result; the job is queued again, at once or later.
+
+    A job whose cancel was asked for meanwhile ends as cancelled instead.
+
+    Args:
+        tx: the transaction.
+        held: the attempt that ended.
+        outcome: how.
+        now: the present moment.
+        reason: why, in words.
+        not_before: wait until then.
+        avoid: never offer it to this backend again.
+        charge: whether it uses up the retry budget.
+
+    Raises:
+        LeaseLostError: the attempt is no longer ours.
+    """
+    at = to_millis(now)
+    flag = tx.one("cancel_flag", b_id=held.row)
+    if flag is not None and flag["cancel_requested_at"] is not None:
+        return finish(tx, held, JobState.CANCELLED, outcome, now, reason=f"cancelled; {reason}")
+    state = JobState.WAITING if not_before is not None else JobState.QUEUED
+    lane_id = _avoiding_lane(tx, held) if avoid else held.lane_id
+    changed = tx.run(
+        "requeue_job",
+        b_state=STATE_CODES[state],
+        b_lane=lane_id,
+        b_charge=int(charge),
+        b_not_before=to_millis(not_before) if not_before else None,
+        **_fence(held),
+    )
+    if not changed:
+        raise _lost(held)
+    _end_attempt(tx, held, at, outcome, reason)
+    if state is JobState.QUEUED:
+        tx.count(lane_id, 1)
+    return _tell(tx, held.row, held.job_id, state, at=at, attempt=held.number, reason=reason)
+
+
+def promote_due(tx: Transaction, now: datetime) -> list[JobChanged]:
+    """Queue the jobs whose pause is over."""
+    at = to_millis(now)
+    told = []
+    for row in tx.all("due_jobs", b_now=at):
+        if tx.run("promote_job", b_id=row["id"]):
+            tx.count(row["lane_id"], 1)
+            told.append(
+                _tell(tx, row["id"], row["uid"], JobState.QUEUED, at=at, attempt=row["attempt"], reason="retry")
+            )
+    return told
+
+
+def request_cancel(tx: Transaction, job_id: str, now: datetime) -> tuple[JobState, JobChanged | None]:
+    """Cancel a job that has not started, or flag one that runs.
+
+    Returns:
+        The state that it had, and what there is to tell.
+
+    Raises:
+        NotFoundError: no such job.
+        JobFinishedError: it has completed or failed.
+    """
+    row = tx.one("job_by_uid", b_uid=job_id)
+    if row is None:
+        raise NotFoundError("job", job_id)
+    state, at = STATES[row["state"]], to_millis(now)
+    if state in (JobState.COMPLETED, JobState.FAILED):
+        raise JobFinishedError(job_id, state.value)
+    if state is JobState.CANCELLED or (state is JobState.RUNNING and row["cancel_requested_at"] is not None):
+        return state, None
+    if state is JobState.RUNNING:
+        tx.run("flag_cancel", b_id=row["id"], b_now=at)
+        stage = Stage(row["stage"]) if row["stage"] else None
+        told = _tell(
+            tx, row["id"], job_id, state, at=at, stage=stage, attempt=row["attempt"], reason="cancel requested"
+        )
+        return state, told
+    return state, _end_unstarted(tx, row["id"], job_id, row["lane_id"], state, at, row["attempt"])
+
+
+def _end_unstarted(
+    tx: Transaction, row: int, job_id: str, lane_id: int, state: JobState, at: int, attempt: int
+) -> JobChanged:
+    tx.run(
+        "finish_unstarted",
+        b_id=row,
+        b_state=STATE_CODES[JobState.CANCELLED],
+        b_now=at,
+        b_cancelled=at,
+        b_failure=None,
+    )
+    if state is JobState.QUEUED:
+        tx.count(lane_id, -1)
+    return _tell(tx, row, job_id, JobState.CANCELLED, at=at, attempt=attempt, reason="cancelled before it started")
+
+
+def take_leases(tx: Transaction, owner: str, backend_ids: Sequence[str]) -> dict[str, int]:
+    """Own every backend; the new epochs fence whoever owned them before.
+
+    The lock on the data dir proves the former owner dead, so leases are taken at once.
+    """
+    epochs = {}
+    for backend_id in backend_ids:
+        tx.run("add_lease", backend_id=backend_id)
+        row = tx.one("take_lease", b_backend=backend_id, b_owner=owner)
+        assert row is not None  # it was added a line above
+        epochs[backend_id] = int(row["epoch"])
+    return epochs
+
+
+def adopt(tx: Transaction, epochs: dict[str, int]) -> list[OpenAttempt]:
+    """Every attempt that was open when the last process ended, now under our epochs."""
+    adopted = []
+    for row in tx.all("running_jobs"):
+        epoch = epochs.get(row["backend_id"], row["epoch"])
+        tx.run("adopt_job", b_id=row["id"], b_epoch=epoch)
+        tx.run("adopt_attempt", b_id=row["id"], b_attempt=row["attempt"], b_epoch=epoch)
+        adopted.append(
+            open_attempt(row, epoch=epoch, prompt_id=row["prompt_id"], accepted=row["accepted_at"] is not None)
+        )
+    return adopted
+
+
+def record_delivery(tx: Transaction, job_id: str, path: str | None) -> None:
+    """The result stands in Outbox, or needs no place there."""
+    row = tx.one("job_by_uid", b_uid=job_id)
+    if row is not None:
+        tx.run("deliver_job", b_id=row["id"], b_path=path)
+
+
+def _lane(tx: Transaction, row: sqlite3.Row) -> Lane | None:
+    head = tx.one("lane_head", b_lane=row["id"])
+    if head is None:
+        return None
+    return Lane(
+        id=row["id"],
+        spec=LaneSpec.from_json(row["spec"]),
+        priority=-head["rank"],
+        since=head["submitted_at"],
+        count=row["queued"],
+    )
+
+
+def _lane_for(tx: Transaction, spec: LaneSpec) -> int:
+    text = spec.to_json()
+    key = lane_key(text)
+    row = tx.one("lane_by_key", b_key=key)
+    if row is None:
+        tx.run("add_lane", key=key, spec=text)
+        row = tx.one("lane_by_key", b_key=key)
+    assert row is not None  # added a line above
+    return int(row["id"])
+
+
+def _avoiding_lane(tx: Transaction, held: OpenAttempt) -> int:
+    row = tx.one("lane_by_id", b_lane=held.lane_id)
+    assert row is not None  # the job's foreign key points to it
+    return _lane_for(tx, LaneSpec.from_json(row["spec"]).avoiding(held.backend_id))
+
+
+def _queued_total(tx: Transaction) -> int:
+    tx.settle()
+    row = tx.one("queued_total")
+    return int(row[0]) if row else 0
+
+
+def _fence(held: OpenAttempt) -> dict[str, int]:
+    return {"b_id": held.row, "b_attempt": held.number, "b_epoch": held.epoch}
+
+
+def _lost(held: OpenAttempt) -> LeaseLostError:
+    return LeaseLostError(f"Attempt {held.number} of job {held.job_id} is no longer ours.")
+
+
+def _end_attempt(tx: Transaction, held: OpenAttempt, at: int, outcome: Outcome, reason: str) -> None:
+    tx.run("end_attempt", b_id=held.row, b_attempt=held.number, b_now=at, b_outcome=outcome.value, b_reason=reason)
+
+
+def _tell(
+    tx: Transaction,
+    row: int,
+    job_id: str,
+    state: JobState,
+    *,
+    at: int,
+    stage: Stage | None = None,
+    attempt: int = 0,
+    reason: str | None = None,
+) -> JobChanged:
+    """Write the history row of a change; what comes back is told after the commit."""
+    added = tx.one(
+        "add_history",
+        job_id=row,
+        at=at,
+        state=STATE_CODES[state],
+        stage=stage.value if stage else None,
+        attempt=attempt,
+        reason=reason,
+    )
+    assert added is not None  # RETURNING gives a row or raises
+    tx.run("stamp_job", b_id=row, b_seq=added["seq"])
+    return JobChanged(job_id=job_id, seq=added["seq"], state=state, stage=stage)

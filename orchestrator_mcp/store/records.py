@@ -1,0 +1,219 @@
+"""What goes into the store and what comes out: rows as values, JSON columns parsed."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from orchestrator_mcp.clock import from_millis
+from orchestrator_mcp.domain.deliveries import InboxClaim
+from orchestrator_mcp.domain.jobs import Artifact, Attempt, Door, Graph, Job, JobFailure, JobState, Outcome, Stage
+from orchestrator_mcp.domain.lanes import LaneSpec
+from orchestrator_mcp.store.schema import STATES
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSpec:
+    """The part of a job that is fixed when it is accepted.
+
+    Attributes:
+        parameters: as the caller gave them.
+        targets: the inputs that each parameter sets, as `node.input`.
+        values: parameters whose final value is not the one given (a drawn seed).
+        seeds: every seed in force, by `node.input`.
+        metadata: kept for the caller.
+        warnings: what acceptance had to say.
+    """
+
+    parameters: dict[str, Any]
+    targets: dict[str, list[str]] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    seeds: dict[str, int] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> JobSpec:
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A checked manifest, ready to be accepted."""
+
+    job_id: str
+    owner: str
+    door: Door
+    workflow_id: str
+    stem: str
+    graph: Graph
+    graph_hash: str
+    lane: LaneSpec
+    priority: int
+    spec: JobSpec
+    submitted_at: datetime
+    source: str | None = None
+    idempotency_key: str | None = None
+    body_hash: str | None = None
+    claim: InboxClaim | None = None
+    rerun_of: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """The answer to an accepted manifest; `replayed` when the same one had come before."""
+
+    job_id: str
+    submitted_at: datetime
+    warnings: tuple[str, ...]
+    replayed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenAttempt:
+    """An attempt that is to be made, or was being made when the last process ended.
+
+    Attributes:
+        row: the job's row.
+        accepted: whether the backend is known to have taken the prompt.
+        charged: attempts that used up the retry budget so far, without this one.
+    """
+
+    row: int
+    job_id: str
+    number: int
+    epoch: int
+    backend_id: str
+    prompt_id: str
+    workflow_id: str
+    stem: str
+    document: str
+    spec: JobSpec
+    charged: int
+    lane_id: int
+    stage: Stage
+    accepted: bool = False
+    cancel_requested: bool = False
+
+    @property
+    def graph(self) -> Graph:
+        """The graph before its values are bound."""
+        graph: Graph = json.loads(self.document)
+        return graph
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredJob:
+    """A job with what only the service needs beside it."""
+
+    row: int
+    job: Job
+    spec: JobSpec
+    lane: LaneSpec
+    lane_id: int
+    rank: int
+    seq: int
+    claim: InboxClaim | None
+
+
+def open_attempt(row: sqlite3.Row, **changes: Any) -> OpenAttempt:
+    """Read a job row that is joined with its document (and attempt)."""
+    values: dict[str, Any] = {
+        "row": row["id"],
+        "job_id": row["uid"],
+        "number": row["attempt"],
+        "epoch": row["epoch"],
+        "backend_id": row["backend_id"],
+        "workflow_id": row["workflow_id"],
+        "stem": row["stem"],
+        "document": row["body"],
+        "spec": JobSpec.from_json(row["spec"]),
+        "charged": row["charged"],
+        "lane_id": row["lane_id"],
+        "stage": Stage(row["stage"]) if row["stage"] else Stage.DISPATCHING,
+        "cancel_requested": row["cancel_requested_at"] is not None,
+    }
+    return OpenAttempt(**{**values, **changes})
+
+
+def stored_job(row: sqlite3.Row, attempts: list[sqlite3.Row], artifacts: list[sqlite3.Row]) -> StoredJob:
+    """Put a job together from its rows."""
+    spec = JobSpec.from_json(row["spec"])
+    lane = LaneSpec.from_json(row["lane_spec"])
+    failure = JobFailure(**json.loads(row["failure"])) if row["failure"] else None
+    job = Job(
+        job_id=row["uid"],
+        state=STATES[row["state"]],
+        stage=Stage(row["stage"]) if row["stage"] else None,
+        workflow_id=row["workflow_id"],
+        parameters=spec.parameters,
+        metadata=spec.metadata,
+        seeds=spec.seeds,
+        priority=-row["rank"],
+        door=Door(row["door"]),
+        owner=row["owner"],
+        backend_affinity=lane.pin,
+        required_capabilities=tuple(sorted(lane.capabilities)),
+        submitted_at=from_millis(row["submitted_at"]),
+        started_at=_moment(row["started_at"]),
+        finished_at=_moment(row["finished_at"]),
+        not_before=_moment(row["not_before"]),
+        cancel_requested_at=_moment(row["cancel_requested_at"]),
+        backend_id=row["backend_id"] if row["state"] not in _UNPLACED else None,
+        attempts=tuple(_attempt(item) for item in attempts),
+        outputs=tuple(_artifact(item) for item in artifacts),
+        failure=failure,
+        warnings=tuple(spec.warnings),
+        attention=bool(row["attention"]),
+        sandbox=bool(row["sandbox"]),
+        stem=row["stem"],
+        delivery_path=row["delivery_path"],
+        rerun_of=row["rerun_of"],
+    )
+    claim = InboxClaim(claim_id=row["claim_id"], file_name=row["claim_name"]) if row["claim_id"] else None
+    return StoredJob(
+        row=row["id"],
+        job=job,
+        spec=spec,
+        lane=lane,
+        lane_id=row["lane_id"],
+        rank=row["rank"],
+        seq=row["seq"],
+        claim=claim,
+    )
+
+
+_UNPLACED = {code for code, state in STATES.items() if state in (JobState.QUEUED, JobState.WAITING)}
+
+
+def _moment(millis: int | None) -> datetime | None:
+    return None if millis is None else from_millis(millis)
+
+
+def _attempt(row: sqlite3.Row) -> Attempt:
+    return Attempt(
+        number=row["number"],
+        backend_id=row["backend_id"],
+        prompt_id=row["prompt_id"],
+        started_at=from_millis(row["started_at"]),
+        ended_at=_moment(row["ended_at"]),
+        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        reason=row["reason"],
+    )
+
+
+def _artifact(row: sqlite3.Row) -> Artifact:
+    return Artifact(
+        name=row["name"],
+        node=row["node"],
+        kind=row["kind"],
+        media_type=row["media_type"],
+        size=row["size"],
+        sha256=row["sha256"],
+    )

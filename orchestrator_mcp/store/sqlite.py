@@ -1,0 +1,167 @@
+"""The embedded database: one connection that writes and checkpoints, one that only reads.
+
+SQLite before 3.51.3 can lose a WAL reset when two connections write or checkpoint, so there is never a second one
+that does either. `synchronous=FULL`, because "accepted" has to survive a power cut.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+from orchestrator_mcp.errors import StartError, StorageError
+from orchestrator_mcp.store.schema import SCHEMA_REVISION
+from orchestrator_mcp.store.statements import Compiled, compile_statements
+
+BUSY_TIMEOUT: Final = 5.0  # seconds to wait for an outsider who holds the file
+CACHE_KIB: Final = 65_536
+WAL_LIMIT: Final = 64 * 1024 * 1024  # bytes that a WAL keeps after a checkpoint
+
+DIALECT: Final = SQLiteDialect_pysqlite(paramstyle="qmark")
+
+
+class Database:
+    """One SQLite file, opened for one orchestrator.
+
+    Args:
+        path: the file; made when it is absent.
+        exclusive: keep the file locked and read through the writing connection, as a network share needs it.
+    """
+
+    def __init__(self, path: Path, *, exclusive: bool = False) -> None:
+        self.path = path
+        self.statements: dict[str, Compiled] = compile_statements(DIALECT)
+        self._exclusive = exclusive
+        self.writer: sqlite3.Connection
+        self.reader: sqlite3.Connection
+
+    def open(self) -> None:
+        """Open, bring the schema up to date.
+
+        Raises:
+            StartError: not a database, damaged, made by a newer version, or not to be opened.
+        """
+        try:
+            self.writer = self._connect(self.path)
+            pragmas = ["journal_mode=wal", "synchronous=FULL", f"cache_size=-{CACHE_KIB}", "foreign_keys=ON"]
+            if self._exclusive:
+                pragmas.insert(0, "locking_mode=EXCLUSIVE")
+            for pragma in [*pragmas, f"journal_size_limit={WAL_LIMIT}"]:
+                self.writer.execute(f"PRAGMA {pragma}")
+            self._upgrade()
+            self.reader = self.writer if self._exclusive else self._open_reader()
+        except sqlite3.Error as error:
+            raise StartError(
+                f"The database {self.path} cannot be opened: {error}.",
+                hint="Check the folder's permissions and free space, or run `orchestrator-mcp doctor`.",
+            ) from error
+
+    def close(self) -> None:
+        """Close both connections; the writer's close makes the last checkpoint."""
+        if self.reader is not self.writer:
+            self.reader.close()
+        self.writer.close()
+
+    def check(self) -> str | None:
+        """Look for damage (`PRAGMA quick_check`); the first fault found, or None."""
+        verdict = self.reader.execute("PRAGMA quick_check(1)").fetchone()[0]
+        return None if verdict == "ok" else str(verdict)
+
+    def _connect(self, target: Path | str, *, uri: bool = False) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            target,
+            timeout=BUSY_TIMEOUT,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+            uri=uri,
+        )
+        connection.row_factory = sqlite3.Row
+        return connection
+
+    def _open_reader(self) -> sqlite3.Connection:
+        reader = self._connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
+        reader.execute("PRAGMA query_only=ON")
+        reader.execute("PRAGMA wal_autocheckpoint=0")
+        return reader
+
+    def _revision(self) -> str | None:
+        known = self.writer.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+        if known is None:
+            return None
+        row = self.writer.execute("SELECT version_num FROM alembic_version").fetchone()
+        return str(row[0]) if row else None
+
+    def _upgrade(self) -> None:
+        if self._revision() == SCHEMA_REVISION:
+            return
+        from orchestrator_mcp.store.migrations.upgrade import upgrade  # Alembic takes 0.7 s to import
+
+        upgrade(self.path, self._revision())
+
+
+class Transaction:
+    """What an operation of the store may do inside a transaction; lives on the store's thread.
+
+    Attributes:
+        touched: lanes whose number of queued jobs changes, with the difference.
+    """
+
+    def __init__(self, cursor: sqlite3.Cursor, statements: dict[str, Compiled]) -> None:
+        self._cursor = cursor
+        self._statements = statements
+        self.touched: dict[int, int] = {}
+
+    def run(self, name: str, **values: Any) -> int:
+        """Run a statement; the number of rows that it changed."""
+        statement = self._statements[name]
+        self._cursor.execute(statement.sql, statement.bind(values))
+        return self._cursor.rowcount
+
+    def one(self, name: str, **values: Any) -> sqlite3.Row | None:
+        """The first row of a statement, or None."""
+        statement = self._statements[name]
+        row: sqlite3.Row | None = self._cursor.execute(statement.sql, statement.bind(values)).fetchone()
+        return row
+
+    def all(self, name: str, **values: Any) -> list[sqlite3.Row]:
+        """Every row of a statement."""
+        statement = self._statements[name]
+        return self._cursor.execute(statement.sql, statement.bind(values)).fetchall()
+
+    def query(self, sql: str, parameters: Sequence[Any]) -> list[sqlite3.Row]:
+        """Every row of a statement that was put together for the occasion."""
+        return self._cursor.execute(sql, parameters).fetchall()
+
+    def count(self, lane_id: int, difference: int) -> None:
+        """Note that a lane gains or loses queued jobs; written once, when the transaction ends."""
+        self.touched[lane_id] = self.touched.get(lane_id, 0) + difference
+
+    def settle(self) -> None:
+        """Write the differences of the lanes."""
+        for lane_id, difference in self.touched.items():
+            self.run("count_lane", b_lane=lane_id, b_delta=difference)
+        self.touched.clear()
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the driver's errors into the product's.
+
+    Raises:
+        StorageError: the database could not do it.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        full = "full" in str(error).lower()
+        raise StorageError(
+            f"The database {path} cannot be used now: {error}.",
+            retry_after=30.0 if full else 5.0,
+            hint="Free space on its disk." if full else "It is tried again; `orchestrator-mcp doctor` tells more.",
+        ) from error

@@ -1,0 +1,314 @@
+"""The store as the rest of the house sees it: async, durable, one writer."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import anyio
+import anyio.to_thread
+import sqlalchemy as sa
+
+from orchestrator_mcp.domain.events import JobChanged
+from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage
+from orchestrator_mcp.domain.placement import Candidate
+from orchestrator_mcp.errors import NotFoundError
+from orchestrator_mcp.store import operations
+from orchestrator_mcp.store.records import Acceptance, NewJob, OpenAttempt, StoredJob, stored_job
+from orchestrator_mcp.store.schema import STATE_CODES, job, lane
+from orchestrator_mcp.store.sqlite import DIALECT, Database, Transaction, storage_errors
+from orchestrator_mcp.store.writer import Writer
+
+T = TypeVar("T")
+FURTHEST_AHEAD: Final = 10_000  # queue positions beyond it are not counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFilter:
+    """Which jobs a list shows; None means all."""
+
+    states: tuple[JobState, ...] = ()
+    workflow_id: str | None = None
+    backend_id: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryRow:
+    """One change of a job."""
+
+    seq: int
+    at: int
+    state: int
+    stage: str | None
+    attempt: int
+    reason: str | None
+
+
+class JobStore:
+    """Jobs, attempts, artifacts and history in one database.
+
+    Args:
+        path: the SQLite file.
+        tell: called on the event loop with each event of a committed transaction.
+        exclusive: see `Database`.
+    """
+
+    def __init__(self, path: Path, *, tell: Callable[[JobChanged], None], exclusive: bool = False) -> None:
+        self._database = Database(path, exclusive=exclusive)
+        self._tell = tell
+        self._writer = Writer(self._database, committed=self._committed)
+        self._reading = anyio.CapacityLimiter(1)
+
+    async def open(self) -> None:
+        """Open the database and bring its schema up to date. Raises StartError."""
+        await anyio.to_thread.run_sync(self._database.open, limiter=self._reading)
+
+    async def run(self) -> None:
+        """Commit what is written until `close` is called; then close the database."""
+        try:
+            await self._writer.run()
+        finally:
+            with anyio.CancelScope(shield=True), suppress(sqlite3.Error):
+                await anyio.to_thread.run_sync(self._database.close, limiter=self._reading)
+
+    def close(self) -> None:
+        """Take no more writes; `run` ends when what waits is committed."""
+        self._writer.close()
+
+    async def check(self) -> str | None:
+        """Look for damage; the first fault, or None. Takes seconds on a large file."""
+        return await self._read(lambda _: self._database.check())
+
+    async def accept(self, new: NewJob, *, most_queued: int | None = None) -> Acceptance:
+        """Store a job durably and queue it.
+
+        Raises:
+            IdempotencyConflict: its key came before with another manifest.
+            TooLargeError: the queue is full.
+            StorageError: it cannot be stored now.
+        """
+        acceptance, _ = await self._writer.write(lambda tx: operations.accept(tx, new, most_queued=most_queued))
+        return acceptance
+
+    async def claim(self, candidates: Callable[[], Sequence[Candidate]], now: datetime) -> list[OpenAttempt]:
+        """Give free slots to queued jobs; the intent to dispatch them is durable on return.
+
+        Args:
+            candidates: asked for inside the transaction, so that the newest snapshot counts.
+            now: the present moment.
+        """
+        claimed, _ = await self._writer.write(lambda tx: operations.claim(tx, candidates(), now))
+        return claimed
+
+    async def advance(self, held: OpenAttempt, stage: Stage, now: datetime, *, accepted_as: str | None = None) -> None:
+        """A running job enters a stage. Raises LeaseLostError."""
+        await self._writer.write(lambda tx: operations.advance(tx, held, stage, now, accepted_as=accepted_as))
+
+    async def finish(
+        self,
+        held: OpenAttempt,
+        state: JobState,
+        outcome: Outcome,
+        now: datetime,
+        *,
+        reason: str,
+        failure: JobFailure | None = None,
+        artifacts: Sequence[Artifact] = (),
+        attention: bool = False,
+    ) -> None:
+        """A running job ends. Raises LeaseLostError."""
+        await self._writer.write(
+            lambda tx: operations.finish(
+                tx,
+                held,
+                state,
+                outcome,
+                now,
+                reason=reason,
+                failure=failure,
+                artifacts=artifacts,
+                attention=attention,
+            )
+        )
+
+    async def requeue(
+        self,
+        held: OpenAttempt,
+        outcome: Outcome,
+        now: datetime,
+        *,
+        reason: str,
+        not_before: datetime | None = None,
+        avoid: bool = False,
+        charge: bool = False,
+    ) -> None:
+        """An attempt ended without a result; its job is queued again. Raises LeaseLostError."""
+        await self._writer.write(
+            lambda tx: operations.requeue(
+                tx, held, outcome, now, reason=reason, not_before=not_before, avoid=avoid, charge=charge
+            )
+        )
+
+    async def promote_due(self, now: datetime) -> int:
+        """Queue the jobs whose pause is over; how many."""
+        return len(await self._writer.write(lambda tx: operations.promote_due(tx, now)))
+
+    async def next_due(self) -> int | None:
+        """When the next pause is over, milliseconds since the epoch."""
+        row = await self._read(lambda tx: tx.one("next_due"))
+        return row[0] if row else None
+
+    async def request_cancel(self, job_id: str, now: datetime) -> JobState:
+        """Cancel or flag a job; the state that it had.
+
+        Raises:
+            NotFoundError: no such job.
+            JobFinishedError: it has ended.
+        """
+        state, _ = await self._writer.write(lambda tx: operations.request_cancel(tx, job_id, now))
+        return state
+
+    async def take_leases(self, owner: str, backend_ids: Sequence[str]) -> dict[str, int]:
+        """Own these backends; their epochs."""
+        return await self._writer.write(lambda tx: operations.take_leases(tx, owner, backend_ids))
+
+    async def adopt(self, epochs: dict[str, int]) -> list[OpenAttempt]:
+        """Every attempt that was open when the last process ended."""
+        return await self._writer.write(lambda tx: operations.adopt(tx, epochs))
+
+    async def record_delivery(self, job_id: str, path: str | None) -> None:
+        """The result of a job is delivered."""
+        await self._writer.write(lambda tx: operations.record_delivery(tx, job_id, path))
+
+    async def job(self, job_id: str) -> StoredJob:
+        """Everything about a job. Raises NotFoundError."""
+
+        def read(tx: Transaction) -> StoredJob | None:
+            row = tx.one("job_by_uid", b_uid=job_id)
+            return _whole(tx, row) if row is not None else None
+
+        stored = await self._read(read)
+        if stored is None:
+            raise NotFoundError("job", job_id)
+        return stored
+
+    async def jobs(self, wanted: JobFilter, *, before: int | None, limit: int) -> list[StoredJob]:
+        """A page of jobs, newest first.
+
+        Args:
+            wanted: which.
+            before: only rows older than this one.
+            limit: how many at the most.
+        """
+        sql, parameters = _page(wanted, before, limit)
+
+        def read(tx: Transaction) -> list[StoredJob]:
+            return [_whole(tx, row) for row in tx.query(sql, parameters)]
+
+        return await self._read(read)
+
+    async def document(self, row: int) -> str:
+        """The graph of a job before its values are bound, as JSON."""
+        found = await self._read(lambda tx: tx.one("document_of", b_id=row))
+        return str(found["body"]) if found else "{}"
+
+    async def history(self, row: int) -> list[HistoryRow]:
+        """Every change of a job, oldest first."""
+
+        def read(tx: Transaction) -> list[HistoryRow]:
+            return [
+                HistoryRow(
+                    seq=item["seq"],
+                    at=item["at"],
+                    state=item["state"],
+                    stage=item["stage"],
+                    attempt=item["attempt"],
+                    reason=item["reason"],
+                )
+                for item in tx.all("history_of", b_id=row)
+            ]
+
+        return await self._read(read)
+
+    async def queue_position(self, stored: StoredJob) -> int | None:
+        """1 when the job is the next of its lane; None when more than 10,000 are before it."""
+        found = await self._read(
+            lambda tx: tx.one(
+                "jobs_ahead", b_lane=stored.lane_id, b_rank=stored.rank, b_id=stored.row, b_count=FURTHEST_AHEAD
+            )
+        )
+        ahead = int(found[0]) if found else 0
+        return None if ahead >= FURTHEST_AHEAD else ahead + 1
+
+    async def counts(self) -> tuple[int, int]:
+        """How many jobs are queued and how many run."""
+
+        def read(tx: Transaction) -> tuple[int, int]:
+            queued, running = tx.one("queued_total"), tx.one("running_count")
+            return (int(queued[0]) if queued else 0, int(running[0]) if running else 0)
+
+        return await self._read(read)
+
+    async def claimed_job(self, claim_id: str) -> str | None:
+        """The job that an Inbox claim became, or None."""
+        row = await self._read(lambda tx: tx.one("job_by_claim", b_claim=claim_id))
+        return str(row["uid"]) if row else None
+
+    async def undelivered(self, *, limit: int, after: int = 0) -> list[str]:
+        """Ended jobs whose delivery is due, oldest first."""
+        rows = await self._read(lambda tx: tx.all("undelivered", b_after=after, b_count=limit))
+        return [str(row["uid"]) for row in rows]
+
+    async def _read(self, question: Callable[[Transaction], T]) -> T:
+        """Ask the reading connection, on a thread."""
+
+        def ask() -> T:
+            with storage_errors(self._database.path):
+                return question(Transaction(self._database.reader.cursor(), self._database.statements))
+
+        return await anyio.to_thread.run_sync(ask, limiter=self._reading)
+
+    def _committed(self, results: Sequence[Any]) -> None:
+        for result in results:
+            for event in _events_in(result):
+                self._tell(event)
+
+
+def _events_in(result: object) -> Iterable[JobChanged]:
+    """The events that an operation returned, alone or beside its answer."""
+    if isinstance(result, JobChanged):
+        yield result
+    elif isinstance(result, (list, tuple)):
+        for item in result:
+            yield from _events_in(item)
+
+
+def _whole(tx: Transaction, row: sqlite3.Row) -> StoredJob:
+    return stored_job(row, tx.all("attempts_of", b_id=row["id"]), tx.all("artifacts_of", b_id=row["id"]))
+
+
+def _page(wanted: JobFilter, before: int | None, limit: int) -> tuple[str, list[Any]]:
+    query = sa.select(job, lane.c.spec.label("lane_spec")).join(lane, lane.c.id == job.c.lane_id)
+    if wanted.states:
+        query = query.where(job.c.state.in_([STATE_CODES[state] for state in wanted.states]))
+    for column, value in (
+        (job.c.workflow_id, wanted.workflow_id),
+        (job.c.backend_id, wanted.backend_id),
+        (job.c.source, wanted.source),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if before is not None:
+        query = query.where(job.c.id < before)
+    compiled = (
+        query.order_by(job.c.id.desc())
+        .limit(limit)
+        .compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
+    )
+    return str(compiled), [compiled.params[name] for name in compiled.positiontup or ()]
