@@ -1,0 +1,269 @@
+"""config.yaml -> one frozen `Settings`; the only reader of the environment in this package.
+
+The models say what a key is and which values it takes; `Needs` gives the words for it, which the messages and the
+documentation share. What pydantic itself says about a wrong value never reaches a person.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import platformdirs
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from orchestrator_mcp.config_check import Needs, check_config, explain_needs, show_found
+from orchestrator_mcp.config_file import ConfigFile, ConfigProblem, KeyPath, read_config, spell_key
+from orchestrator_mcp.errors import SettingsError
+from orchestrator_mcp.settings_sections import (
+    MAX_SLOTS,
+    SECTION,
+    BackendSettings,
+    Folder,
+    LimitSettings,
+    RetentionSettings,
+    SchedulingSettings,
+    ServerSettings,
+)
+
+__all__ = [
+    "BackendSettings",
+    "LimitSettings",
+    "RetentionSettings",
+    "SchedulingSettings",
+    "ServerSettings",
+    "Settings",
+    "load_settings",
+    "locate_config",
+]
+
+CONFIG_NAME = "config.yaml"
+CONFIG_VARIABLE = "ORCHESTRATOR_CONFIG"
+
+
+class Settings(BaseModel):
+    """Everything that config.yaml decides.
+
+    Attributes:
+        config_file: the file that was read; None when there is none.
+        warnings: what loading had to say, in sentences for the log.
+    """
+
+    model_config = SECTION
+
+    config_file: Path | None = Field(default=None, exclude=True)
+    data_dir: Folder = Field(default=Path("data"), description="The database and the output files.")
+    log_dir: Folder = Field(default=Path("logs"), description="`orchestrator.log` and its predecessors.")
+    inbox_dir: Folder = Field(default=Path("Inbox"), description="Manifests dropped here become jobs.")
+    outbox_dir: Folder = Field(default=Path("Outbox"), description="Finished jobs are delivered here.")
+    workflows_dirs: Annotated[tuple[Folder, ...], Field(min_length=1), Needs("a folder or a list of folders")] = Field(
+        default=(Path("workflows"),),
+        validation_alias="workflows_dir",
+        description="Named workflows, `<workflow_id>.json`. In several folders, the first that has it.",
+    )
+    outbox: Annotated[Literal["all", "inbox"], Needs("all or inbox")] = Field(
+        default="all", description="Which jobs are delivered: all, or only those that came through the Inbox."
+    )
+    backends: Annotated[tuple[BackendSettings, ...], Field(max_length=10_000), Needs("a list of backends")] = Field(
+        default=(), description="The farm. Without any, the built-in sandbox renders placeholder pictures."
+    )
+    server: ServerSettings = Field(default=ServerSettings(), description="Where the orchestrator listens.")
+    scheduling: SchedulingSettings = Field(default=SchedulingSettings(), description="Dispatch, probes and retries.")
+    limits: LimitSettings = Field(default=LimitSettings(), description="What is refused as too much.")
+    retention: RetentionSettings = Field(default=RetentionSettings(), description="How long files are kept.")
+    warnings: tuple[str, ...] = Field(default=(), exclude=True)
+
+    @field_validator("config_file", mode="after")
+    @classmethod
+    def _locate_file(cls, path: Path | None) -> Path | None:
+        return None if path is None else Path(os.path.abspath(path))
+
+    @field_validator("data_dir", "log_dir", "inbox_dir", "outbox_dir", mode="after")
+    @classmethod
+    def _locate_folder(cls, path: Path, info: ValidationInfo) -> Path:
+        return _beside(info.data.get("config_file"), path)
+
+    @field_validator("workflows_dirs", mode="after")
+    @classmethod
+    def _locate_folders(cls, paths: tuple[Path, ...], info: ValidationInfo) -> tuple[Path, ...]:
+        return tuple(dict.fromkeys(_beside(info.data.get("config_file"), path) for path in paths))
+
+    @field_validator("workflows_dirs", mode="before")
+    @classmethod
+    def _take_one_folder(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str | Path) else value
+
+    @field_validator("backends", mode="after")
+    @classmethod
+    def _refuse_twins(cls, backends: tuple[BackendSettings, ...]) -> tuple[BackendSettings, ...]:
+        seen: set[str] = set()
+        for backend in backends:
+            if backend.id.casefold() in seen:
+                raise ValueError(f"two backends have the id {backend.id!r}; each needs its own")
+            seen.add(backend.id.casefold())
+        return backends
+
+    @model_validator(mode="after")
+    def _check_folders(self) -> Self:
+        if nested := _find_nested(self.inbox_dir, self.outbox_dir, self.workflows_dirs):
+            raise ValueError(nested)
+        return self
+
+    def with_server(self, *, host: str | None = None, port: int | None = None) -> Settings:
+        """The same settings with what the command line said about the server.
+
+        Args:
+            host: the address to listen on; None leaves it.
+            port: 0 to 65535, where 0 takes a free one; None leaves it.
+
+        Raises:
+            SettingsError: the host or port is no such thing.
+        """
+        given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+        for name, value in given.items():
+            try:
+                ServerSettings.model_validate({name: value})
+            except ValidationError:
+                needs = explain_needs(ServerSettings.model_fields[name])
+                raise SettingsError(f"--{name}: found {show_found(value)}; {needs} is needed.") from None
+        server = ServerSettings.model_validate({**self.server.model_dump(), **given})
+        return self.model_copy(update={"server": server})
+
+
+def locate_config(explicit: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Path | None:
+    """Find the configuration: the one named, else `$ORCHESTRATOR_CONFIG`, `./config.yaml`, the user's own.
+
+    Args:
+        explicit: the file that the command line named.
+        environ: the environment; the real one unless given.
+
+    Returns:
+        An absolute path, or None when nothing is named and nothing is there.
+
+    Raises:
+        SettingsError: a file was named and does not exist.
+    """
+    named = (os.environ if environ is None else environ).get(CONFIG_VARIABLE, "").strip()
+    for source, path in (("--config", explicit), (f"${CONFIG_VARIABLE}", Path(named) if named else None)):
+        if path is None:
+            continue
+        found = Path(os.path.abspath(path.expanduser()))
+        if not found.exists():
+            raise SettingsError(
+                f"{source} names {found}, and there is no such file.", hint="Mend the path, or leave it out."
+            )
+        return found
+    own = Path(platformdirs.user_config_path("orchestrator-mcp", appauthor=False)) / CONFIG_NAME
+    return next((Path(os.path.abspath(path)) for path in (Path(CONFIG_NAME), own) if path.is_file()), None)
+
+
+def load_settings(
+    path: Path | None = None,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read the configuration and check all of it before anything starts.
+
+    Args:
+        path: the file that the command line named; None looks in the usual places, see `locate_config`.
+        host: replaces `server.host`.
+        port: replaces `server.port`.
+        environ: the environment; the real one unless given.
+
+    Raises:
+        SettingsError: the file is missing or wrong; one message tells every problem.
+    """
+    found = locate_config(path, environ=environ)
+    if found is None:
+        return Settings().with_server(host=host, port=port)
+    config = read_config(found)
+    old = _take_old_keys(config)
+    _find_twins(config)
+    settings = check_config(
+        config, Settings, given={"config_file": found, "warnings": ()}, hidden=frozenset({"headers"})
+    )
+    return settings.model_copy(update={"warnings": (*old, *_find_oddities(settings))}).with_server(host=host, port=port)
+
+
+def _beside(config_file: Path | None, path: Path) -> Path:
+    return Path(os.path.abspath(config_file.parent / path if config_file else path))
+
+
+def _find_nested(inbox: Path, outbox: Path, workflows: tuple[Path, ...]) -> str | None:
+    if inbox == outbox or inbox in outbox.parents or outbox in inbox.parents:
+        return f"inbox_dir ({inbox}) and outbox_dir ({outbox}) must be two folders, neither inside the other"
+    if any(inbox == folder or inbox in folder.parents for folder in workflows):
+        return f"workflows_dir must not be in inbox_dir ({inbox}): its files would be taken for manifests"
+    return None
+
+
+def _take_old_keys(config: ConfigFile) -> list[str]:
+    """Take what an older file calls differently, and say so."""
+    said = []
+    if config.values.pop("database_path", None) is not None:
+        said.append("database_path is ignored: the database lies in data_dir. Remove the key.")
+    backends = config.values.get("backends")
+    for index, entry in enumerate(backends if isinstance(backends, list) else ()):
+        if not isinstance(entry, dict) or "tags" not in entry:
+            continue
+        if entry.get("capabilities") is None:
+            entry.pop("capabilities", None)
+            config.rename(("backends", index), entry, "tags", "capabilities")
+            said.append(f"backends[{index}].tags is taken for capabilities. Rename the key.")
+        else:
+            del entry["tags"]
+            said.append(f"backends[{index}].tags is ignored, because capabilities are given. Remove the key.")
+    return said
+
+
+def _find_twins(config: ConfigFile) -> None:
+    backends = config.values.get("backends")
+    first: dict[str, int] = {}
+    for index, entry in enumerate(backends if isinstance(backends, list) else ()):
+        name = entry.get("id") if isinstance(entry, dict) else None
+        if not isinstance(name, str):
+            continue
+        key: KeyPath = ("backends", index, "id")
+        if (other := first.setdefault(name.casefold(), index)) != index:
+            line = config.line_of(("backends", other, "id"))
+            message = f"found {show_found(name)}, which is also the id of the backend on line {line}; ids are unique."
+            config.problems.append(ConfigProblem(line=config.line_of(key), key=spell_key(key), message=message))
+
+
+def _find_oddities(settings: Settings) -> list[str]:
+    said = []
+    addresses: dict[str, str] = {}
+    for backend in settings.backends:
+        if backend.max_concurrent_jobs > MAX_SLOTS:
+            said.append(
+                f"Backend {backend.id}: max_concurrent_jobs {backend.max_concurrent_jobs} acts as {MAX_SLOTS}: ComfyUI "
+                "renders one job at a time, and one more standing by closes the gap."
+            )
+        other = addresses.setdefault(backend.url.casefold(), backend.id)
+        if other != backend.id and backend.enabled:
+            said.append(f"The backends {other} and {backend.id} have the same address, {backend.url}: one is too many.")
+    if os.sep == "/":
+        folders = (
+            settings.data_dir,
+            settings.log_dir,
+            settings.inbox_dir,
+            settings.outbox_dir,
+            *settings.workflows_dirs,
+        )
+        said += [
+            f"{folder.name} looks like a Windows path; on this system it becomes {folder}."
+            for folder in folders
+            if "\\" in folder.name
+        ]
+    return said

@@ -1,0 +1,231 @@
+"""The parts of the settings: what each key is, which values it takes, and the words for both.
+
+Messages and documentation are made from these models, so a key is described here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from orchestrator_mcp.addresses import check_allowed_host, check_headers, check_host, check_origin, check_public_url
+from orchestrator_mcp.config_check import Needs
+from orchestrator_mcp.quantities import parse_duration, parse_size, show_duration, show_size
+
+MAX_SLOTS = 2  # one rendering and one standing by; more would take the order of the queue out of our hands
+
+SECTION = ConfigDict(
+    extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True, validate_default=True
+)
+
+
+def _read_duration(value: Any) -> float:
+    try:
+        return parse_duration(value)
+    except ValueError:
+        raise PydanticCustomError("duration", "no duration") from None
+
+
+def _read_size(value: Any) -> int:
+    try:
+        return parse_size(value)
+    except ValueError:
+        raise PydanticCustomError("size", "no size") from None
+
+
+def _read_folder(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise PydanticCustomError("folder", "no folder")
+    return Path(value).expanduser() if isinstance(value, str | Path) else value
+
+
+Whole = Annotated[int, Field(strict=True), Needs("a whole number")]
+Switch = Annotated[bool, Field(strict=True), Needs("true or false", lambda value: "true" if value else "false")]
+Text = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
+Duration = Annotated[
+    float,
+    BeforeValidator(_read_duration),
+    Needs('a duration (seconds, or a text such as "500ms", "30s", "10m", "2h", "14d")', show_duration),
+]
+Size = Annotated[
+    int, BeforeValidator(_read_size), Needs('a size (bytes, or a text such as "16MiB" or "20GB")', show_size)
+]
+Folder = Annotated[Path, BeforeValidator(_read_folder), Needs("a folder as text (such as ./data)")]
+Host = Annotated[str, AfterValidator(check_host), Needs("a host name or IP address (such as 192.168.1.100)")]
+Labels = Annotated[tuple[Text, ...], Field(max_length=64), Needs("a list of texts (such as [flux, sdxl])")]
+
+
+class BackendSettings(BaseModel):
+    """One ComfyUI server of the farm."""
+
+    model_config = SECTION
+
+    id: Annotated[
+        str,
+        Field(strict=True, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"),
+        Needs("1 to 64 of the characters A-Z a-z 0-9 . _ - that do not begin with a dot (a number in quotes)"),
+    ] = Field(description="The name that jobs, logs and addresses use for it; no two backends may share one.")
+    name: Annotated[str, Field(strict=True, max_length=200), Needs("a text of at most 200 characters")] = Field(
+        default="", description="The name that people see. Without one, the `id`."
+    )
+    host: Host = Field(description="Where ComfyUI listens.")
+    port: Whole = Field(default=8188, ge=1, le=65535, description="The port it listens on.")
+    scheme: Annotated[Literal["http", "https"], Needs("http or https")] = Field(
+        default="http", description="`https` for a server behind a reverse proxy with a certificate."
+    )
+    enabled: Switch = Field(default=True, description="`false` takes it out of the farm without deleting the entry.")
+    capabilities: Labels = Field(
+        default=(),
+        description="Labels that a manifest may ask for. Nodes and models are found without them; case is ignored.",
+    )
+    max_concurrent_jobs: Whole = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="1, or 2 to keep a second job standing by at the server. More acts as 2, with a warning.",
+    )
+    kind: Annotated[Literal["comfyui", "sandbox"], Needs("comfyui or sandbox")] = Field(
+        default="comfyui", description="`sandbox` marks a server that draws placeholder pictures; results then say so."
+    )
+    headers: Annotated[
+        dict[str, SecretStr], Field(max_length=32), Needs("header names with texts (such as {Authorization: ...})")
+    ] = Field(default={}, description="Sent with each request, for a reverse proxy that asks for them. Never shown.")
+
+    @property
+    def url(self) -> str:
+        """The server's address without a path, for example `http://192.168.1.100:8188`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def slots(self) -> int:
+        """How many jobs it is given at once: 1 or 2."""
+        return min(self.max_concurrent_jobs, MAX_SLOTS)
+
+    @field_validator("name", mode="after")
+    @classmethod
+    def _take_the_id(cls, name: str, info: ValidationInfo) -> str:
+        return name or str(info.data.get("id", ""))
+
+    @field_validator("capabilities", mode="after")
+    @classmethod
+    def _fold(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        folded = (label.strip().lower() for label in labels)
+        return tuple(dict.fromkeys(label for label in folded if label))
+
+    @field_validator("headers", mode="after")
+    @classmethod
+    def _check_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        check_headers({name: value.get_secret_value() for name, value in headers.items()})
+        return headers
+
+
+class ServerSettings(BaseModel):
+    """Where the orchestrator itself listens, and to whom."""
+
+    model_config = SECTION
+
+    host: Host = Field(default="127.0.0.1", description="The address to listen on; `0.0.0.0` for the whole network.")
+    port: Whole = Field(default=9800, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    public_url: Annotated[
+        str | None, AfterValidator(check_public_url), Needs("an address such as https://renders.studio.example")
+    ] = Field(default=None, description="The address that callers see, when a reverse proxy stands in front.")
+    allowed_hosts: Annotated[
+        tuple[Annotated[str, AfterValidator(check_allowed_host)], ...],
+        Field(max_length=64),
+        Needs("a list of host names (such as [renders.studio.example])"),
+    ] = Field(default=(), description="Further names under which requests may come. This machine's own always may.")
+    cors_origins: Annotated[
+        tuple[Annotated[str, AfterValidator(check_origin)], ...],
+        Field(max_length=64),
+        Needs("a list of origins (such as [http://localhost:3000])"),
+    ] = Field(default=(), description="Web pages of other origins that may call the API from a browser.")
+
+
+class SchedulingSettings(BaseModel):
+    """Times and counts of dispatch, probes and retries."""
+
+    model_config = SECTION
+
+    post_timeout: Duration = Field(
+        default=60.0, ge=1, le=3600, description="How long handing a job to a backend may take before it is in doubt."
+    )
+    quarantine: Duration = Field(
+        default=15.0,
+        ge=0,
+        le=3600,
+        description="How long after `post_timeout` a job in doubt must stay unknown to its backend to be sent again.",
+    )
+    lost_after: Duration = Field(
+        default=600.0, ge=1, le=604800, description="A backend out of reach for this long has lost its jobs."
+    )
+    stall_timeout: Duration = Field(
+        default=900.0, ge=1, le=604800, description="A render without any progress for this long has stalled."
+    )
+    max_attempts: Whole = Field(default=3, ge=1, le=100, description="How often a job is tried at most.")
+    retry_delay: Duration = Field(default=2.0, ge=0, le=3600, description="The pause before the first retry; doubles.")
+    retry_delay_max: Duration = Field(default=60.0, ge=0, le=86400, description="The longest pause before a retry.")
+    probe_interval: Duration = Field(default=2.0, ge=0.05, le=3600, description="How often each backend is looked at.")
+    probe_timeout: Duration = Field(default=10.0, ge=0.05, le=600, description="How long such a look may take.")
+    poll_interval: Duration = Field(
+        default=0.5, ge=0.01, le=600, description="How often a running job is asked about, at first."
+    )
+    poll_interval_max: Duration = Field(
+        default=3.0, ge=0.01, le=600, description="How often at last, while events arrive."
+    )
+    connect_timeout: Duration = Field(default=5.0, ge=0.05, le=600, description="How long connecting may take.")
+    allow_partial: Switch = Field(
+        default=False, description="Let a job run although its backend refused some of its output nodes."
+    )
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> Self:
+        for least, most in (("retry_delay", "retry_delay_max"), ("poll_interval", "poll_interval_max")):
+            if getattr(self, least) > getattr(self, most):
+                raise ValueError(f"{least} is longer than {most}; make it shorter or {most} longer")
+        return self
+
+
+class LimitSettings(BaseModel):
+    """What is refused because it is too much."""
+
+    model_config = SECTION
+
+    body_bytes: Size = Field(default=2**24, ge=1024, le=2**30, description="The largest manifest, through any door.")
+    graph_depth: Whole = Field(default=64, ge=4, le=1000, description="The deepest nesting in a manifest.")
+    graph_nodes: Whole = Field(default=10_000, ge=1, le=1_000_000, description="The most nodes in a workflow.")
+    output_bytes: Size = Field(default=2**32, ge=1024, le=2**44, description="The largest single output file.")
+    outputs: Whole = Field(default=1000, ge=1, le=100_000, description="The most output files of a job.")
+    backend_json_bytes: Size = Field(
+        default=2**25, ge=65536, le=2**30, description="The largest JSON answer taken from a backend."
+    )
+    queued_jobs: Annotated[int | None, Field(strict=True), Needs("a whole number")] = Field(
+        default=None, ge=1, description="The most jobs that may wait; further ones get 503. Without it, no limit."
+    )
+    page: Whole = Field(default=500, ge=1, le=10_000, description="The most jobs in one answer of a list.")
+
+
+class RetentionSettings(BaseModel):
+    """How long finished files are kept in `data_dir`. The Outbox is never pruned."""
+
+    model_config = SECTION
+
+    days: Annotated[float, Field(strict=True), Needs("a number")] = Field(
+        default=14, gt=0, le=36500, description="Files of jobs that ended longer ago may be deleted."
+    )
+    bytes: Size = Field(
+        default=20 * 10**9, ge=0, le=2**50, description="When there is more, the oldest are deleted first."
+    )
