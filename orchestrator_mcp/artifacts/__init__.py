@@ -1,0 +1,6 @@
+"""Output files of jobs: received from a backend, checked, hashed, and kept by their content."""
+
+from orchestrator_mcp.artifacts.keeping import ArtifactLimits, ArtifactStore, StoredFile
+from orchestrator_mcp.artifacts.naming import OutputPlace, output_names
+
+__all__ = ["ArtifactLimits", "ArtifactStore", "OutputPlace", "StoredFile", "output_names"]

@@ -1,0 +1,397 @@
+"""Primitives over files: safe names, reading what a stranger left, writing what must survive.
+
+All of it is synchronous (call it in a thread) and fails with OSError. What one system cannot do (leases, folder
+flushes, exclusive renames) is left out there, never an error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+import re
+import secrets
+import shutil
+import signal
+import stat
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from orchestrator_mcp.errors import TooLargeError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+UNNAMED: Final = "unnamed"
+_UNSAFE = re.compile(r"[^\w.-]")
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])(\.|$)", re.IGNORECASE)
+_NETWORK: Final = frozenset(
+    {"nfs", "nfs3", "nfs4", "cifs", "smb2", "smb3", "smbfs", "ncpfs", "afs", "afpfs", "9p", "ceph", "lustre", "beegfs"}
+    | {"glusterfs", "davfs", "webdav", "fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.davfs2", "fuse.s3fs"}
+    | {"fuse.ceph", "fuse.smbnetfs", "fuse.curlftpfs"}
+)
+_CANNOT_SYNC_FOLDER: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM})
+_CANNOT_RENAME_EXCLUSIVELY: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP})
+_CANNOT_LINK: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES, errno.EISDIR})
+_AT_FDCWD: Final = -100
+_RENAME_NOREPLACE: Final = 1
+_READ_SIZE: Final = 1 << 20
+
+
+class NotRegularError(OSError):
+    """A link, folder, pipe, socket or device stands where a plain file was expected."""
+
+
+class ChangedWhileReadError(OSError):
+    """Somebody wrote to the file while it was read; what was read may be torn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """What tells one content of a file from the next without reading it; times in nanoseconds."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Signature:
+        """Take it from a stat."""
+        return cls(device=status.st_dev, inode=status.st_ino, size=status.st_size, modified=status.st_mtime_ns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """The whole content of a file, and the signature it had before and after it was read."""
+
+    content: bytes
+    signature: Signature
+
+
+def safe_stem(text: str, *, most_bytes: int = 80) -> str:
+    """A file name, without extension, that every file system takes and that cannot point elsewhere.
+
+    Args:
+        text: any text, hostile or not.
+        most_bytes: longest result in UTF-8 bytes, at least 8.
+
+    Returns:
+        Letters, digits, `_`, `-` and inner dots; never empty, hidden, an option, or a Windows device name.
+    """
+    stem = _UNSAFE.sub("_", unicodedata.normalize("NFC", text[: most_bytes * 4])).lstrip(".-")
+    if _RESERVED.match(stem):
+        stem = f"_{stem}"
+    return _shorten(stem, most_bytes).rstrip(". ") or UNNAMED
+
+
+def _shorten(text: str, most_bytes: int) -> str:
+    return text.encode("utf-8", "replace")[:most_bytes].decode("utf-8", "ignore")
+
+
+def printable(name: str) -> str:
+    """A file name as it can be shown and stored: bytes that are not UTF-8 become `\\xNN`.
+
+    Args:
+        name: as `os` gives it, with surrogates for such bytes.
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """The same names in the same order, with `-2`, `-3` … where two would be one file somewhere.
+
+    Names are one when they differ only in case or in Unicode composition (macOS, Windows).
+    """
+    used: set[str] = set()
+    last: dict[str, int] = {}
+    found = []
+    for name in names:
+        key = _folded(name)
+        chosen = name
+        while _folded(chosen) in used:
+            last[key] = last.get(key, 1) + 1
+            chosen = numbered(name, last[key])
+        used.add(_folded(chosen))
+        found.append(chosen)
+    return found
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def numbered(name: str, number: int) -> str:
+    """`name` for 1; `name-2.ext` and so on after that."""
+    if number <= 1:
+        return name
+    stem, dot, extension = name.rpartition(".")
+    return f"{stem}-{number}.{extension}" if dot and stem else f"{name}-{number}"
+
+
+def write_new(path: Path) -> BinaryIO:
+    """Open a file that does not exist yet for writing.
+
+    Raises:
+        FileExistsError: something has that name already, be it a dangling link.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _flags("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY")
+    return os.fdopen(os.open(path, flags, 0o666), "wb")
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a whole file, or leave the one before as it was; on disk when this returns.
+
+    Args:
+        path: where; the folder must exist. What stands there is replaced in one step.
+        content: all of it.
+    """
+    hidden = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with write_new(hidden) as target:
+            target.write(content)
+            flush(target)
+        os.replace(hidden, path)
+    except BaseException:
+        hidden.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def flush(target: BinaryIO) -> None:
+    """Put what was written to an open file on the disk itself."""
+    target.flush()
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        fcntl.fcntl(target.fileno(), full)
+    else:
+        os.fsync(target.fileno())
+
+
+def sync_directory(folder: Path) -> None:
+    """Put the names in a folder on the disk, where the system can."""
+    if sys.platform == "win32":
+        return
+    opened = os.open(folder, os.O_RDONLY | _flags("O_DIRECTORY", "O_CLOEXEC"))
+    try:
+        os.fsync(opened)
+    except OSError as failure:
+        if failure.errno not in _CANNOT_SYNC_FOLDER:
+            raise
+    finally:
+        os.close(opened)
+
+
+def read_regular(path: Path, *, most: int) -> Reading:
+    """Read a file that a stranger left: never follows a link, never waits for a pipe, never takes a torn one.
+
+    Args:
+        path: the file.
+        most: largest size in bytes that is read.
+
+    Raises:
+        NotRegularError: it is no plain file.
+        TooLargeError: it is larger; nothing was read.
+        ChangedWhileReadError: its size or time changed meanwhile.
+    """
+    opened = _open_regular(path)
+    with os.fdopen(opened, "rb") as source:
+        before = Signature.of(os.fstat(opened))
+        if before.size > most:
+            raise TooLargeError(f"The file has {before.size} bytes; {most} are allowed.", details={"most": most})
+        content = source.read(most + 1)
+        after = Signature.of(os.fstat(opened))
+    if before != after or len(content) != before.size:
+        raise ChangedWhileReadError(errno.EAGAIN, "the file changed while it was read", str(path))
+    return Reading(content=content, signature=before)
+
+
+def _open_regular(path: Path) -> int:
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        raise NotRegularError(errno.EINVAL, "not a plain file", str(path))
+    flags = os.O_RDONLY | _flags("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+    try:
+        opened = os.open(path, flags)
+    except OSError as failure:
+        if failure.errno in (errno.ELOOP, errno.ENXIO):
+            raise NotRegularError(errno.EINVAL, "not a plain file", str(path)) from failure
+        raise
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise NotRegularError(errno.EINVAL, "not a plain file", str(path))
+    return opened
+
+
+def _flags(*names: str) -> int:
+    return functools.reduce(lambda flags, name: flags | int(getattr(os, name, 0)), names, 0)
+
+
+def rename_exclusively(source: Path, target: Path) -> None:
+    """Rename a file or folder to a name that nobody has.
+
+    One atomic step where the system can. Elsewhere a hard link does it for files, and for folders and file systems
+    without links a look before.
+
+    Raises:
+        FileExistsError: the name is taken; nothing was moved.
+    """
+    if _rename_by_kernel(source, target) or _rename_by_link(source, target):
+        return
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, "the name is taken", str(target))
+    os.rename(source, target)
+
+
+@functools.cache
+def _renameat2() -> Callable[[int, bytes, int, bytes, int], int] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        found: Callable[[int, bytes, int, bytes, int], int] = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return None
+    return found
+
+
+def _rename_by_kernel(source: Path, target: Path) -> bool:
+    rename = _renameat2()
+    if rename is None:
+        return False
+    if rename(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _CANNOT_RENAME_EXCLUSIVELY:
+        return False
+    raise OSError(number, os.strerror(number), str(source), None, str(target))
+
+
+def _rename_by_link(source: Path, target: Path) -> bool:
+    if not stat.S_ISREG(os.lstat(source).st_mode):
+        return False
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except NotImplementedError:
+        return False
+    except FileExistsError:
+        raise
+    except OSError as failure:
+        if failure.errno in _CANNOT_LINK:
+            return False
+        raise
+    os.unlink(source)
+    return True
+
+
+def _free_names(name: str) -> Iterator[str]:
+    return (numbered(name, number) for number in range(1, 100_000))
+
+
+def move_no_clobber(source: Path, folder: Path, name: str) -> Path:
+    """Move a file or folder into a folder of the same file system, as `name`, or `name-2` where that is taken.
+
+    Returns:
+        Where it stands now.
+    """
+    for candidate in _free_names(name):
+        try:
+            rename_exclusively(source, folder / candidate)
+        except FileExistsError:
+            continue
+        return folder / candidate
+    raise FileExistsError(errno.EEXIST, "every name like it is taken", str(folder / name))
+
+
+def publish_directory(hidden: Path, final: Path) -> Path:
+    """Show a folder that was built under a hidden name beside its final one: all of it in one step.
+
+    Args:
+        hidden: complete and flushed.
+        final: its public name, in the same folder; `-2` and so on where that is taken.
+
+    Returns:
+        Where it stands now, durably.
+    """
+    sync_directory(hidden)
+    for candidate in _free_names(final.name):
+        try:
+            rename_exclusively(hidden, final.with_name(candidate))
+        except OSError as failure:
+            if failure.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            continue
+        sync_directory(final.parent)
+        return final.with_name(candidate)
+    raise FileExistsError(errno.EEXIST, "every name like it is taken", str(final))
+
+
+def free_space(path: Path) -> int:
+    """Bytes that may still be written to the file system of an existing path."""
+    return shutil.disk_usage(path).free
+
+
+def is_network_filesystem(path: Path) -> bool:
+    """Whether a path lies on a share, where file events and leases cannot be trusted; False when nobody can tell."""
+    if str(path).startswith("\\\\"):
+        return True
+    try:
+        mounts = Path("/proc/self/mounts").read_bytes()
+        real = os.fsencode(os.path.realpath(path))
+    except OSError:
+        return False
+    return mounted_type(mounts, real) in _NETWORK
+
+
+def mounted_type(mounts: bytes, path: bytes) -> str:
+    """The type of the file system that a path lies on.
+
+    Args:
+        mounts: `/proc/self/mounts`: blanks in names are octal there (proc(5)), later lines hide earlier ones.
+        path: absolute, without links.
+    """
+    best = (-1, "")
+    for line in mounts.splitlines():
+        fields = line.split(b" ")
+        if len(fields) < 3:
+            continue
+        point = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8) & 255]), fields[1]).rstrip(b"/")
+        if (path == point or path.startswith(point + b"/")) and len(point) >= best[0]:
+            best = (len(point), fields[2].decode("ascii", "replace"))
+    return best[1]
+
+
+def has_writer(path: Path) -> bool | None:
+    """Whether somebody has a plain file open for writing.
+
+    Asked through a read lease, which Linux grants only when nobody has (fcntl(2)); it is given back at once.
+
+    Returns:
+        None where it cannot be known: other systems, network shares, files of another user.
+
+    Raises:
+        NotRegularError: it is no plain file.
+    """
+    opened = _open_regular(path)
+    try:
+        return _lease_refused(opened)
+    finally:
+        os.close(opened)
+
+
+def _lease_refused(opened: int) -> bool | None:
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return None
+    try:
+        # A writer that comes while the lease is held has the kernel signal its holder: SIGIO, which would end us.
+        fcntl.fcntl(opened, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as failure:
+        return True if failure.errno == errno.EAGAIN else None
+    return False

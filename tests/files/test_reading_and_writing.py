@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import errno
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from orchestrator_mcp import files
+from orchestrator_mcp.errors import TooLargeError
+
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="leases are Linux's")
+
+
+def test_a_plain_file_is_read_with_its_signature(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b"{}")
+    reading = files.read_regular(path, most=2)
+    assert reading.content == b"{}"
+    assert reading.signature == files.Signature.of(path.stat())
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "big.json"
+    with path.open("wb") as target:
+        target.truncate(1 << 40)
+    with pytest.raises(TooLargeError, match="1099511627776 bytes; 16 are allowed"):
+        files.read_regular(path, most=16)
+
+
+@pytest.mark.parametrize("make", ["link", "dangling", "loop", "fifo", "socket", "folder"])
+def test_only_plain_files_are_read_and_nothing_is_waited_for(tmp_path: Path, make: str) -> None:
+    path = tmp_path / "x.json"
+    (tmp_path / "secret").write_text("secret")
+    server = socket.socket(socket.AF_UNIX)
+    with server:
+        {
+            "link": lambda: path.symlink_to(tmp_path / "secret"),
+            "dangling": lambda: path.symlink_to(tmp_path / "nowhere"),
+            "loop": lambda: path.symlink_to(path),
+            "fifo": lambda: os.mkfifo(path),
+            "socket": lambda: server.bind(os.path.relpath(path)),
+            "folder": lambda: path.mkdir(),
+        }[make]()
+        with pytest.raises(files.NotRegularError):
+            files.read_regular(path, most=100)
+        with pytest.raises(files.NotRegularError):
+            files.has_writer(path)
+
+
+def test_a_missing_file_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        files.read_regular(tmp_path / "gone", most=10)
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "growing.json"
+    path.write_bytes(b"x" * (8 << 20))
+    stop = threading.Event()
+
+    def grow() -> None:
+        with path.open("ab") as target:
+            while not stop.is_set():
+                target.write(b"x")
+                target.flush()
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        with pytest.raises(files.ChangedWhileReadError):
+            for _ in range(1000):
+                files.read_regular(path, most=1 << 30)
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_a_durable_write_replaces_in_one_step_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    files.write_durably(path, b"old")
+    files.write_durably(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+def test_a_write_that_fails_keeps_the_old_file_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "result.json"
+    (folder / "full").mkdir(parents=True)
+    with pytest.raises(OSError):
+        files.write_durably(folder, b"new")
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+def test_a_new_file_never_follows_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with pytest.raises(FileExistsError):
+        files.write_new(tmp_path / "link")
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("how", ["kernel", "link", "look"])
+def test_a_move_never_overwrites(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _only(how, monkeypatch)
+    folder = tmp_path / "processed"
+    folder.mkdir()
+    for number in range(3):
+        (tmp_path / "shot.json").write_text(str(number))
+        moved = files.move_no_clobber(tmp_path / "shot.json", folder, "shot.json")
+        assert moved.read_text() == str(number)
+        assert not (tmp_path / "shot.json").exists()
+    assert sorted(os.listdir(folder)) == ["shot-2.json", "shot-3.json", "shot.json"]
+
+
+@pytest.mark.parametrize("how", ["kernel", "link", "look"])
+def test_a_link_is_moved_itself_and_its_target_stays(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _only(how, monkeypatch)
+    (tmp_path / "failed").mkdir()
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "x.json").symlink_to(tmp_path / "secret")
+    moved = files.move_no_clobber(tmp_path / "x.json", tmp_path / "failed", "x.json")
+    assert moved.is_symlink()
+    assert (tmp_path / "secret").read_text() == "secret"
+
+
+@pytest.mark.parametrize("how", ["kernel", "look"])
+def test_a_published_folder_takes_the_next_free_name(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _only(how, monkeypatch)
+    final = tmp_path / "shot__0123abcd"
+    for number in range(3):
+        hidden = tmp_path / ".hidden"
+        hidden.mkdir()
+        (hidden / "result.json").write_text(str(number))
+        published = files.publish_directory(hidden, final)
+        assert (published / "result.json").read_text() == str(number)
+    assert sorted(os.listdir(tmp_path)) == ["shot__0123abcd", "shot__0123abcd-2", "shot__0123abcd-3"]
+
+
+def test_a_move_of_what_is_gone_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        files.move_no_clobber(tmp_path / "gone", tmp_path, "x")
+
+
+@LINUX
+def test_a_writer_is_seen_until_it_closes(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("{}")
+    assert files.has_writer(path) is False
+    with path.open("a"):
+        assert files.has_writer(path) is True
+    assert files.has_writer(path) is False
+
+
+@LINUX
+def test_a_reader_is_no_writer(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("{}")
+    with path.open("rb"):
+        assert files.has_writer(path) is False
+
+
+@LINUX
+def test_writers_that_come_while_the_lease_is_asked_for_harm_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("{}")
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom orchestrator_mcp.files import has_writer\n"
+        "seen = {has_writer(Path(sys.argv[1])) for _ in range(20_000)}\nprint(seen <= {True, False})"
+    )
+    asking = subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE, text=True)
+    while asking.poll() is None:
+        with path.open("a"):
+            pass
+    output, _ = asking.communicate(timeout=30)
+    assert (asking.returncode, output) == (0, "True\n")
+
+
+def test_free_space_is_bytes(tmp_path: Path) -> None:
+    assert files.free_space(tmp_path) > 0
+    with pytest.raises(FileNotFoundError):
+        files.free_space(tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        (b"/home/a", "ext4"),
+        (b"/mnt/farm/inbox", "nfs4"),
+        (b"/mnt/farmer", "ext4"),
+        (b"/mnt/my share/x", "cifs"),
+        (b"/mnt/farm/local/x", "xfs"),
+    ],
+)
+def test_the_nearest_and_latest_mount_decides(path: bytes, found: str) -> None:
+    mounts = (
+        b"rootfs / rootfs rw 0 0\n/dev/sda / ext4 rw 0 0\nserver:/farm /mnt/farm nfs4 rw 0 0\n"
+        b"//nas/x /mnt/my\\040share cifs rw 0 0\n/dev/sdb /mnt/farm/local xfs rw 0 0\nbroken\n"
+    )
+    assert files.mounted_type(mounts, path) == found
+
+
+def test_a_local_folder_is_no_share(tmp_path: Path) -> None:
+    assert files.is_network_filesystem(tmp_path) is False
+    assert files.is_network_filesystem(Path("\\\\nas\\share")) is True
+
+
+def test_a_system_without_fcntl_does_all_of_it_but_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    portable = _imported_without_fcntl(monkeypatch)
+    path = tmp_path / "a.json"
+    portable.write_durably(path, b"{}")
+    assert portable.read_regular(path, most=10).content == b"{}"
+    assert portable.has_writer(path) is None
+    (tmp_path / "folder").mkdir()
+    assert portable.move_no_clobber(path, tmp_path / "folder", "a.json").read_bytes() == b"{}"
+
+
+def _imported_without_fcntl(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    spec = importlib.util.spec_from_file_location("files_without_fcntl", files.__file__)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _only(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away what other systems do not have."""
+    if how != "kernel":
+        monkeypatch.setattr(files, "_renameat2", lambda: None)
+    if how == "look":
+
+        def no_links(*_args: object, **_options: object) -> None:
+            raise OSError(errno.EPERM, "no links here")
+
+        monkeypatch.setattr(os, "link", no_links)
