@@ -29,7 +29,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 
 class OrchestratorError(Exception):
@@ -229,10 +229,45 @@ class BackendRefusedError(BackendError):
     code = "backend_refused"
 
 
+@dataclass(frozen=True, kw_only=True)
+class MissingThing:
+    """Something a graph names and a backend does not have; another backend may.
+
+    Attributes:
+        kind: a node class, a model file, an input file, or a choice that only some installations offer.
+        name: what it is called.
+        node_id: the node that names it.
+    """
+
+    kind: Literal["node", "model", "file", "option"]
+    name: str
+    node_id: str
+
+
 class PromptRejectedError(BackendError):
-    """The server looked at the graph and refused it; `details` carries ComfyUI's own words."""
+    """The server looked at the graph and refused it; `details` carries ComfyUI's own words.
+
+    Args:
+        message: what was refused and where.
+        backend_id: who refused.
+        missing: what it does not have; empty if the graph itself is wrong.
+        hint: what to do about it, or None.
+        details: `type`, `message`, `details` and `node_errors`.
+    """
 
     code = "prompt_rejected"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        backend_id: str,
+        missing: Sequence[MissingThing] = (),
+        hint: str | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message, backend_id=backend_id, hint=hint, details=details)
+        self.missing = tuple(missing)
 
 
 class BackendAmbiguousError(BackendError):
