@@ -1,0 +1,146 @@
+"""One listening port, served by uvicorn's protocols.
+
+uvicorn's own ``Server`` takes the signals, ticks ten times a second and owns all its ports together. Here a thousand
+ports live in one process and each can be taken down and put up again alone, so uvicorn's protocols are hung on the
+event loop directly: this is the one module that speaks to asyncio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import anyio.lowlevel
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.server import ServerState
+
+_BACKLOG = 1024
+
+
+def quiet_config(app: ASGIApp) -> uvicorn.Config:
+    """Configure uvicorn's protocols without touching the program's logging.
+
+    Args:
+        app: The application that all ports share.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        lifespan="off",
+        server_header=False,
+        date_header=False,
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
+        ws_max_size=1 << 30,
+        h11_max_incomplete_event_size=1 << 20,
+    )
+    config.load()
+    return config
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """Bind a socket without listening.
+
+    Args:
+        host: An address of this machine.
+        port: The port; 0 for a free one.
+
+    Returns:
+        The socket.
+
+    Raises:
+        OSError: If the port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        bound.setblocking(False)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+class Listener:
+    """A port that can be opened and closed again and again."""
+
+    def __init__(self, config: uvicorn.Config, host: str, port: int) -> None:
+        """Take the port; nothing is served until it is opened.
+
+        Args:
+            config: From ``quiet_config``.
+            host: An address of this machine.
+            port: The port; 0 for a free one.
+
+        Raises:
+            OSError: If the port is taken.
+        """
+        self._config = config
+        self._bound: socket.socket | None = bound_socket(host, port)
+        self.host = host
+        self.port: int = self._bound.getsockname()[1]
+        self._state = ServerState()
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Start to serve.
+
+        Raises:
+            OSError: If somebody else has taken the port since it was closed.
+        """
+        listening = self._bound or bound_socket(self.host, self.port)
+        self._bound = None
+        self._state = ServerState()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._protocol_factory(), sock=listening, backlog=_BACKLOG)
+
+    async def close(self) -> None:
+        """Stop to serve at once: the port is free, and every connection is cut."""
+        if self._bound is not None:
+            self._bound.close()
+            self._bound = None
+        if self._server is None:
+            return
+        self._server.close()
+        for connection in list(self._state.connections):
+            _abort(connection)
+        tasks = set(self._state.tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._server = None
+        await anyio.lowlevel.checkpoint()  # lets the transports report that they are lost
+
+    def cut(self, client: tuple[str, int] | None) -> None:
+        """Cut one client's connection.
+
+        Args:
+            client: Its address and port.
+        """
+        for connection in list(self._state.connections):
+            if getattr(connection, "client", None) == client:
+                _abort(connection)
+
+    def _protocol_factory(self) -> Callable[[], asyncio.Protocol]:
+        config, state = self._config, self._state
+
+        def make() -> asyncio.Protocol:
+            protocol_class: Any = config.http_protocol_class
+            protocol: Any = protocol_class(config=config, server_state=state, app_state={})
+            protocol.access_log = False
+            made: asyncio.Protocol = protocol
+            return made
+
+        return make
+
+
+def _abort(connection: Any) -> None:
+    transport = getattr(connection, "transport", None)
+    if transport is not None:
+        transport.abort()
