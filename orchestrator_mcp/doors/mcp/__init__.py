@@ -1,0 +1,1 @@
+"""The agents' door: the tools, and the three transports that carry them."""

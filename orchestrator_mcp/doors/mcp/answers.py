@@ -1,0 +1,304 @@
+"""What the tools answer: small, complete in itself, and always with the next step in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator_mcp.domain.views import AcceptedView, BackendView, JobView, OutputView, Status, WorkflowView
+from orchestrator_mcp.doors.mcp.text import fitting, plain, plain_or_none
+
+FINAL: Final = frozenset({"completed", "failed", "cancelled"})
+_NAME_BYTES: Final = 300
+_DEFAULT_BYTES: Final = 200
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Submitted(Answer):
+    """The answer of `submit_job`."""
+
+    job_id: str
+    status: str
+    poll_after_ms: int
+    warnings: list[str] = []
+    next_step: str
+
+
+class OutputFile(Answer):
+    """One picture, video or other file of a completed job."""
+
+    name: str
+    url: str
+    path: str | None = None
+    media_type: str
+    size: int
+    kind: str
+
+
+class Failure(Answer):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    hint: str | None = None
+
+
+class JobAnswer(Answer):
+    """The answer of `job_status`."""
+
+    job_id: str
+    status: Status
+    stage: str | None = None
+    progress: float
+    node: str | None = None
+    backend_id: str | None = None
+    queue_position: int | None = None
+    eta_seconds: float | None = None
+    waiting_because: list[str] = []
+    outputs: list[OutputFile] = []
+    error: Failure | None = None
+    warnings: list[str] = []
+    seeds: dict[str, int] = {}
+    attempts: list[str] = []
+    attention: bool = False
+    sandbox: bool = False
+    poll_after_ms: int | None = None
+    next_step: str
+
+
+class Cancelled(Answer):
+    """The answer of `cancel_job`."""
+
+    job_id: str
+    status: str
+    next_step: str
+
+
+class BackendLine(Answer):
+    """One machine of the farm."""
+
+    id: str
+    name: str
+    status: str
+    reason: str | None = None
+    capabilities: list[str] = []
+    running: int
+    slots: int
+
+
+class Backends(Answer):
+    """The answer of `list_backends`."""
+
+    backends: list[BackendLine]
+    online: int
+    total: int
+    next_step: str
+
+
+class ParameterLine(Answer):
+    """A value that a workflow takes."""
+
+    name: str
+    type: str
+    default: Any = None
+
+
+class WorkflowLine(Answer):
+    """A workflow of the library."""
+
+    id: str
+    title: str | None = None
+    parameters: list[ParameterLine] = []
+    problem: str | None = None
+
+
+class Workflows(Answer):
+    """The answer of `list_workflows`."""
+
+    workflows: list[WorkflowLine]
+    total: int
+    next_step: str
+
+
+def submitted(view: AcceptedView) -> Submitted:
+    """Say that a job is queued, and how to follow it."""
+    return Submitted(
+        job_id=view.job_id,
+        status=view.status,
+        poll_after_ms=2000,
+        warnings=_lines(view.warnings),
+        next_step=f"Call job_status with job_id {view.job_id} and wait_seconds 30 until its status is final.",
+    )
+
+
+def job_answer(view: JobView) -> JobAnswer:
+    """Tell the state of a job, without what the caller handed in."""
+    outputs = fitting([_output(output) for output in view.outputs])
+    final = view.status in FINAL
+    return JobAnswer(
+        job_id=view.job_id,
+        status=view.status,
+        stage=view.stage,
+        progress=round(view.progress, 4),
+        node=plain_or_none(view.node, limit=_NAME_BYTES),
+        backend_id=view.backend_id,
+        queue_position=view.queue_position,
+        eta_seconds=view.eta_seconds,
+        waiting_because=_lines([_waiting(reason.backend_id, reason.reason) for reason in view.waiting_because]),
+        outputs=outputs,
+        error=_failure(view),
+        warnings=_lines(view.warnings),
+        seeds=dict(list(view.seeds.items())[:50]),
+        attempts=_lines([f"{a.number} on {a.backend_id}: {a.outcome or 'open'}" for a in view.attempts[-10:]]),
+        attention=view.attention,
+        sandbox=view.sandbox,
+        poll_after_ms=None if final else _poll_after(view),
+        next_step=plain(_next_step(view, told=len(outputs))),
+    )
+
+
+def cancelled(view: JobView) -> Cancelled:
+    """Say how far a cancellation has come."""
+    done = view.status in FINAL
+    return Cancelled(
+        job_id=view.job_id,
+        status=view.status,
+        next_step="It has ended; nothing more to do."
+        if done
+        else "The cancellation is on its way to the backend. Call job_status to see it end.",
+    )
+
+
+def backend_lines(views: Sequence[BackendView]) -> Backends:
+    """Tell what each machine does now, as many as fit."""
+    lines = fitting([_backend(view) for view in views])
+    online = sum(view.online for view in views)
+    told = "" if len(lines) == len(views) else f" {len(views) - len(lines)} more are left out."
+    advice = (
+        "Submit with submit_job; the farm picks the machine."
+        if online
+        else "No backend is online: jobs are accepted and wait. Ask a person to start ComfyUI or check the hosts."
+    )
+    return Backends(backends=lines, online=online, total=len(views), next_step=advice + told)
+
+
+def workflow_lines(views: Sequence[WorkflowView], *, search: str | None) -> Workflows:
+    """Tell what the library holds.
+
+    Args:
+        views: the whole library.
+        search: words that must all occur in the id, title, node classes or parameter names.
+    """
+    words = (search or "").casefold().split()
+    found = [view for view in views if all(word in _searched(view) for word in words)]
+    lines = fitting([_workflow(view) for view in found])
+    if not found:
+        advice = "Nothing fits; call it without search." if words else "The library is empty; submit a graph instead."
+    elif len(lines) < len(found):
+        advice = f"{len(found) - len(lines)} more fit; narrow the search."
+    else:
+        advice = "Call submit_job with a workflow_id and the parameters to change; others keep their default."
+    return Workflows(workflows=lines, total=len(found), next_step=advice)
+
+
+def progress_message(view: JobView) -> str:
+    """One line for a progress notification."""
+    where = f" on {view.backend_id}" if view.backend_id else ""
+    return plain(f"{view.stage or view.status}{where}", limit=_NAME_BYTES)
+
+
+def _lines(texts: Sequence[str], *, most: int = 20) -> list[str]:
+    told = [plain(text, limit=500) for text in texts[:most]]
+    return [*told, f"… and {len(texts) - most} more"] if len(texts) > most else told
+
+
+def _waiting(backend_id: str | None, reason: str) -> str:
+    return f"{backend_id}: {reason}" if backend_id else reason
+
+
+def _output(view: OutputView) -> OutputFile:
+    return OutputFile(
+        name=plain(view.name, limit=_NAME_BYTES),
+        url=view.url,
+        path=view.path,
+        media_type=view.media_type,
+        size=view.size,
+        kind=view.kind,
+    )
+
+
+def _failure(view: JobView) -> Failure | None:
+    if view.error is None:
+        return None
+    return Failure(code=view.error.code, message=plain(view.error.message), hint=plain_or_none(view.error.hint))
+
+
+def _poll_after(view: JobView) -> int:
+    expected = view.eta_seconds if view.eta_seconds is not None else (4.0 if view.status == "running" else 8.0)
+    return round(min(max(expected * 500, 1000), 15_000))
+
+
+def _next_step(view: JobView, *, told: int) -> str:
+    match view.status:
+        case "completed":
+            return _after_completion(view, left_out=len(view.outputs) - told)
+        case "failed" if view.attention:
+            return "Nobody can say whether it rendered; a person should look before it is submitted again."
+        case "failed":
+            hint = view.error.hint if view.error else None
+            return f"{hint or 'Read error.message and mend the cause.'} Then submit a new job."
+        case "cancelled":
+            return "It was cancelled; submit a new job to render it."
+        case _:
+            return "Call job_status again with wait_seconds 30."
+
+
+def _after_completion(view: JobView, *, left_out: int) -> str:
+    if not view.outputs:
+        return "It completed without a file; check that the workflow saves something."
+    parts = [
+        "Open each output by its path on this machine, or fetch its url.",
+        f"{left_out} more lie beside them in Outbox." if left_out else "",
+        "They are test slates of the built-in sandbox, not diffusion renders." if view.sandbox else "",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _backend(view: BackendView) -> BackendLine:
+    return BackendLine(
+        id=view.id,
+        name=plain(view.name, limit=_NAME_BYTES),
+        status=view.status,
+        reason=plain_or_none(view.reason, limit=500),
+        capabilities=_lines(view.capabilities),
+        running=view.running,
+        slots=view.slots,
+    )
+
+
+def _searched(view: WorkflowView) -> str:
+    names = (parameter.name for parameter in view.parameters)
+    return " ".join([view.id, view.title or "", *view.node_classes, *names]).casefold()
+
+
+def _workflow(view: WorkflowView) -> WorkflowLine:
+    return WorkflowLine(
+        id=plain(view.id, limit=_NAME_BYTES),
+        title=plain_or_none(view.title, limit=_NAME_BYTES),
+        parameters=[
+            ParameterLine(name=plain(part.name, limit=_NAME_BYTES), type=part.type, default=_default(part.default))
+            for part in view.parameters[:60]
+        ],
+        problem=plain_or_none(view.problem, limit=500),
+    )
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, str):
+        return plain(value, limit=_DEFAULT_BYTES)
+    return value if value is None or isinstance(value, bool | int | float) else plain(str(value), limit=_DEFAULT_BYTES)

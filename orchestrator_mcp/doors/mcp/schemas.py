@@ -1,0 +1,55 @@
+"""Tool schemas without what a model does not need: every token of them is paid in every conversation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_DEFINITION = "#/$defs/"
+_LEFT_OUT = frozenset({"title", "minLength", "maxLength"})
+_ONLY_IF_TELLING = frozenset({"default", "additionalProperties"})
+
+
+def slim(schema: dict[str, Any], *, strict: bool = False) -> dict[str, Any]:
+    """Drop generated titles, spell out references, and say "leave it out" instead of "may be null".
+
+    Lengths go too (no honest call meets them, and the refusal tells them), and so does what is required within a list:
+    it matters only to a program that checks our answers.
+
+    Args:
+        schema: what pydantic made; it is not changed.
+        strict: refuse properties that are not named.
+    """
+    definitions = schema.get("$defs", {})
+    slimmed = _slim({key: value for key, value in schema.items() if key != "$defs"}, definitions)
+    return {**slimmed, "additionalProperties": False} if strict else slimmed
+
+
+def _slim(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    schema = _without_null(schema)
+    if "$ref" in schema:
+        named = definitions[schema["$ref"].removeprefix(_DEFINITION)]
+        schema = {**named, **{key: value for key, value in schema.items() if key != "$ref"}}
+    return {
+        key: _slim_part(key, value, definitions) for key, value in schema.items() if _is_telling(key, value, schema)
+    }
+
+
+def _slim_part(key: str, value: Any, definitions: dict[str, Any]) -> Any:
+    if key == "properties":
+        return {name: _slim(part, definitions) for name, part in value.items()}
+    if key in ("items", "additionalProperties") and isinstance(value, dict):
+        return {name: part for name, part in _slim(value, definitions).items() if name != "required"}
+    return value
+
+
+def _is_telling(key: str, value: Any, schema: dict[str, Any]) -> bool:
+    if key in _LEFT_OUT or (key == "description" and "properties" in schema):
+        return False
+    return key not in _ONLY_IF_TELLING or (bool(value) and value is not True)
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return {**{key: value for key, value in schema.items() if key != "anyOf"}, **kinds[0]}

@@ -1,0 +1,234 @@
+"""The MCP tools. Their descriptions are the manual that an agent works from."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
+from pydantic import Field, ValidationError
+from starlette.requests import Request
+
+from orchestrator_mcp.domain.jobs import Door
+from orchestrator_mcp.domain.manifests import MAX_PRIORITY, Manifest
+from orchestrator_mcp.domain.views import JobView
+from orchestrator_mcp.doors.mcp import answers
+from orchestrator_mcp.doors.mcp.calls import OpenCalls
+from orchestrator_mcp.doors.mcp.refusals import CheckedTool, problems_of
+from orchestrator_mcp.doors.mcp.schemas import slim
+from orchestrator_mcp.errors import ManifestError
+from orchestrator_mcp.service import ANONYMOUS, JobService
+
+MAX_WAIT_SECONDS = 45.0
+_SMALLEST_STEP = 0.01  # of progress that is worth a notification
+
+INSTRUCTIONS = (
+    "Render farm: generate images and video with ComfyUI (Stable Diffusion, SDXL, Flux, text-to-image, upscaling) on "
+    "several GPU machines. Usual way: list_workflows to choose, submit_job to queue a render, job_status with "
+    "wait_seconds until it is final, then open the outputs by path or url. list_backends shows the machines."
+)
+
+SUBMIT = (
+    "Queue one ComfyUI render (image, video, audio) and return its job_id at once. Give workflow_id, a name from "
+    "list_workflows, or workflow, a graph in API format. The farm picks a free machine that has the models. An "
+    "accepted job survives restarts; files are kept for days. Next: job_status."
+)
+STATUS = (
+    "Show a job: status (queued, running, completed, failed, cancelled), progress, why it waits, and when completed "
+    "its files with url and path. With wait_seconds it returns when the job ends or the time is over, so prefer it to "
+    "fast polling. Ending the wait never stops the job. While not final, call again after poll_after_ms."
+)
+BACKENDS = (
+    "List the ComfyUI machines: whether each is online, busy or offline and why, its capabilities and slots. "
+    "Use it when a job waits long or before backend_affinity. Not needed before submit_job: the farm chooses."
+)
+CANCEL = (
+    "Stop a queued or running job; other renders go on. It cannot be undone: submit again for a new render. A job "
+    "that has completed or failed is an error. Next: job_status shows its end."
+)
+WORKFLOWS = (
+    "List the workflows that submit_job takes, with parameters, types and defaults. Use it first, or after an unknown "
+    "workflow_id. The library is read live. Next: submit_job with only the parameters to change."
+)
+
+JobId = Annotated[str, Field(min_length=1, max_length=100, description="As submit_job returned it.")]
+
+
+class AgentServer(MCPServer[Any]):
+    """An MCPServer whose waiting calls can be told to return."""
+
+    def __init__(self, tools: list[Tool], *, version: str, calls: OpenCalls) -> None:
+        super().__init__(
+            "orchestrator-mcp",
+            title="Director's Console Orchestrator",
+            instructions=INSTRUCTIONS,
+            version=version,
+            tools=tools,
+        )
+        self.calls = calls
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """Call a tool; a shutdown waits a moment for its answer."""
+        with self.calls.running():
+            return await super().call_tool(name, arguments, context)
+
+
+class AgentTools:
+    """The tools over one service; each makes one call and renders the answer."""
+
+    def __init__(self, service: JobService, calls: OpenCalls) -> None:
+        self._service = service
+        self._calls = calls
+
+    async def submit_job(
+        self,
+        ctx: Context[Any, Any],
+        workflow_id: Annotated[
+            str | None, Field(description='Library name, e.g. "my_workflow_001"; with workflow only a label.')
+        ] = None,
+        workflow: Annotated[
+            dict[str, Any] | None, Field(description="Graph: node id -> {class_type, inputs}, API format.")
+        ] = None,
+        parameters: Annotated[
+            dict[str, Any] | None,
+            Field(description='Values by name or "node_id.input", e.g. {"prompt": "dusk", "seed": -1}; -1 draws one.'),
+        ] = None,
+        metadata: Annotated[
+            dict[str, Any] | None, Field(description='Kept with the job, e.g. {"shot": "010"}.')
+        ] = None,
+        priority: Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Higher first; default 0.")] = 0,
+        backend_affinity: Annotated[
+            str | None, Field(description="Only this backend id; waits while it is offline.")
+        ] = None,
+        required_capabilities: Annotated[
+            list[str] | None, Field(description='Labels the backend must have, e.g. ["flux"].')
+        ] = None,
+        idempotency_key: Annotated[
+            str | None, Field(description="Any unique text; repeating it gives the same job.")
+        ] = None,
+    ) -> Annotated[CallToolResult, answers.Submitted]:
+        manifest = _manifest(
+            workflow_id=workflow_id,
+            workflow=workflow,
+            parameters=parameters,
+            metadata=metadata,
+            priority=priority,
+            backend_affinity=backend_affinity,
+            required_capabilities=required_capabilities,
+            idempotency_key=idempotency_key,
+        )
+        accepted = await self._service.submit(manifest, door=Door.MCP, owner=_owner(ctx), base_url=_base_url(ctx))
+        return _result(answers.submitted(accepted))
+
+    async def job_status(
+        self,
+        ctx: Context[Any, Any],
+        job_id: JobId,
+        wait_seconds: Annotated[
+            float, Field(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the end, e.g. 30; default 0.")
+        ] = 0,
+    ) -> Annotated[CallToolResult, answers.JobAnswer]:
+        view = await self._waited(ctx, job_id, wait_seconds) if wait_seconds > 0 else None
+        return _result(answers.job_answer(view or await self._service.job(job_id, base_url=_base_url(ctx))))
+
+    async def list_backends(self) -> Annotated[CallToolResult, answers.Backends]:
+        return _result(answers.backend_lines(self._service.backends()))
+
+    async def cancel_job(self, ctx: Context[Any, Any], job_id: JobId) -> Annotated[CallToolResult, answers.Cancelled]:
+        return _result(answers.cancelled(await self._service.cancel(job_id, base_url=_base_url(ctx))))
+
+    async def list_workflows(
+        self,
+        search: Annotated[
+            str | None, Field(max_length=200, description='Words that must all occur, e.g. "flux upscale".')
+        ] = None,
+    ) -> Annotated[CallToolResult, answers.Workflows]:
+        return _result(answers.workflow_lines(await self._service.workflows(), search=search))
+
+    async def _waited(self, ctx: Context[Any, Any], job_id: str, seconds: float) -> JobView | None:
+        """Follow a job until it ends; None when the time is over first."""
+        told = 0.0
+        message: str | None = None
+        with self._calls.wait(seconds):
+            async with self._service.watch(job_id, base_url=_base_url(ctx)) as events:
+                async for event in events:
+                    if event.job is not None and event.job.status in answers.FINAL:
+                        return event.job
+                    if event.job is not None:
+                        message = answers.progress_message(event.job)
+                    progress = event.job.progress if event.job is not None else event.progress or 0.0
+                    if progress >= told + _SMALLEST_STEP:
+                        told = progress
+                        await ctx.report_progress(progress, 1.0, message)
+        return None
+
+
+def build_server(service: JobService, *, version: str) -> AgentServer:
+    """Make the one MCP server that every transport serves.
+
+    Args:
+        service: what the tools call.
+        version: of this program, as clients are told.
+    """
+    calls = OpenCalls()
+    tools = AgentTools(service, calls)
+    changes = ToolAnnotations(destructive_hint=False, open_world_hint=False)
+    ends = ToolAnnotations(destructive_hint=True, idempotent_hint=True, open_world_hint=False)
+    reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+    listed = [
+        _tool(tools.submit_job, "Submit a render", SUBMIT, changes),
+        _tool(tools.job_status, "Job status and results", STATUS, reads),
+        _tool(tools.list_backends, "List render backends", BACKENDS, reads),
+        _tool(tools.cancel_job, "Cancel a job", CANCEL, ends),
+        _tool(tools.list_workflows, "List workflows", WORKFLOWS, reads),
+    ]
+    return AgentServer(listed, version=version, calls=calls)
+
+
+def _tool(function: Any, title: str, description: str, annotations: ToolAnnotations) -> Tool:
+    tool = CheckedTool.from_function(function, title=title, description=description, annotations=annotations)
+    tool.parameters = slim(tool.parameters, strict=True)
+    tool.fn_metadata.output_schema = slim(tool.fn_metadata.output_schema or {})
+    return tool
+
+
+def _manifest(**fields: Any) -> Manifest:
+    if fields["workflow_id"] is None and fields["workflow"] is None:
+        raise ManifestError.at(
+            "workflow_id",
+            message="give workflow_id (a name that list_workflows shows) or workflow (a graph in API format)",
+            code="missing",
+        )
+    try:
+        return Manifest.model_validate({name: value for name, value in fields.items() if value is not None})
+    except ValidationError as error:
+        raise ManifestError(problems_of(error)) from error
+
+
+def _result(answer: answers.Answer) -> CallToolResult:
+    structured = answer.model_dump(mode="json", exclude_none=True)
+    text = json.dumps(structured, ensure_ascii=False, separators=(",", ":"))
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structured)
+
+
+def _request(ctx: Context[Any, Any]) -> Request | None:
+    request = ctx.request_context.request
+    return request if isinstance(request, Request) else None
+
+
+def _owner(ctx: Context[Any, Any]) -> str:
+    request = _request(ctx)
+    owner = request.scope.get("state", {}).get("owner") if request is not None else None
+    return owner if isinstance(owner, str) and owner else ANONYMOUS
+
+
+def _base_url(ctx: Context[Any, Any]) -> str | None:
+    """What the caller's own Host names; None over stdio, where only the configured url is known."""
+    request = _request(ctx)
+    if request is None or "host" not in request.headers:
+        return None
+    return f"{request.url.scheme}://{request.url.netloc}"

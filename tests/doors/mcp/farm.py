@@ -1,0 +1,120 @@
+"""A farm of one job in memory, for tests that are about translation and transport only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+
+from orchestrator_mcp.domain.deliveries import InboxClaim
+from orchestrator_mcp.domain.jobs import Door
+from orchestrator_mcp.domain.manifests import Manifest
+from orchestrator_mcp.domain.views import (
+    AcceptedView,
+    BackendView,
+    JobView,
+    OutputView,
+    ParameterView,
+    StreamEvent,
+    WorkflowView,
+)
+from orchestrator_mcp.errors import JobFinishedError, NotFoundError
+from orchestrator_mcp.service import ANONYMOUS, JobService
+
+JOB = "01997b1e-0000-7000-8000-00000000abcd"
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def picture(base_url: str | None, name: str = "shot_00001_.png") -> OutputView:
+    return OutputView(
+        name=name,
+        node="9",
+        kind="image",
+        media_type="image/png",
+        size=1234,
+        sha256="ab" * 32,
+        url=f"{base_url or 'http://configured'}/api/job/{JOB}/outputs/{name}",
+        path=f"/farm/Outbox/shot__0000abcd/{name}",
+    )
+
+
+class ServiceDouble(JobService):
+    """Knows one job; `change` moves it on, and every watcher hears of it."""
+
+    def __init__(self) -> None:
+        self.view = JobView(job_id=JOB, status="queued", workflow_id="shot", submitted_at=AT, queue_position=1)
+        self.submitted: list[tuple[Manifest, Door, str]] = []
+        self.failure: Exception | None = None
+        self.library = [
+            WorkflowView(
+                id="my_workflow_001",
+                title="Text to image",
+                node_classes=["KSampler"],
+                parameters=[ParameterView(name="prompt", type="string", default="a cat", targets=["6.text"])],
+            ),
+            WorkflowView(id="upscale", node_classes=["ImageScaleBy"]),
+        ]
+        self.farm = [BackendView(id="gpu0", name="Beast", host="127.0.0.1", port=8188, online=True, status="idle")]
+        self._changed = anyio.Event()
+        self.watched = anyio.Event()
+
+    def change(self, **fields: Any) -> None:
+        self.view = self.view.model_copy(update=fields)
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def submit(
+        self,
+        manifest: Manifest,
+        *,
+        door: Door,
+        owner: str = ANONYMOUS,
+        stem: str | None = None,
+        claim: InboxClaim | None = None,
+        warnings: Sequence[str] = (),
+        base_url: str | None = None,
+    ) -> AcceptedView:
+        if self.failure is not None:
+            raise self.failure
+        self.submitted.append((manifest, door, owner))
+        return AcceptedView(job_id=JOB, submitted_at=AT)
+
+    async def job(self, job_id: str, *, base_url: str | None = None) -> JobView:
+        if job_id != JOB:
+            raise NotFoundError("job", job_id)
+        done = self.view.status == "completed" and not self.view.outputs
+        return self.view.model_copy(update={"outputs": [picture(base_url)]}) if done else self.view
+
+    async def cancel(self, job_id: str, *, base_url: str | None = None) -> JobView:
+        view = await self.job(job_id, base_url=base_url)
+        if view.status == "completed":
+            raise JobFinishedError(job_id, view.status)
+        self.change(status="cancelled")
+        return self.view
+
+    @asynccontextmanager
+    async def watch(
+        self, job_id: str, *, after: int | None = None, base_url: str | None = None
+    ) -> AsyncIterator[AsyncIterator[StreamEvent]]:
+        await self.job(job_id)
+        yield self._events(base_url)
+
+    async def _events(self, base_url: str | None) -> AsyncIterator[StreamEvent]:
+        while True:
+            changed = self._changed
+            view = await self.job(JOB, base_url=base_url)
+            final = view.status in ("completed", "failed", "cancelled")
+            yield StreamEvent(type="end" if final else "job", seq=1, job=view, job_id=JOB)
+            if final:
+                return
+            self.watched.set()
+            await changed.wait()
+
+    def backends(self) -> list[BackendView]:
+        return self.farm
+
+    async def workflows(self) -> list[WorkflowView]:
+        return self.library

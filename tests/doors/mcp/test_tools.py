@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import anyio
+import pytest
+from mcp import Client
+from mcp.types import CallToolResult, TextContent
+
+from orchestrator_mcp.domain.jobs import Door
+from orchestrator_mcp.domain.views import BackendView, ErrorView, WaitingView, WorkflowView
+from orchestrator_mcp.doors.mcp.tools import build_server
+from orchestrator_mcp.errors import IdempotencyConflict, ManifestError, NotFoundError, Problem, StorageError
+from tests.doors.mcp.farm import JOB, ServiceDouble, picture
+
+TOKEN_BUDGET = 1500
+
+
+@pytest.fixture
+def farm() -> ServiceDouble:
+    return ServiceDouble()
+
+
+@asynccontextmanager
+async def connected(farm: ServiceDouble, era: Literal["auto", "legacy"] = "auto") -> AsyncIterator[Client]:
+    with anyio.fail_after(10):
+        async with Client(build_server(farm, version="1.2.3"), mode=era) as client:
+            yield client
+
+
+def told(result: CallToolResult) -> dict[str, Any]:
+    """The structure of an answer, which its text must repeat."""
+    assert not result.is_error, result.content
+    structure: dict[str, Any] = json.loads(words(result))
+    assert structure == result.structured_content
+    return structure
+
+
+def words(result: CallToolResult) -> str:
+    assert isinstance(result.content[0], TextContent)
+    return result.content[0].text
+
+
+def refused(result: CallToolResult) -> str:
+    assert result.is_error
+    return words(result)
+
+
+@pytest.mark.parametrize("era", ["auto", "legacy"])
+async def test_a_job_goes_from_submission_to_its_files_in_either_era(
+    farm: ServiceDouble, era: Literal["auto", "legacy"]
+) -> None:
+    async with connected(farm, era) as client:
+        accepted = told(
+            await client.call_tool(
+                "submit_job",
+                {
+                    "workflow_id": "my_workflow_001",
+                    "parameters": {"prompt": "dusk", "6.text": "x"},
+                    "metadata": {"shot": "010", "note": None},
+                    "priority": 5,
+                    "backend_affinity": "gpu0",
+                    "required_capabilities": ["Flux"],
+                    "idempotency_key": "one",
+                },
+            )
+        )
+        assert accepted["job_id"] == JOB
+        assert JOB in accepted["next_step"]
+        farm.change(status="completed", progress=1.0)
+        status = told(await client.call_tool("job_status", {"job_id": JOB}))
+    manifest, door, owner = farm.submitted[0]
+    assert (door, owner) == (Door.MCP, "anonymous")
+    assert manifest.parameters == {"prompt": "dusk", "6.text": "x"}
+    assert manifest.metadata == {"shot": "010", "note": None}
+    assert (manifest.priority, manifest.backend_affinity, manifest.idempotency_key) == (5, "gpu0", "one")
+    assert manifest.required_capabilities == ("flux",)
+    assert status["status"] == "completed"
+    assert status["outputs"] == [
+        {
+            "name": "shot_00001_.png",
+            "url": f"http://configured/api/job/{JOB}/outputs/shot_00001_.png",
+            "path": "/farm/Outbox/shot__0000abcd/shot_00001_.png",
+            "media_type": "image/png",
+            "size": 1234,
+            "kind": "image",
+        }
+    ]
+    assert "poll_after_ms" not in status
+
+
+async def test_waiting_tells_growing_progress_and_returns_when_the_job_ends(farm: ServiceDouble) -> None:
+    heard: list[float] = []
+    messages: list[str | None] = []
+    first = anyio.Event()
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append(progress)
+        messages.append(message)
+        assert total == 1.0
+        first.set()
+
+    async def render() -> None:
+        await farm.watched.wait()
+        farm.change(status="running", stage="rendering", progress=0.5, backend_id="gpu0")
+        await first.wait()
+        farm.change(progress=0.2)
+        farm.change(status="completed", progress=1.0)
+
+    async with connected(farm) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(render)
+        answer = await client.call_tool("job_status", {"job_id": JOB, "wait_seconds": 45}, progress_callback=hear)
+    assert told(answer)["status"] == "completed"
+    assert heard == [0.5]
+    assert messages == ["rendering on gpu0"]
+
+
+async def test_waiting_for_a_job_that_has_ended_returns_at_once(farm: ServiceDouble) -> None:
+    farm.change(status="failed", error=ErrorView(code="node_failed", message="no", hint="Mend it."))
+    async with connected(farm) as client:
+        status = told(await client.call_tool("job_status", {"job_id": JOB, "wait_seconds": 45}))
+    assert status["error"] == {"code": "node_failed", "message": "no", "hint": "Mend it."}
+    assert status["next_step"].startswith("Mend it.")
+
+
+async def test_a_wait_that_ends_first_returns_the_present_state_and_its_reasons(farm: ServiceDouble) -> None:
+    farm.change(waiting_because=[WaitingView(backend_id="gpu0", reason="it is offline")], eta_seconds=10.0)
+    async with connected(farm) as client:
+        status = told(await client.call_tool("job_status", {"job_id": JOB, "wait_seconds": 0.05}))
+    assert (status["status"], status["queue_position"]) == ("queued", 1)
+    assert status["waiting_because"] == ["gpu0: it is offline"]
+    assert status["poll_after_ms"] == 5000
+    assert "job_status" in status["next_step"]
+
+
+async def test_a_stop_of_the_server_ends_the_wait_with_an_answer(farm: ServiceDouble) -> None:
+    server = build_server(farm, version="1")
+
+    async def stop() -> None:
+        await farm.watched.wait()
+        server.calls.close()
+        await server.calls.drained()
+
+    with anyio.fail_after(10):
+        async with Client(server) as client, anyio.create_task_group() as tasks:
+            tasks.start_soon(stop)
+            status = told(await client.call_tool("job_status", {"job_id": JOB, "wait_seconds": 45}))
+            again = told(await client.call_tool("job_status", {"job_id": JOB, "wait_seconds": 45}))
+    assert status["status"] == again["status"] == "queued"
+
+
+async def test_the_inputs_of_a_job_are_not_repeated_to_the_model(farm: ServiceDouble) -> None:
+    farm.change(parameters={"prompt": "a very long prompt"}, metadata={"shot": "010"})
+    async with connected(farm) as client:
+        status = told(await client.call_tool("job_status", {"job_id": JOB}))
+    assert "very long prompt" not in json.dumps(status)
+    assert not {"parameters", "metadata"} & set(status)
+
+
+async def test_cancelling_says_how_far_it_has_come_and_refuses_what_has_ended(farm: ServiceDouble) -> None:
+    async with connected(farm) as client:
+        assert told(await client.call_tool("cancel_job", {"job_id": JOB}))["status"] == "cancelled"
+        farm.change(status="completed")
+        text = refused(await client.call_tool("cancel_job", {"job_id": JOB}))
+    assert "already completed" in text
+
+
+async def test_the_farm_and_its_library_are_listed_with_what_to_do_next(farm: ServiceDouble) -> None:
+    async with connected(farm) as client:
+        machines = told(await client.call_tool("list_backends", {}))
+        library = told(await client.call_tool("list_workflows", {}))
+        found = told(await client.call_tool("list_workflows", {"search": "ksampler PROMPT"}))
+        nothing = told(await client.call_tool("list_workflows", {"search": "nonsense"}))
+    assert machines["backends"][0] == {
+        "id": "gpu0",
+        "name": "Beast",
+        "status": "idle",
+        "capabilities": [],
+        "running": 0,
+        "slots": 1,
+    }
+    assert (machines["online"], machines["total"]) == (1, 1)
+    assert [entry["id"] for entry in library["workflows"]] == ["my_workflow_001", "upscale"]
+    assert library["workflows"][0]["parameters"] == [{"name": "prompt", "type": "string", "default": "a cat"}]
+    assert [entry["id"] for entry in found["workflows"]] == ["my_workflow_001"]
+    assert nothing["total"] == 0
+    assert "without search" in nothing["next_step"]
+
+
+async def test_a_large_farm_is_told_in_part_and_says_so(farm: ServiceDouble) -> None:
+    farm.farm = [
+        BackendView(id=f"node{number}", name="x" * 200, host="h", port=1, reason="y" * 400) for number in range(500)
+    ]
+    farm.library = [WorkflowView(id=f"w{number}", title="z" * 300) for number in range(500)]
+    farm.change(status="completed", outputs=[picture(None, f"{number:04}.png") for number in range(500)])
+    async with connected(farm) as client:
+        machines = await client.call_tool("list_backends", {})
+        library = await client.call_tool("list_workflows", {})
+        status = await client.call_tool("job_status", {"job_id": JOB})
+    for result in (machines, library, status):
+        assert len(words(result).encode()) < 20_000
+    assert told(machines)["total"] == told(library)["total"] == 500
+    assert "more are left out" in told(machines)["next_step"]
+    assert "narrow the search" in told(library)["next_step"]
+    assert "more lie beside them" in told(status)["next_step"]
+
+
+async def test_unknown_arguments_are_refused_with_the_allowed_ones(farm: ServiceDouble) -> None:
+    async with connected(farm) as client:
+        text = refused(await client.call_tool("submit_job", {"workflow_id": "w", "promt": "x", "priorty": 1}))
+        none = refused(await client.call_tool("list_backends", {"all": True}))
+    assert "promt" in text and "Did you mean priority?" in text and "idempotency_key" in text
+    assert "inside parameters" in text
+    assert "It takes none." in none
+    assert farm.submitted == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, "list_workflows"),
+        ({"workflow_id": "w", "priority": 101}, "priority: Input should be less than or equal to 100"),
+        ({"workflow_id": "w", "parameters": "not an object"}, "parameters: Input should be a valid dictionary"),
+        ({"workflow_id": "w\x00"}, "workflow_id: control characters are not allowed"),
+        ({"workflow_id": "w" * 300}, "workflow_id: String should have at most 200 characters"),
+    ],
+)
+async def test_a_wrong_manifest_is_refused_in_plain_words(
+    farm: ServiceDouble, arguments: dict[str, Any], expected: str
+) -> None:
+    async with connected(farm) as client:
+        text = refused(await client.call_tool("submit_job", arguments))
+    assert expected in text
+    assert "pydantic" not in text
+    assert farm.submitted == []
+
+
+@pytest.mark.parametrize("seconds", [-1, 46, "soon"])
+async def test_a_wait_out_of_range_is_refused(farm: ServiceDouble, seconds: Any) -> None:
+    async with connected(farm) as client:
+        text = refused(await client.call_tool("job_status", {"job_id": JOB, "wait_seconds": seconds}))
+    assert "wait_seconds" in text
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (
+            ManifestError(
+                [Problem(path=("parameters", "stpes"), message="fits nothing", allowed=("steps", "seed"))],
+                hint="Look at the workflow.",
+            ),
+            ["parameters.stpes: fits nothing (allowed: steps, seed)", "Look at the workflow."],
+        ),
+        (NotFoundError("workflow", "shoot", known=["shot"]), ["'shoot'", "Did you mean shot?", "list_workflows"]),
+        (NotFoundError("backend", "gpu9"), ["gpu9", "list_backends"]),
+        (IdempotencyConflict("key", JOB), [JOB, "new key"]),
+        (StorageError("The disk is full.", retry_after=30), ["disk is full", "again in 30 s", "idempotency_key"]),
+    ],
+)
+async def test_every_error_says_how_to_mend_the_call(
+    farm: ServiceDouble, failure: Exception, expected: list[str]
+) -> None:
+    farm.failure = failure
+    async with connected(farm) as client:
+        text = refused(await client.call_tool("submit_job", {"workflow_id": "w"}))
+    for part in expected:
+        assert part in text
+
+
+async def test_a_crash_gives_the_model_a_reference_and_the_log_the_traceback(
+    farm: ServiceDouble, caplog: pytest.LogCaptureFixture
+) -> None:
+    farm.failure = KeyError("secret of the inside")
+    with caplog.at_level(logging.ERROR, logger="orchestrator_mcp"):
+        async with connected(farm) as client:
+            text = refused(await client.call_tool("submit_job", {"workflow_id": "w"}))
+    assert "secret" not in text
+    record = next(record for record in caplog.records if record.name.startswith("orchestrator_mcp"))
+    assert record.exc_info is not None and "secret of the inside" in str(record.exc_info[1])
+    reference = text.split("reference ")[1].split()[0]
+    assert reference in record.getMessage()
+
+
+async def test_hidden_characters_and_long_texts_of_a_backend_do_not_reach_the_model(farm: ServiceDouble) -> None:
+    hostile = "bad\x1b[31m \u202eevil\u200b\U000e0041 " + "x" * 5000
+    farm.change(status="failed", error=ErrorView(code="node_failed", message=hostile), node=hostile)
+    async with connected(farm) as client:
+        status = told(await client.call_tool("job_status", {"job_id": JOB}))
+    message = status["error"]["message"]
+    assert message.startswith("bad[31m evil xxx")
+    assert len(message.encode()) <= 2000
+    assert message.endswith("…")
+    assert not set(message + status["node"]) & set("\x1b\u202e\u200b\U000e0041")
+
+
+async def test_the_list_of_tools_is_small_ordered_and_complete(farm: ServiceDouble) -> None:
+    async with connected(farm) as client:
+        listed = await client.list_tools()
+        assert client.instructions is not None
+        for word in ("render", "image", "video", "ComfyUI", "GPU"):
+            assert word.casefold() in client.instructions.casefold()
+    tools = listed.tools
+    assert [tool.name for tool in tools] == [
+        "submit_job",
+        "job_status",
+        "list_backends",
+        "cancel_job",
+        "list_workflows",
+    ]
+    wire = sum(len(tool.model_dump_json(by_alias=True, exclude_none=True).encode()) for tool in tools)
+    assert wire / 4 <= TOKEN_BUDGET
+    for tool in tools:
+        assert tool.title and tool.annotations is not None and tool.output_schema is not None
+        assert tool.description is not None and tool.description.count(". ") >= 2
+        assert tool.input_schema["additionalProperties"] is False
+        assert all("description" in part for part in tool.input_schema["properties"].values())
+    hints = {tool.name: tool.annotations for tool in tools if tool.annotations is not None}
+    assert [name for name, hint in hints.items() if hint.read_only_hint] == [
+        "job_status",
+        "list_backends",
+        "list_workflows",
+    ]
+    assert hints["cancel_job"].destructive_hint is True
+    assert hints["submit_job"].destructive_hint is False
