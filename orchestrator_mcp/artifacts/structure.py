@@ -179,8 +179,8 @@ def _boxes(content: Content) -> None:
             raise _torn("video", f"the end of its {name!r} box", offset, content)
         seen.add(name)
         offset += length
-    if not seen & {b"moov", b"moof", b"meta"}:
-        raise ArtifactError("The video has no index (moov box): its writer did not finish it.")
+    if b"meta" not in seen and not (b"mdat" in seen and seen & {b"moov", b"moof"}):
+        raise ArtifactError("The video lacks its index (moov box) or its pictures (mdat box): it was not finished.")
 
 
 def _matroska(content: Content) -> None:
@@ -195,7 +195,8 @@ def _glb(content: Content) -> None:
 
 
 def _zip(content: Content) -> None:
-    if content.rfind(b"PK\x05\x06", max(0, len(content) - 66_000)) < 0:
+    at = content.rfind(b"PK\x05\x06", max(0, len(content) - 66_000))
+    if at < 0 or at + 22 + int.from_bytes(content[at + 20 : at + 22], "little") != len(content):
         raise _torn("archive", "its directory", len(content), content)
 
 
