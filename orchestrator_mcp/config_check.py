@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from orchestrator_mcp.config_file import ConfigFile, ConfigProblem, KeyPath, wrong_config
 from orchestrator_mcp.errors import nearest
+from orchestrator_mcp.redaction import redact
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -89,7 +90,7 @@ def show_found(value: Any) -> str:
         return "nothing"
     if isinstance(value, bool):
         return "true" if value else "false"
-    shown = repr(value) if isinstance(value, str) else str(value)
+    shown = repr(redact(value)) if isinstance(value, str) else str(value)
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 

@@ -24,6 +24,7 @@ from pydantic import (
 from orchestrator_mcp.config_check import Needs, check_config, explain_needs, show_found
 from orchestrator_mcp.config_file import ConfigFile, ConfigProblem, KeyPath, read_config, spell_key
 from orchestrator_mcp.errors import SettingsError
+from orchestrator_mcp.redaction import hide
 from orchestrator_mcp.settings_sections import (
     MAX_SLOTS,
     SECTION,
@@ -193,7 +194,16 @@ def load_settings(
     settings = check_config(
         config, Settings, given={"config_file": found, "warnings": ()}, hidden=frozenset({"headers"})
     )
+    _hide_headers(settings)
     return settings.model_copy(update={"warnings": (*old, *_find_oddities(settings))}).with_server(host=host, port=port)
+
+
+def _hide_headers(settings: Settings) -> None:
+    """Keep the texts of headers out of every log line, also the token alone behind its scheme."""
+    for backend in settings.backends:
+        for text in backend.headers.values():
+            hide(text.get_secret_value())
+            hide(text.get_secret_value().rpartition(" ")[2])
 
 
 def _beside(config_file: Path | None, path: Path) -> Path:
