@@ -1,0 +1,196 @@
+"""The OpenAPI 3.1 document, from the same pydantic models that read requests and write answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from orchestrator_mcp.domain import views
+from orchestrator_mcp.domain.manifests import Manifest
+from orchestrator_mcp.doors.http.examples import EXAMPLES
+from orchestrator_mcp.doors.http.operations import (
+    ERRORS,
+    JSON,
+    OPERATIONS,
+    PARAMETERS,
+    PATH_PARAMETERS,
+    Answer,
+    ErrorDocument,
+    Operation,
+    WrongFieldsDocument,
+)
+from orchestrator_mcp.doors.http.reading import JobFilters
+
+_REF: Final = "#/components/schemas/"
+_TAGS: Final = {
+    "jobs": "Hand in work, look at it, end it.",
+    "outputs": "The verified files of a job.",
+    "streams": "Follow a job while it runs.",
+    "farm": "The backends, and the orchestrator itself.",
+    "workflows": "The library of named workflows.",
+}
+_READ: Final[tuple[type[BaseModel], ...]] = (Manifest,)
+_WRITTEN: Final[tuple[type[BaseModel], ...]] = (
+    views.AcceptedView,
+    views.JobView,
+    views.JobListView,
+    views.OutputView,
+    views.StreamEvent,
+    views.BackendView,
+    views.WorkflowView,
+    views.HealthView,
+    ErrorDocument,
+    WrongFieldsDocument,
+)
+_MAY_BE_ABSENT: Final = frozenset({"Manifest", "ErrorDocument", "WrongField", "WrongFieldsDocument"})
+
+
+def openapi_document(version: str) -> dict[str, Any]:
+    """Build the document.
+
+    Args:
+        version: the product's version.
+
+    Returns:
+        Plain JSON values.
+    """
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Director's Console Orchestrator",
+            "version": version,
+            "summary": "One manifest, three doors, real pixels.",
+            "description": "Runs ComfyUI workflows on a farm of machines, once, with verified results. "
+            "Times are RFC 3339 in UTC. Every error is JSON with `detail` and `code`.",
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "Where the server asks for a token."},
+                "basic": {"type": "http", "scheme": "basic", "description": "Any user name, the token as password."},
+            },
+        },
+        "security": [{}, {"bearer": []}, {"basic": []}],
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        *((model, "validation") for model in _READ),
+        *((model, "serialization") for model in _WRITTEN),
+    ]
+    _, document = models_json_schema(modes, ref_template=_REF + "{model}")
+    schemas: dict[str, Any] = document["$defs"]
+    for name, schema in schemas.items():
+        if name not in _MAY_BE_ABSENT and "properties" in schema:
+            # Answers are written whole: a field that is null is there all the same.
+            schema["required"] = list(schema["properties"])
+    workflow = schemas["Manifest"]["properties"]["workflow"]
+    schemas["Manifest"]["properties"]["workflow_json"] = {
+        **workflow,
+        "title": "Workflow Json",
+        "description": "Another spelling of `workflow`; give one of them.",
+    }
+    return schemas
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "operationId": operation.name,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "description": operation.text,
+        "parameters": [*_path_parameters(operation.path), *_header_parameters(operation.headers)],
+        "responses": {
+            **{str(status): _answer(told) for status, told in operation.answers},
+            **{str(status): _error(status) for status in sorted({*operation.errors, 401, 403, 421})},
+        },
+    }
+    if operation.filters:
+        document["parameters"] += _filter_parameters()
+    if operation.body is not None:
+        content = {JSON: {"schema": {"$ref": _REF + operation.body}, "example": EXAMPLES["manifest"]}}
+        document["requestBody"] = {"required": True, "content": content}
+    if operation.path == "/health":
+        document["security"] = [{}]
+    return document
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": PATH_PARAMETERS[name],
+            "schema": {"type": "string"},
+        }
+        for name in re.findall(r"{(\w+)}", path)
+    ]
+
+
+def _header_parameters(names: Iterable[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "description": PARAMETERS[name][0],
+            "schema": PARAMETERS[name][1],
+        }
+        for name in names
+    ]
+
+
+def _filter_parameters() -> list[dict[str, Any]]:
+    properties = JobFilters.model_json_schema()["properties"]
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": schema["description"],
+            "schema": {key: value for key, value in schema.items() if key not in {"description", "title"}},
+        }
+        for name, schema in properties.items()
+    ]
+
+
+def _answer(told: Answer) -> dict[str, Any]:
+    document: dict[str, Any] = {"description": told.text}
+    if told.headers:
+        document["headers"] = {name: {"description": text, "schema": {"type": "string"}} for name, text in told.headers}
+    if told.schema is None and told.media_type == JSON:
+        return document
+    one: dict[str, Any] = {"$ref": _REF + told.schema} if told.schema else {"type": "string", "format": "binary"}
+    content: dict[str, Any] = {"schema": {"type": "array", "items": one} if told.is_list else one}
+    if told.example is not None:
+        content["example"] = EXAMPLES[told.example]
+    return {**document, "content": {told.media_type: content}}
+
+
+def _error(status: int) -> dict[str, Any]:
+    wrong = status == 422
+    document: dict[str, Any] = {
+        "description": ERRORS[status],
+        "content": {
+            JSON: {
+                "schema": {"$ref": _REF + ("WrongFieldsDocument" if wrong else "ErrorDocument")},
+                "example": EXAMPLES["wrong_fields" if wrong else "error"],
+            }
+        },
+    }
+    if status == 503:
+        text = "Seconds after which another try makes sense."
+        document["headers"] = {"Retry-After": {"description": text, "schema": {"type": "integer"}}}
+    return document

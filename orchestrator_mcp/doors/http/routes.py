@@ -1,0 +1,190 @@
+"""The routes of `/api`: each reads a request, calls the service once, and renders what it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH
+from orchestrator_mcp.domain.jobs import Door
+from orchestrator_mcp.doors.http.answers import (
+    WrongRequest,
+    answer,
+    answer_backends,
+    answer_outputs,
+    answer_workflows,
+)
+from orchestrator_mcp.doors.http.outputs import serve_output
+from orchestrator_mcp.doors.http.pages import page_routes
+from orchestrator_mcp.doors.http.reading import last_event_id, owner_of, read_filters, read_manifest, urls_begin
+from orchestrator_mcp.doors.http.streams import EventStreamResponse, StreamShutdown, is_final, serve_websocket
+from orchestrator_mcp.service import JobService
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+JOB: Final = "/api/job/{job_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpDoor:
+    """The endpoints, over one service.
+
+    Attributes:
+        service: what answers.
+        public_url: what urls in the answers begin with; the request's own address when None.
+        body_bytes: how long a manifest may be.
+        body_depth: how deep its JSON may be nested.
+        streams: ends the open streams when the server stops.
+    """
+
+    service: JobService
+    public_url: str | None = None
+    body_bytes: int = MAX_BYTES
+    body_depth: int = MAX_DEPTH
+    streams: StreamShutdown = field(default_factory=StreamShutdown)
+
+    async def submit(self, request: Request) -> Response:
+        read = await read_manifest(request, most=self.body_bytes, depth=self.body_depth)
+        accepted = await self.service.submit(
+            read.manifest,
+            door=Door.HTTP,
+            owner=owner_of(request),
+            warnings=read.warnings,
+            base_url=urls_begin(request, self.public_url),
+        )
+        return answer(accepted, 202, {"location": f"/api/job/{accepted.job_id}"})
+
+    async def job(self, request: Request) -> Response:
+        return answer(await self.service.job(_job_id(request), base_url=urls_begin(request, self.public_url)))
+
+    async def cancel(self, request: Request) -> Response:
+        view = await self.service.cancel(_job_id(request), base_url=urls_begin(request, self.public_url))
+        return answer(view, 202)
+
+    async def jobs(self, request: Request) -> Response:
+        filters = read_filters(request)
+        page = await self.service.jobs(**dict(filters), base_url=urls_begin(request, self.public_url))
+        return answer(page)
+
+    async def outputs(self, request: Request) -> Response:
+        views = await self.service.outputs(_job_id(request), base_url=urls_begin(request, self.public_url))
+        return answer_outputs(views)
+
+    async def output(self, request: Request) -> Response:
+        file = await self.service.output_file(_job_id(request), request.path_params["name"])
+        return await serve_output(request, file)
+
+    async def events(self, request: Request) -> Response:
+        job_id, begin = _job_id(request), urls_begin(request, self.public_url)
+        after = last_event_id(request)
+        ended = after is not None and is_final(await self.service.job(job_id, base_url=begin))
+        watch = self.service.watch(job_id, after=after, base_url=begin)
+        return EventStreamResponse(watch, self.streams, after=after, ended=ended)
+
+    async def stream(self, websocket: WebSocket) -> None:
+        job_id = websocket.path_params["job_id"]
+        watch = self.service.watch(job_id, base_url=urls_begin(websocket, self.public_url))
+        await serve_websocket(websocket, watch, self.streams)
+
+    async def stream_without_upgrade(self, request: Request) -> Response:
+        raise WrongRequest(
+            426,
+            code="upgrade_required",
+            detail="This address speaks WebSocket.",
+            hint=f"Connect with ws://, or read the same as server-sent events at /api/job/{_job_id(request)}/events.",
+            headers={"upgrade": "websocket", "connection": "Upgrade"},
+        )
+
+    async def backends(self, request: Request) -> Response:
+        return answer_backends(self.service.backends())
+
+    async def backend(self, request: Request) -> Response:
+        return answer(self.service.backend(request.path_params["backend_id"]))
+
+    async def workflows(self, request: Request) -> Response:
+        return answer_workflows(await self.service.workflows())
+
+    async def workflow(self, request: Request) -> Response:
+        return answer(await self.service.workflow(request.path_params["workflow_id"]))
+
+    async def health(self, request: Request) -> Response:
+        return answer(await self.service.health(), headers={"cache-control": "no-store"})
+
+
+def build_routes(
+    service: JobService,
+    *,
+    version: str,
+    public_url: str | None = None,
+    body_bytes: int = MAX_BYTES,
+    body_depth: int = MAX_DEPTH,
+    streams: StreamShutdown | None = None,
+) -> list[BaseRoute]:
+    """Every route of the HTTP door, the documentation pages included.
+
+    A path with a slash at its end is the same route, never a redirect: a redirected POST loses its body with some
+    clients.
+
+    Args:
+        service: what answers.
+        version: the product's version, for the OpenAPI document.
+        public_url: what urls in the answers begin with (`server.public_url`); the request's own address when None.
+        body_bytes: how long a manifest may be (`limits.body_bytes`).
+        body_depth: how deep its JSON may be nested (`limits.graph_depth`).
+        streams: close it when the server stops, so that open streams end.
+    """
+    door = HttpDoor(
+        service=service,
+        public_url=public_url,
+        body_bytes=body_bytes,
+        body_depth=body_depth,
+        streams=streams or StreamShutdown(),
+    )
+    return [*_http_routes(door), *_stream_routes(door), *page_routes(version)]
+
+
+def _http_routes(door: HttpDoor) -> list[BaseRoute]:
+    endpoints: dict[str, dict[str, Endpoint]] = {
+        "/api/job": {"POST": door.submit},
+        JOB: {"GET": door.job, "DELETE": door.cancel},
+        f"{JOB}/outputs": {"GET": door.outputs},
+        f"{JOB}/outputs/{{name}}": {"GET": door.output},
+        f"{JOB}/events": {"GET": door.events},
+        f"{JOB}/stream": {"GET": door.stream_without_upgrade},
+        "/api/jobs": {"GET": door.jobs},
+        "/api/jobs/{job_id}": {"GET": door.job},
+        "/api/backends": {"GET": door.backends},
+        "/api/backends/{backend_id}": {"GET": door.backend},
+        "/api/workflows": {"GET": door.workflows},
+        "/api/workflows/{workflow_id}": {"GET": door.workflow},
+        "/api/health": {"GET": door.health},
+        "/health": {"GET": door.health},
+    }
+    return [
+        Route(spelled, _by_method(by_method), methods=list(by_method))
+        for path, by_method in endpoints.items()
+        for spelled in (path, f"{path}/")
+    ]
+
+
+def _stream_routes(door: HttpDoor) -> list[BaseRoute]:
+    return [WebSocketRoute(path, door.stream) for path in (f"{JOB}/stream", f"{JOB}/stream/")]
+
+
+def _by_method(endpoints: dict[str, Endpoint]) -> Endpoint:
+    """One endpoint for a path, so that a 405 names every method that the path takes."""
+
+    async def endpoint(request: Request) -> Response:
+        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+
+    return endpoint
+
+
+def _job_id(request: Request) -> str:
+    return str(request.path_params["job_id"])

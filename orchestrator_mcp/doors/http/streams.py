@@ -1,0 +1,264 @@
+"""A job's stream, as WebSocket messages and as server-sent events: the present state, each change, the end.
+
+Each listener is a subscription of its own at the service, which drops progress that a slow one cannot take; so no
+listener waits for another one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+import anyio
+from anyio.abc import ObjectSendStream
+from anyio.streams.memory import MemoryObjectReceiveStream
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from orchestrator_mcp.domain.views import JobView, StreamEvent
+from orchestrator_mcp.doors.http.answers import error_document
+from orchestrator_mcp.doors.http.guard import SUBPROTOCOL_PREFIX
+from orchestrator_mcp.errors import NotFoundError
+
+UNKNOWN_JOB: Final = 4404
+GOING_AWAY: Final = 1012  # "service restart": clients come back
+TOO_SLOW: Final = 1013  # "try again later"
+STALL_SECONDS: Final = 60.0
+"""A reader that takes nothing for this long is dropped; it learns the present state when it comes back."""
+KEEPALIVE_SECONDS: Final = 15.0
+_CLOSE_SECONDS: Final = 1.0
+_FINAL: Final = frozenset({"completed", "failed", "cancelled"})
+
+Watch = AbstractAsyncContextManager[AsyncIterator[StreamEvent]]
+
+
+class StreamShutdown:
+    """Ends every open stream when the server stops; streams that are opened afterwards end at once."""
+
+    def __init__(self) -> None:
+        self._closed = anyio.Event()
+
+    def close(self) -> None:
+        """End them all."""
+        self._closed.set()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed.is_set()
+
+    async def wait(self) -> None:
+        """Until `close`."""
+        await self._closed.wait()
+
+
+def chosen_subprotocol(offered: list[str]) -> str | None:
+    """Which of the offered subprotocols to take: browsers drop a connection that takes none of them.
+
+    Args:
+        offered: in the client's order. One that carries a token is taken only if there is no other, so that the
+            token does not come back without need.
+    """
+    return next((name for name in offered if not name.startswith(SUBPROTOCOL_PREFIX)), offered[0] if offered else None)
+
+
+def is_news(event: StreamEvent | None, after: int | None) -> bool:
+    """Whether a reader that has seen the history up to `after` would learn something.
+
+    Args:
+        event: the first event of its stream; None when there is none.
+        after: the number of the last history row it has seen.
+    """
+    if event is None:
+        return False
+    over = event.type == "end" or (event.job is not None and is_final(event.job))
+    return not (over and after is not None and event.seq <= after)
+
+
+def is_final(job: JobView) -> bool:
+    """Whether nothing more will happen to the job."""
+    return job.status in _FINAL
+
+
+async def serve_websocket(websocket: WebSocket, watch: Watch, shutdown: StreamShutdown) -> None:
+    """Tell a WebSocket everything about a job.
+
+    Args:
+        websocket: not yet accepted.
+        watch: the subscription, not yet entered.
+        shutdown: ends it early.
+    """
+    await websocket.accept(chosen_subprotocol(list(websocket.scope.get("subprotocols", ()))))
+    try:
+        async with watch as events:
+            code = await _tell_websocket(websocket, events, shutdown)
+    except NotFoundError as error:
+        document = {"type": "error", **error_document(str(error), code=error.code)}
+        with anyio.move_on_after(_CLOSE_SECONDS):
+            await _quietly(lambda: websocket.send_json(document))
+        code = UNKNOWN_JOB
+    if websocket.client_state is WebSocketState.CONNECTED:
+        with anyio.move_on_after(_CLOSE_SECONDS):
+            await _quietly(lambda: websocket.close(code))
+
+
+async def _tell_websocket(websocket: WebSocket, events: AsyncIterator[StreamEvent], shutdown: StreamShutdown) -> int:
+    code = GOING_AWAY
+    async with anyio.create_task_group() as tasks:
+
+        async def tell() -> None:
+            nonlocal code
+            async for event in events:
+                with anyio.move_on_after(STALL_SECONDS) as patience:
+                    await websocket.send_text(event.model_dump_json())
+                if patience.cancelled_caught:
+                    code = TOO_SLOW
+                    break
+            else:
+                code = 1000
+            tasks.cancel_scope.cancel()
+
+        async def listen() -> None:
+            # What clients say means nothing here; that they leave does.
+            while (await websocket.receive())["type"] != "websocket.disconnect":
+                pass
+            tasks.cancel_scope.cancel()
+
+        async def stop() -> None:
+            await shutdown.wait()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(_left_quietly, tell, tasks.cancel_scope)
+        tasks.start_soon(listen)
+        tasks.start_soon(stop)
+    return code
+
+
+async def _quietly(act: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await act()
+    except (WebSocketDisconnect, OSError, RuntimeError):
+        return
+
+
+async def _left_quietly(act: Callable[[], Awaitable[None]], scope: anyio.CancelScope) -> None:
+    """Do it; when the reader has gone, end the stream instead of failing."""
+    try:
+        await act()
+    except (WebSocketDisconnect, OSError):
+        scope.cancel()
+
+
+class EventStreamResponse(Response):
+    """A job's stream as server-sent events.
+
+    A reader that comes back with `Last-Event-ID` after the end gets 204, which tells a browser to stop trying.
+
+    Args:
+        watch: the subscription, not yet entered; its NotFoundError comes before any byte is sent.
+        shutdown: ends it early.
+        after: the number of the last event that the reader has seen.
+        ended: whether the job has ended already, so that the first event is there at once.
+        keepalive: seconds of silence after which a comment is sent, so that proxies keep the connection.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        watch: Watch,
+        shutdown: StreamShutdown,
+        *,
+        after: int | None = None,
+        ended: bool = False,
+        keepalive: float = KEEPALIVE_SECONDS,
+    ) -> None:
+        super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self._watch = watch
+        self._shutdown = shutdown
+        self._after = after
+        self._ended = ended
+        self._keepalive = keepalive
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._watch as events:
+            first: StreamEvent | None = None
+            if self._ended and self._after is not None:
+                first = await anext(events, None)
+                if not is_news(first, self._after):
+                    await Response(status_code=204)(scope, receive, send)
+                    return
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            if scope["method"] != "HEAD":
+                await self._stream(first, events, receive, send)
+            await _finish(send)
+
+    async def _stream(
+        self, first: StreamEvent | None, events: AsyncIterator[StreamEvent], receive: Receive, send: Send
+    ) -> None:
+        outbox, inbox = anyio.create_memory_object_stream[StreamEvent](0)
+        async with anyio.create_task_group() as tasks:
+
+            async def tell() -> None:
+                await _send_chunk(send, b"retry: 2000\n\n")
+                if first is not None:
+                    await _send_chunk(send, event_lines(first))
+                await _send_events(inbox, send, self._keepalive)
+                tasks.cancel_scope.cancel()
+
+            async def listen() -> None:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                tasks.cancel_scope.cancel()
+
+            async def stop() -> None:
+                await self._shutdown.wait()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(_pump, events, outbox)
+            tasks.start_soon(_left_quietly, tell, tasks.cancel_scope)
+            tasks.start_soon(listen)
+            tasks.start_soon(stop)
+
+
+async def _pump(events: AsyncIterator[StreamEvent], outbox: ObjectSendStream[StreamEvent]) -> None:
+    # A wait on the iterator itself cannot be timed out: cancelling it would end the iterator.
+    async with outbox:
+        async for event in events:
+            await outbox.send(event)
+
+
+async def _send_events(inbox: MemoryObjectReceiveStream[StreamEvent], send: Send, keepalive: float) -> None:
+    async with inbox:
+        while True:
+            event: StreamEvent | None = None
+            with anyio.move_on_after(keepalive if keepalive > 0 else math.inf):
+                try:
+                    event = await inbox.receive()
+                except anyio.EndOfStream:
+                    return
+            await _send_chunk(send, b": still here\n\n" if event is None else event_lines(event))
+
+
+def event_lines(event: StreamEvent) -> bytes:
+    """One server-sent event; JSON has no raw line breaks, so that one `data:` line holds it."""
+    return f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n".encode()
+
+
+async def _send_chunk(send: Send, chunk: bytes) -> None:
+    try:
+        with anyio.fail_after(STALL_SECONDS):
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except TimeoutError as error:
+        raise ConnectionAbortedError("the reader takes nothing") from error
+
+
+async def _finish(send: Send) -> None:
+    with anyio.move_on_after(_CLOSE_SECONDS):
+        try:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except OSError:
+            return
