@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -156,6 +157,26 @@ class SandboxServer:
         """
         self._listener.cut(client)
 
+    async def until(self, condition: Callable[[SandboxServer], bool]) -> None:
+        """Wait in the same process until something is true of this server; looked at as its queue or faults change.
+
+        Args:
+            condition: A quick look, such as ``lambda server: server.queue.running is not None``.
+        """
+        await self.bell.until(lambda: condition(self))
+
+    async def until_ended(self, prompt_id: str) -> dict[str, Any]:
+        """Wait in the same process until a prompt is in the history.
+
+        Args:
+            prompt_id: Which one.
+
+        Returns:
+            Its history entry.
+        """
+        await self.bell.until(lambda: prompt_id in self.queue.history)
+        return self.queue.history[prompt_id]
+
     def accept(self, prompt: Prompt) -> None:
         """Queue a prompt and note it.
 
@@ -279,4 +300,5 @@ class SandboxServer:
             self.memory.cache = {}
 
     def _queue_changed(self) -> None:
+        self.bell.ring()
         self.hub.send("status", {"status": self.status()}, None)
