@@ -43,7 +43,7 @@ async def serve_connection(server: AgentServer, reads: Any, writes: Any) -> None
     """
     low = lowlevel(server)
     send, receive = anyio.create_memory_object_stream[Received](0)
-    async with anyio.create_task_group() as tasks:
+    async with reads, writes, receive, anyio.create_task_group() as tasks:
         tasks.start_soon(_answer_leading_discovers, low, reads, writes, send)
         await serve_dual_era_loop(
             low, receive, writes, lifespan_state={}, init_options=low.create_initialization_options()

@@ -38,7 +38,7 @@ SUBMIT = (
 STATUS = (
     "Show a job: status (queued, running, completed, failed, cancelled), progress, why it waits, and when completed "
     "its files with url and path. With wait_seconds it returns when the job ends or the time is over, so prefer it to "
-    "fast polling. Ending the wait never stops the job. While not final, call again after poll_after_ms."
+    "polling. Ending the wait never stops the job. While not final, call again after poll_after_ms."
 )
 BACKENDS = (
     "List the ComfyUI machines: whether each is online, busy or offline and why, its capabilities and slots. "
@@ -53,7 +53,7 @@ WORKFLOWS = (
     "workflow_id. The library is read live. Next: submit_job with only the parameters to change."
 )
 
-JobId = Annotated[str, Field(min_length=1, max_length=100, description="As submit_job returned it.")]
+JobId = Annotated[str, Field(min_length=1, max_length=100, description="From submit_job.")]
 
 
 class AgentServer(MCPServer[Any]):

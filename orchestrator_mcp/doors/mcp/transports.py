@@ -116,10 +116,13 @@ class _Endpoint:
 
 
 class _OpenStreams:
-    """Responses that last until the client or the server ends them."""
+    """Responses that last until the client or the server ends them.
+
+    The server ends one by telling its app that the client has gone: for that case every app cleans up after itself.
+    """
 
     def __init__(self) -> None:
-        self._scopes: set[anyio.CancelScope] = set()
+        self._receiving: set[anyio.CancelScope] = set()
         self._closed = False
 
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,24 +130,32 @@ class _OpenStreams:
         if self._closed:
             await PlainTextResponse("The server is stopping.", 503)(scope, receive, send)
             return
-        open_body = False
+        unfinished = False
 
         async def noted(message: Message) -> None:
-            nonlocal open_body
-            open_body = message["type"] == "http.response.start" or bool(message.get("more_body"))
+            nonlocal unfinished
+            unfinished = message["type"] == "http.response.start" or bool(message.get("more_body"))
             await send(message)
 
-        with anyio.CancelScope() as stream:
-            self._scopes.add(stream)
-            try:
-                await app(scope, receive, noted)
-            finally:
-                self._scopes.discard(stream)
-        if stream.cancelled_caught and open_body:
+        async def received() -> Message:
+            return await self._receive(receive)
+
+        await app(scope, received, noted)
+        if self._closed and unfinished:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _receive(self, receive: Receive) -> Message:
+        if not self._closed:
+            with anyio.CancelScope() as receiving:
+                self._receiving.add(receiving)
+                try:
+                    return await receive()
+                finally:
+                    self._receiving.discard(receiving)
+        return {"type": "http.disconnect"}
 
     def close(self) -> None:
         """End every stream that is open, and refuse new ones."""
         self._closed = True
-        for stream in tuple(self._scopes):
-            stream.cancel()
+        for receiving in tuple(self._receiving):
+            receiving.cancel()
