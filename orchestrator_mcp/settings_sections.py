@@ -161,7 +161,7 @@ class SchedulingSettings(BaseModel):
     model_config = SECTION
 
     post_timeout: Duration = Field(
-        default=60.0, ge=1, le=3600, description="How long handing a job to a backend may take before it is in doubt."
+        default=60.0, ge=0.01, le=3600, description="How long handing over a job may take before it is in doubt."
     )
     quarantine: Duration = Field(
         default=15.0,
@@ -170,23 +170,23 @@ class SchedulingSettings(BaseModel):
         description="How long after `post_timeout` a job in doubt must stay unknown to its backend to be sent again.",
     )
     lost_after: Duration = Field(
-        default=600.0, ge=1, le=604800, description="A backend out of reach for this long has lost its jobs."
+        default=600.0, ge=0.01, le=604800, description="A backend out of reach for this long has lost its jobs."
     )
     stall_timeout: Duration = Field(
-        default=900.0, ge=1, le=604800, description="A render without any progress for this long has stalled."
+        default=900.0, ge=0.01, le=604800, description="A render without any progress for this long has stalled."
     )
     max_attempts: Whole = Field(default=3, ge=1, le=100, description="How often a job is tried at most.")
     retry_delay: Duration = Field(default=2.0, ge=0, le=3600, description="The pause before the first retry; doubles.")
     retry_delay_max: Duration = Field(default=60.0, ge=0, le=86400, description="The longest pause before a retry.")
-    probe_interval: Duration = Field(default=2.0, ge=0.05, le=3600, description="How often each backend is looked at.")
-    probe_timeout: Duration = Field(default=10.0, ge=0.05, le=600, description="How long such a look may take.")
+    probe_interval: Duration = Field(default=2.0, ge=0.01, le=3600, description="How often each backend is looked at.")
+    probe_timeout: Duration = Field(default=10.0, ge=0.01, le=600, description="How long such a look may take.")
     poll_interval: Duration = Field(
         default=0.5, ge=0.01, le=600, description="How often a running job is asked about, at first."
     )
     poll_interval_max: Duration = Field(
         default=3.0, ge=0.01, le=600, description="How often at last, while events arrive."
     )
-    connect_timeout: Duration = Field(default=5.0, ge=0.05, le=600, description="How long connecting may take.")
+    connect_timeout: Duration = Field(default=5.0, ge=0.01, le=600, description="How long connecting may take.")
     allow_partial: Switch = Field(
         default=False, description="Let a job run although its backend refused some of its output nodes."
     )
@@ -204,13 +204,13 @@ class LimitSettings(BaseModel):
 
     model_config = SECTION
 
-    body_bytes: Size = Field(default=2**24, ge=1024, le=2**30, description="The largest manifest, through any door.")
-    graph_depth: Whole = Field(default=64, ge=4, le=1000, description="The deepest nesting in a manifest.")
+    body_bytes: Size = Field(default=2**24, ge=1, le=2**30, description="The largest manifest, through any door.")
+    graph_depth: Whole = Field(default=64, ge=1, le=1000, description="The deepest nesting in a manifest.")
     graph_nodes: Whole = Field(default=10_000, ge=1, le=1_000_000, description="The most nodes in a workflow.")
-    output_bytes: Size = Field(default=2**32, ge=1024, le=2**44, description="The largest single output file.")
+    output_bytes: Size = Field(default=2**32, ge=1, le=2**44, description="The largest single output file.")
     outputs: Whole = Field(default=1000, ge=1, le=100_000, description="The most output files of a job.")
     backend_json_bytes: Size = Field(
-        default=2**25, ge=65536, le=2**30, description="The largest JSON answer taken from a backend."
+        default=2**25, ge=1, le=2**30, description="The largest JSON answer taken from a backend."
     )
     queued_jobs: Annotated[int | None, Field(strict=True), Needs("a whole number")] = Field(
         default=None, ge=1, description="The most jobs that may wait; further ones get 503. Without it, no limit."
