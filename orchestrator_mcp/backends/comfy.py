@@ -153,7 +153,7 @@ class ComfyClient:
             None while it is pending or running, and if it is unknown or forgotten: look into `queue` first.
         """
         answer = await self._get(f"/history/{quote(prompt_id, safe='')}")
-        return await answer.read(lambda document: parse_history(_require_object(document), prompt_id))
+        return await answer.read(lambda document: parse_history(document, prompt_id))
 
     async def forget(self, prompt_id: str) -> None:
         """Delete a prompt from the server's history, which otherwise fills its memory.
@@ -289,9 +289,3 @@ class ComfyClient:
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, ensure_ascii=True, separators=(",", ":")).encode("ascii")
-
-
-def _require_object(document: object) -> object:
-    if not isinstance(document, dict):
-        raise ValueError("it is no JSON object")
-    return document

@@ -148,11 +148,15 @@ def parse_history(document: object, prompt_id: str) -> HistoryEntry | None:
 
     Returns:
         The entry; None if there is none (pending, running, forgotten and unknown look the same).
+
+    Raises:
+        ValueError: it is no history, so it does not say that the prompt is absent either.
     """
-    found = shapes.record(document).get(prompt_id)
-    if found is None:
+    if not isinstance(document, dict) or (document and prompt_id not in document):
+        raise ValueError("it is no history of that prompt")
+    if not document:
         return None
-    entry = shapes.record(found)
+    entry = shapes.record(document[prompt_id])
     item = shapes.items(entry.get("prompt"))
     status = shapes.record(entry.get("status"))
     told = tuple(_messages(status.get("messages")))
