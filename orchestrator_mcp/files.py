@@ -289,7 +289,8 @@ def _rename_by_link(source: Path, target: Path) -> bool:
     return True
 
 
-def _free_names(name: str) -> Iterator[str]:
+def free_names(name: str) -> Iterator[str]:
+    """`name`, then `name-2`, `name-3` …: what to try where names may be taken."""
     return (numbered(name, number) for number in range(1, 100_000))
 
 
@@ -299,7 +300,7 @@ def move_no_clobber(source: Path, folder: Path, name: str) -> Path:
     Returns:
         Where it stands now.
     """
-    for candidate in _free_names(name):
+    for candidate in free_names(name):
         try:
             rename_exclusively(source, folder / candidate)
         except FileExistsError:
@@ -308,27 +309,24 @@ def move_no_clobber(source: Path, folder: Path, name: str) -> Path:
     raise FileExistsError(errno.EEXIST, "every name like it is taken", str(folder / name))
 
 
-def publish_directory(hidden: Path, final: Path) -> Path:
-    """Show a folder that was built under a hidden name beside its final one: all of it in one step.
+def publish_directory(hidden: Path, final: Path) -> None:
+    """Show a folder that was built under a hidden name, all of it in one step; durable when this returns.
 
     Args:
-        hidden: complete and flushed.
-        final: its public name, in the same folder; `-2` and so on where that is taken.
+        hidden: complete, and each of its files flushed.
+        final: its public name, in the same folder.
 
-    Returns:
-        Where it stands now, durably.
+    Raises:
+        FileExistsError: the name is taken; the hidden folder stands as it was.
     """
     sync_directory(hidden)
-    for candidate in _free_names(final.name):
-        try:
-            rename_exclusively(hidden, final.with_name(candidate))
-        except OSError as failure:
-            if failure.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-            continue
-        sync_directory(final.parent)
-        return final.with_name(candidate)
-    raise FileExistsError(errno.EEXIST, "every name like it is taken", str(final))
+    try:
+        rename_exclusively(hidden, final)
+    except OSError as failure:
+        if failure.errno == errno.ENOTEMPTY:
+            raise FileExistsError(errno.EEXIST, "the name is taken", str(final)) from failure
+        raise
+    sync_directory(final.parent)
 
 
 def free_space(path: Path) -> int:

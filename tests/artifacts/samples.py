@@ -15,7 +15,7 @@ def picture(format_name: str, *, frames: int = 1, **options: object) -> bytes:
     target = io.BytesIO()
     images = [Image.effect_noise((24, 16), 50 + number).convert("RGB") for number in range(frames)]
     more = {"save_all": True, "append_images": images[1:]} if frames > 1 else {}
-    images[0].save(target, format_name, **more, **options)  # type: ignore[arg-type]
+    images[0].save(target, format_name, **more, **options)
     return target.getvalue()
 
 

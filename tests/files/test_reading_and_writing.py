@@ -129,16 +129,17 @@ def test_a_link_is_moved_itself_and_its_target_stays(tmp_path: Path, how: str, m
 
 
 @pytest.mark.parametrize("how", ["kernel", "look"])
-def test_a_published_folder_takes_the_next_free_name(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_published_once_under_a_name(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _only(how, monkeypatch)
-    final = tmp_path / "shot__0123abcd"
-    for number in range(3):
-        hidden = tmp_path / ".hidden"
+    for number in range(2):
+        hidden = tmp_path / f".hidden{number}"
         hidden.mkdir()
         (hidden / "result.json").write_text(str(number))
-        published = files.publish_directory(hidden, final)
-        assert (published / "result.json").read_text() == str(number)
-    assert sorted(os.listdir(tmp_path)) == ["shot__0123abcd", "shot__0123abcd-2", "shot__0123abcd-3"]
+    files.publish_directory(tmp_path / ".hidden0", tmp_path / "shot")
+    with pytest.raises(FileExistsError):
+        files.publish_directory(tmp_path / ".hidden1", tmp_path / "shot")
+    assert (tmp_path / "shot" / "result.json").read_text() == "0"
+    assert (tmp_path / ".hidden1" / "result.json").read_text() == "1"
 
 
 def test_a_move_of_what_is_gone_says_so(tmp_path: Path) -> None:

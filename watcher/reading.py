@@ -1,0 +1,139 @@
+"""From the bytes of a dropped file to a manifest, or to words about what is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from orchestrator_mcp.domain.documents import MAX_BYTES, describe, parse_document
+from orchestrator_mcp.domain.manifests import Manifest, unknown_fields
+from orchestrator_mcp.errors import ManifestError, OrchestratorError, Problem, nearest
+from orchestrator_mcp.files import Signature, read_regular
+
+_MOST_WARNINGS: Final = 20
+_WANTED: Final = {
+    "string_type": "a text",
+    "dict_type": "an object in braces {…}",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "tuple_type": "a list in brackets […]",
+    "list_type": "a list in brackets […]",
+    "bool_type": "true or false",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A JSON object that was read whole from a file.
+
+    Attributes:
+        content: the object.
+        size: bytes of the file.
+        sha256: of its bytes.
+        signature: of the file that it was read from.
+    """
+
+    content: dict[str, Any]
+    size: int
+    sha256: str
+    signature: Signature
+
+
+def read_document(path: Path, *, most: int = MAX_BYTES) -> Document:
+    """Read a dropped file whole.
+
+    Raises:
+        ManifestError: it is no JSON object.
+        TooLargeError: it has more than `most` bytes.
+        OSError: it cannot be read, is no plain file, or changed meanwhile.
+    """
+    reading = read_regular(path, most=most)
+    return Document(
+        content=parse_document(reading.content, max_bytes=most),
+        size=len(reading.content),
+        sha256=hashlib.sha256(reading.content).hexdigest(),
+        signature=reading.signature,
+    )
+
+
+def manifest_in(document: dict[str, Any]) -> Manifest:
+    """Take the manifest out of a document.
+
+    Raises:
+        ManifestError: with one problem for each wrong field.
+    """
+    try:
+        return Manifest.model_validate(document)
+    except ValidationError as wrong:
+        raise ManifestError([_problem(entry) for entry in wrong.errors(include_url=False)]) from wrong
+
+
+def warnings_about(document: dict[str, Any]) -> list[str]:
+    """One sentence for each field of a document that means nothing here."""
+    names = unknown_fields(document)
+    known = ("workflow_json", *Manifest.model_fields)
+    told = [_ignored(name, nearest(name, known, most=1)) for name in names[:_MOST_WARNINGS]]
+    rest = len(names) - len(told)
+    return [*told, f"{rest} more unknown fields were ignored."] if rest else told
+
+
+def _ignored(name: str, near: tuple[str, ...]) -> str:
+    question = f" Did you mean {near[0]!r}?" if near else ""
+    return f"The unknown field {name!r} was ignored.{question}"
+
+
+def _problem(entry: ErrorDetails) -> Problem:
+    wanted = _WANTED.get(entry["type"])
+    if wanted is not None:
+        message = f"{wanted} is needed, not {describe(entry['input'])}"
+    else:
+        message = str(entry["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    return Problem(path=entry["loc"], message=message, code=entry["type"])
+
+
+def error_report(
+    refusal: Exception, *, file_name: str, claim_id: str, at: str, job: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What `<name>.error.json` says.
+
+    Args:
+        refusal: why the file did not become a picture.
+        file_name: what the file was called.
+        claim_id: under which it was taken.
+        at: the moment, as the wire spells it.
+        job: more fields, when there was a job.
+    """
+    known = refusal if isinstance(refusal, OrchestratorError) else None
+    problems = refusal.problems if isinstance(refusal, ManifestError) else ()
+    return {
+        "schema": "orchestrator-error/1",
+        "code": _code(refusal),
+        "message": known.message if known else str(refusal),
+        "hint": known.hint if known else None,
+        "problems": [
+            {
+                "path": list(problem.path),
+                "message": problem.message,
+                "code": problem.code,
+                "allowed": list(problem.allowed),
+            }
+            for problem in problems
+        ],
+        "file": file_name,
+        "claim_id": claim_id,
+        "at": at,
+        **(job or {}),
+    }
+
+
+def _code(refusal: Exception) -> str:
+    """The stable word: of the one problem when there is only one and it concerns the whole document."""
+    if isinstance(refusal, ManifestError) and len(refusal.problems) == 1 and not refusal.problems[0].path:
+        return refusal.problems[0].code
+    return refusal.code if isinstance(refusal, OrchestratorError) else "unreadable"

@@ -1,0 +1,280 @@
+"""Looking at the Inbox and taking what is whole. Synchronous: all of it runs in one thread at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from orchestrator_mcp.domain.documents import MAX_BYTES
+from orchestrator_mcp.domain.manifests import Manifest
+from orchestrator_mcp.errors import ManifestError, OrchestratorError
+from orchestrator_mcp.files import ChangedWhileReadError, NotRegularError, Signature, has_writer, printable
+from watcher.claims import Claim, ClaimFolder
+from watcher.reading import Document, manifest_in, read_document, warnings_about
+from watcher.rules import DOCUMENT, Look, Patience, Ripeness, Sighting, Sort, ripeness, sort_entry
+
+logger = logging.getLogger(__name__)
+
+_HINT_LINK: Final = "Put the manifest itself there; links are never followed."
+_ARRIVING: Final = 2.0  # seconds without change in which a writer is taken to be at work
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanLimits:
+    """What one step of a scan takes at most.
+
+    Attributes:
+        file_bytes: of one manifest.
+        batch: files.
+        batch_bytes: of manifests in memory.
+    """
+
+    file_bytes: int = MAX_BYTES
+    batch: int = 500
+    batch_bytes: int = 32 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Something in the Inbox that is not passing."""
+
+    name: str
+    sort: Sort
+    modified: int  # nanoseconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """A claim with what was in it: either a manifest, or the reason why there is none."""
+
+    claim: Claim
+    manifest: Manifest | None = None
+    warnings: tuple[str, ...] = ()
+    sha256: str = ""
+    size: int = 0
+    refusal: Exception | None = None
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """What one step brought.
+
+    Attributes:
+        taken: claims that are settled: manifests and refusals.
+        open: claims whose file changed while it was taken; looked at again later.
+        left: entries that did not fit into this step.
+    """
+
+    taken: list[Taken] = field(default_factory=list)
+    open: list[Claim] = field(default_factory=list)
+    left: list[Entry] = field(default_factory=list)
+
+
+class Scanner:
+    """Looks at files, remembers what it saw, and claims those that are whole.
+
+    Args:
+        claims: the Inbox.
+        patience: how long files are given.
+        limits: see `ScanLimits`.
+        leases: whether the system can be asked about writers here (not on network shares).
+    """
+
+    def __init__(self, claims: ClaimFolder, *, patience: Patience, limits: ScanLimits, leases: bool) -> None:
+        self._claims = claims
+        self._patience = patience
+        self._limits = limits
+        self._leases = leases
+        self._seen: dict[str, Sighting] = {}
+        self._waiting_claims: dict[str, Sighting] = {}
+
+    def entries(self) -> list[Entry]:
+        """All that lies in the Inbox, oldest first, and forget what is gone."""
+        found = []
+        with os.scandir(self._claims.inbox) as listing:
+            for entry in listing:
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                sort = sort_entry(entry.name, status.st_mode)
+                if sort is not Sort.PASSING:
+                    found.append(Entry(name=entry.name, sort=sort, modified=status.st_mtime_ns))
+        present = {entry.name for entry in found}
+        self._seen = {name: sighting for name, sighting in self._seen.items() if name in present}
+        return sorted(found, key=lambda entry: (entry.modified, entry.name))
+
+    def arriving(self, now: float) -> list[float]:
+        """When each manifest that may be arriving just now was last seen to change."""
+        both = (*self._seen.values(), *self._waiting_claims.values())
+        wait = max(_ARRIVING, self._patience.second_look + 1)
+        return [sighting.since for sighting in both if not sighting.told and now - sighting.since < wait]
+
+    def take(self, entries: list[Entry], now: float, new_claim_id: Callable[[], str]) -> Batch:
+        """Look at entries and claim what is whole or wrong for good.
+
+        Args:
+            entries: from `entries`; not more than fit into one step are looked at.
+            now: the monotonic clock, in seconds.
+            new_claim_id: makes one for each claim.
+        """
+        batch = Batch()
+        size = 0
+        for index, entry in enumerate(entries):
+            if index >= self._limits.batch or size >= self._limits.batch_bytes:
+                batch.left = entries[index:]
+                break
+            taken = self._within_bounds(entry.name, lambda entry=entry: self._take(entry, now, new_claim_id, batch))
+            size += taken.size if taken else 0
+        if batch.taken:
+            self._claims.sync()
+        return batch
+
+    def retake(self, claims: Iterable[Claim], now: float) -> Batch:
+        """Look again at claims that are not settled."""
+        batch = Batch()
+        size = 0
+        for claim in claims:
+            if size >= self._limits.batch_bytes or len(batch.taken) >= self._limits.batch:
+                batch.open.append(claim)
+                continue
+            taken = self._within_bounds(claim.name, lambda claim=claim: self._retake(claim, now))
+            if taken is None:
+                batch.open += [claim] if os.path.lexists(claim.path) else []
+                continue
+            self._waiting_claims.pop(claim.claim_id, None)
+            batch.taken.append(taken)
+            size += taken.size
+        return batch
+
+    def _within_bounds(self, name: str, look: Callable[[], Taken | None]) -> Taken | None:
+        """The supervision boundary around one file: whatever it does, the others are looked at."""
+        try:
+            return look()
+        except FileNotFoundError:
+            return None
+        except OSError as failure:
+            self._tell_once(name, "The Inbox file %r cannot be taken now and is tried again: %s", failure)
+        except Exception:
+            logger.exception("Looking at the Inbox file %r failed; it is tried again.", printable(name))
+        return None
+
+    def _take(self, entry: Entry, now: float, new_claim_id: Callable[[], str], batch: Batch) -> Taken | None:
+        path = self._claims.inbox / entry.name
+        if entry.sort is Sort.FOLDER:
+            path = path / DOCUMENT
+        if entry.sort is Sort.STRANGER or (entry.sort is Sort.FOLDER and not os.path.lexists(path)):
+            self._report_stranger(entry.name, now)
+            return None
+        document: Document | Exception | None
+        if entry.sort is Sort.LINK:
+            document = ManifestError.at(message="This is a link, not a file.", code="symlink", hint=_HINT_LINK)
+        else:
+            document = self._examine(self._seen, entry.name, path, now)
+        if document is None:
+            return None
+        claim = self._claims.claim(entry.name, new_claim_id(), folder=entry.sort is Sort.FOLDER)
+        self._seen.pop(entry.name, None)
+        if isinstance(document, Document) and not self._is_still(claim, document):
+            batch.open.append(claim)
+            return None
+        taken = _settled(claim, document)
+        batch.taken.append(taken)
+        return taken
+
+    def _retake(self, claim: Claim, now: float) -> Taken | None:
+        if claim.path.is_symlink():
+            return _settled(claim, ManifestError.at(message="This is a link, not a file.", code="symlink"))
+        document = self._examine(self._waiting_claims, claim.claim_id, claim.document, now)
+        return None if document is None else _settled(claim, document)
+
+    def _examine(self, memory: dict[str, Sighting], key: str, path: Path, now: float) -> Document | Exception | None:
+        """Read a manifest if it is time to.
+
+        Returns:
+            The document, the reason why it is refused, or None while it may still change.
+        """
+        sighting = _see(memory, key, path, now)
+        unchanged = now - sighting.since
+        writer = has_writer(path) if self._leases and sighting.refusal is None else None
+        empty = sighting.signature.size == 0
+        document: Document | None = None
+        if empty:
+            sighting.refusal = ManifestError.at(message="The file is empty.", code="empty")
+        elif ripeness(Look(unchanged=unchanged, writer=writer, parses=True), self._patience) is Ripeness.WAIT:
+            return None
+        elif sighting.refusal is None:
+            document = self._read(sighting, path)
+            if document is None and sighting.refusal is None:
+                return None
+        look = Look(unchanged=unchanged, writer=writer, empty=empty, parses=document is not None)
+        match ripeness(look, self._patience):
+            case Ripeness.TAKE:
+                return document
+            case Ripeness.REFUSE:
+                return sighting.refusal
+            case Ripeness.WAIT:
+                return None
+
+    def _read(self, sighting: Sighting, path: Path) -> Document | None:
+        try:
+            return read_document(path, most=self._limits.file_bytes)
+        except ChangedWhileReadError:
+            return None
+        except (OrchestratorError, NotRegularError) as refusal:
+            sighting.refusal = refusal
+        return None
+
+    def _is_still(self, claim: Claim, document: Document) -> bool:
+        """Whether the claimed file is what was read before: writers may go on after a rename."""
+        present = Signature.of(os.lstat(claim.document))
+        return present == document.signature and not (self._leases and has_writer(claim.document))
+
+    def _report_stranger(self, name: str, now: float) -> None:
+        status = os.lstat(self._claims.inbox / name)
+        sighting = self._seen.setdefault(name, Sighting(signature=Signature.of(status), since=now))
+        if sighting.told or now - sighting.since < self._patience.stranger:
+            return
+        sighting.told = True
+        logger.warning(
+            "%r in the Inbox is neither a manifest (name.json) nor a folder with job.json in it; it stays there (%s).",
+            printable(name),
+            stat.filemode(status.st_mode),
+        )
+
+    def _tell_once(self, name: str, message: str, failure: OSError) -> None:
+        sighting = self._seen.get(name)
+        if sighting is not None and sighting.told:
+            return
+        if sighting is not None:
+            sighting.told = True
+        logger.warning(message, printable(name), failure)
+
+
+def _see(memory: dict[str, Sighting], key: str, path: Path, now: float) -> Sighting:
+    signature = Signature.of(os.lstat(path))
+    sighting = memory.get(key)
+    if sighting is None or sighting.signature != signature:
+        sighting = memory[key] = Sighting(signature=signature, since=now)
+    return sighting
+
+
+def _settled(claim: Claim, document: Document | Exception) -> Taken:
+    if isinstance(document, Exception):
+        return Taken(claim=claim, refusal=document)
+    try:
+        manifest = manifest_in(document.content)
+    except ManifestError as refusal:
+        return Taken(claim=claim, refusal=refusal, size=document.size)
+    return Taken(
+        claim=claim,
+        manifest=manifest,
+        warnings=tuple(warnings_about(document.content)),
+        sha256=document.sha256,
+        size=document.size,
+    )
