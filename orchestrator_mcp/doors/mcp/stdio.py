@@ -20,7 +20,8 @@ async def stdio_streams() -> AsyncIterator[tuple[Any, Any]]:
 
     While they are open, descriptor 1 is standard error: what else prints goes there, and the protocol stays clean.
     """
-    async with stdio_server(stdin=cast("anyio.AsyncFile[str]", StdinLines())) as (reads, writes):
+    lines = cast("anyio.AsyncFile[str]", StdinLines())  # all that the SDK does with it is iterate
+    async with stdio_server(stdin=lines) as (reads, writes), reads, writes:
         yield reads, writes
 
 

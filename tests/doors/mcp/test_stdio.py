@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+from orchestrator_mcp.doors.mcp.lines import LineSplitter
+from tests.doors.mcp.farm import JOB, ServiceDouble
+from tests.doors.mcp.served import served
+
+ROOT = Path(__file__).parents[3]
+COMMAND = [sys.executable, "-m", "tests.doors.mcp.stdio_program"]
+VERSION = "io.modelcontextprotocol/protocolVersion"
+ENVELOPE = {
+    VERSION: "2026-07-28",
+    "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
+class Pipe:
+    """The program at the other end, spoken to line by line."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdout is not None and process.stderr is not None
+        self.process = process
+        self._out = BufferedByteReceiveStream(process.stdout)
+        self.errors = BufferedByteReceiveStream(process.stderr)
+
+    async def ask(self, method: str, params: dict[str, Any], *, number: int = 1) -> dict[str, Any]:
+        await self.say({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+        line = await self._out.receive_until(b"\n", 1_000_000)
+        answer: dict[str, Any] = json.loads(line)  # anything but the protocol fails here
+        return answer
+
+    async def say(self, message: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        await self.process.stdin.send(json.dumps(message).encode() + b"\n")
+
+    async def shake_hands(self) -> None:
+        hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        answer = await self.ask("initialize", hello)
+        assert answer["result"]["protocolVersion"] == "2025-06-18"
+        await self.say({"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    async def close(self) -> tuple[bytes, bytes]:
+        """Close our end; give what was left to read on both of theirs."""
+        assert self.process.stdin is not None
+        await self.process.stdin.aclose()
+        return await self.rest()
+
+    async def rest(self) -> tuple[bytes, bytes]:
+        out = b"".join([chunk async for chunk in self._out])
+        errors = b"".join([chunk async for chunk in self.errors])
+        await self.process.wait()
+        return out, errors
+
+
+@asynccontextmanager
+async def started(*arguments: str, **environment: str) -> AsyncIterator[Pipe]:
+    with anyio.fail_after(30):
+        env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        async with await anyio.open_process([*COMMAND, *arguments], env=env, cwd=ROOT) as process:
+            try:
+                yield Pipe(process)
+            finally:
+                if process.returncode is None:
+                    process.kill()
+
+
+async def test_standard_output_carries_the_protocol_and_nothing_else() -> None:
+    async with started("serve") as pipe:
+        await pipe.shake_hands()
+        answer = await pipe.ask("tools/call", {"name": "list_backends", "arguments": {}}, number=2)
+        out, errors = await pipe.close()
+    assert answer["result"]["structuredContent"]["total"] == 1
+    assert out == b""
+    assert b"noise of the program" in errors and b"noise of a child" in errors
+
+
+async def test_the_end_of_the_input_ends_the_program() -> None:
+    async with started("serve") as pipe:
+        await pipe.shake_hands()
+        out, errors = await pipe.close()
+    assert (pipe.process.returncode, out, errors) == (0, b"", b"listening\n")
+
+
+async def test_a_signal_ends_the_program_while_its_input_is_open() -> None:
+    async with started("serve") as pipe:
+        await pipe.shake_hands()
+        pipe.process.terminate()
+        out, errors = await pipe.rest()
+    assert (pipe.process.returncode, out, errors) == (7, b"", b"listening\n")
+
+
+async def test_discover_first_leaves_the_client_free_to_take_either_era() -> None:
+    async with started("serve") as pipe:
+        discovered = await pipe.ask("server/discover", {"_meta": ENVELOPE})
+        assert discovered["result"]["supportedVersions"] == ["2026-07-28"]
+        again = await pipe.ask("server/discover", {"_meta": ENVELOPE}, number=2)
+        assert again["result"] == discovered["result"]
+        await pipe.shake_hands()
+    async with started("serve") as pipe:
+        await pipe.ask("server/discover", {"_meta": ENVELOPE})
+        listed = await pipe.ask("tools/list", {"_meta": ENVELOPE}, number=2)
+        assert len(listed["result"]["tools"]) == 5
+        refused = await pipe.ask("initialize", {"protocolVersion": "2025-06-18"}, number=3)
+        assert refused["error"]["code"] == -32022
+
+
+@pytest.mark.parametrize("era", ["auto", "legacy"])
+async def test_a_bridge_carries_a_whole_job_with_progress_in_either_era(era: Any) -> None:
+    farm = ServiceDouble()
+    heard: list[float] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append(progress)
+        farm.change(status="completed", progress=1.0)
+
+    async def render() -> None:
+        await farm.watched.wait()
+        farm.change(status="running", progress=0.5)
+
+    async with served(farm) as server:
+        parameters = StdioServerParameters(
+            command=COMMAND[0], args=[*COMMAND[1:], "bridge", server.url], env={"PYTHONPATH": str(ROOT)}, cwd=ROOT
+        )
+        async with Client(stdio_client(parameters), mode=era) as client, anyio.create_task_group() as tasks:
+            await client.call_tool("submit_job", {"workflow_id": "w", "metadata": {"text": "a\u2028b\x85c"}})
+            tasks.start_soon(render)
+            status = await client.call_tool("job_status", {"job_id": JOB, "wait_seconds": 45}, progress_callback=hear)
+    assert status.structured_content is not None and status.structured_content["status"] == "completed"
+    assert heard == [0.5]
+    assert farm.submitted[0][0].metadata == {"text": "a\u2028b\x85c"}
+
+
+async def test_separators_inside_an_answer_survive_the_bridge() -> None:
+    farm = ServiceDouble()
+    farm.farm = [farm.farm[0].model_copy(update={"id": "a\u2028b\x85c"})]
+    async with served(farm) as server, started("bridge", server.url) as pipe:
+        await pipe.shake_hands()
+        answer = await pipe.ask("tools/call", {"name": "list_backends", "arguments": {}}, number=2)
+    assert answer["result"]["structuredContent"]["backends"][0]["id"] == "a\u2028b\x85c"
+
+
+async def test_a_bridge_ends_quietly_with_its_client() -> None:
+    async with served(ServiceDouble()) as server, started("bridge", server.url) as pipe:
+        await pipe.shake_hands()
+        out, errors = await pipe.close()
+    assert (pipe.process.returncode, out, errors) == (0, b"", b"listening\n")
+
+
+async def test_a_bridge_says_that_the_orchestrator_has_gone() -> None:
+    async with served(ServiceDouble()) as server, started("bridge", server.url) as pipe:
+        await pipe.shake_hands()
+        await server.door.close_streams()
+        server.stop()
+        _, errors = await pipe.rest()
+    assert pipe.process.returncode == 1
+    assert errors.splitlines()[1:] == [f"The orchestrator at {server.url} has gone: it closed the connection.".encode()]
+
+
+async def test_a_bridge_to_nowhere_ends_with_a_sentence() -> None:
+    async with started("bridge", "http://127.0.0.1:1") as pipe:
+        _, errors = await pipe.rest()
+    assert pipe.process.returncode == 1
+    assert b"The orchestrator at http://127.0.0.1:1 has gone:" in errors
+    assert b"Traceback" not in errors
+
+
+async def test_a_message_that_is_too_large_for_the_orchestrator_is_answered_with_an_error() -> None:
+    async with served(ServiceDouble(), max_message_bytes=10_000) as server, started("bridge", server.url) as pipe:
+        await pipe.shake_hands()
+        large = {"name": "submit_job", "arguments": {"workflow_id": "w", "metadata": {"note": "x" * 20_000}}}
+        refused = await pipe.ask("tools/call", large, number=2)
+        small = await pipe.ask("tools/call", {"name": "list_backends", "arguments": {}}, number=3)
+    assert refused["id"] == 2
+    assert "413" in refused["error"]["message"]
+    assert small["result"]["isError"] is False
+
+
+def test_lines_end_at_line_feeds_only_and_keep_what_comes_in_pieces() -> None:
+    splitter = LineSplitter()
+    assert splitter.feed(b'{"a":') == []
+    assert splitter.feed('"\u2028\x85"}\r\nnext\nre'.encode()) == ['{"a":"\u2028\x85"}', "next"]
+    assert splitter.feed(b"st\n\n") == ["rest", ""]
+
+
+def test_a_line_over_the_limit_loses_its_tail_and_the_next_one_is_whole() -> None:
+    splitter = LineSplitter(max_bytes=4)
+    assert splitter.feed(b"abc") == []
+    assert splitter.feed(b"defgh\nijk\n") == ["abcd", "ijk"]
