@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, Self
 from urllib.parse import quote
 
@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from orchestrator_mcp.backends.messages import (
     GraphProgressed,
@@ -184,6 +185,7 @@ async def listen(
     try:
         with foreign_errors_mapped(backend.id, action, sent=lambda: True):
             socket = await _opened(backend, client_id, open_timeout)
+        with suppress(ConnectionClosed):  # the reader finds out, and hears first what came before
             await socket.send(_FEATURES)
         mailbox = Mailbox(backend.id)
         async with _task_group() as tasks:
