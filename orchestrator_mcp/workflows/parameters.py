@@ -1,0 +1,288 @@
+"""Binding a caller's parameters to a graph: every one is set, or refused, or told; none is dropped in silence.
+
+Deciding and doing are apart. `targets_for` decides at acceptance, and draws the seeds; what it says is stored.
+`apply` does it at dispatch, from what was stored, and gives the same graph each time.
+"""
+
+from __future__ import annotations
+
+import copy
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator_mcp.domain.documents import describe, is_storable, value_problems
+from orchestrator_mcp.domain.jobs import Graph
+from orchestrator_mcp.domain.views import ParameterView
+from orchestrator_mcp.errors import ManifestError, Problem, nearest
+from orchestrator_mcp.workflows.graph import MAX_PROBLEMS, link_fault
+from orchestrator_mcp.workflows.links import Target, as_link, class_of, value_at
+from orchestrator_mcp.workflows.naming import STANDARD_NAMES, Meaning, Names, in_reading_order
+from orchestrator_mcp.workflows.requirements import MODEL_INPUTS, leaves_its_folder
+from orchestrator_mcp.workflows.values import DRAW, holds_fractions, kind_of, mismatch, same, seed_fault
+
+SEED_BITS = 53
+"""Drawn seeds survive every JSON reader: 2**53 is the last whole number that a double holds exactly."""
+
+_LABEL = (
+    "The parameter {name!a} fits no input of the workflow; it is kept as a label, because it also stands in metadata."
+)
+_KEPT = 'The parameter {name!a} does not reach "{target}": that input is fed by another node.'
+_DRAWN = 'The workflow has -1 as seed at "{target}"; {seed} was drawn for it.'
+
+
+def draw_seed() -> int:
+    """Draw a seed below 2**53."""
+    return secrets.randbelow(2**SEED_BITS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """What a manifest's parameters do to a graph.
+
+    Attributes:
+        targets: for each parameter the inputs that it sets, as `node_id.input`; labels have none.
+        values: the final value of each parameter; a seed of -1 is replaced by the drawn one.
+        seeds: every whole-number seed in force, by `node_id.input`, also those that no parameter touched.
+        labels: parameters that set nothing and stand in the metadata too.
+        warnings: what the caller should know.
+    """
+
+    targets: dict[str, list[str]] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    seeds: dict[str, int] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def targets_for(
+    graph: Graph,
+    parameters: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    declared: Sequence[ParameterView] = (),
+    *,
+    draw: Callable[[], int] = draw_seed,
+) -> Bound:
+    """Decide what each parameter sets.
+
+    Args:
+        graph: a checked graph.
+        parameters: values by exact name (`node_id.input`, `node_id:input`) or plain name.
+        metadata: the manifest's metadata; a parameter that fits nothing is a label if it stands here too.
+        declared: parameters that the workflow itself declares; they go before what is inferred.
+        draw: where seeds come from.
+
+    Raises:
+        ManifestError: one problem for each parameter that cannot be set, with the path `parameters, name` and the
+            code `unknown_parameter`, `ambiguous`, `linked`, `type`, `range`, `link`, `path`, `text`, `number`,
+            `depth`, `json` or `conflict`.
+    """
+    names = Names(graph)
+    declarations = {view.name: view for view in declared}
+    meanings: dict[str, Meaning] = {}
+    labels: list[str] = []
+    problems: list[Problem] = []
+    for name, value in parameters.items():
+        unsound = _unsound(name, value)
+        if unsound is not None:
+            problems.append(unsound)
+            continue
+        meaning = _declared(graph, declarations[name]) if name in declarations else names.meaning(name)
+        if not meaning.targets and meaning.fault is None and name in metadata and same(metadata[name], value):
+            labels.append(name)
+            continue
+        problem = _problem(graph, names, name, value, meaning)
+        if problem is None:
+            meanings[name] = meaning
+        else:
+            problems.append(problem)
+    problems.extend(_conflicts(meanings, parameters))
+    if problems:
+        raise ManifestError(problems[:MAX_PROBLEMS])
+    return _settle(graph, names, parameters, meanings, labels, draw)
+
+
+def apply(
+    graph: Graph, targets: Mapping[str, Sequence[str]], values: Mapping[str, Any], seeds: Mapping[str, int]
+) -> Graph:
+    """Make the graph that is sent, from what `targets_for` said.
+
+    Args:
+        graph: the graph that `targets_for` saw; it stays as it is.
+        targets: see `Bound`.
+        values: see `Bound`.
+        seeds: see `Bound`.
+
+    Returns:
+        A new graph; nodes that nothing touches are shared with the old one.
+
+    Raises:
+        ManifestError: an input is gone or has become a link: this is another graph.
+    """
+    bound = dict(graph)
+    settings = [(spelled, values[name]) for name, all_spelled in targets.items() for spelled in all_spelled]
+    for spelled, value in [*settings, *seeds.items()]:
+        target = _located(graph, spelled)
+        node = bound[target.node]
+        bound[target.node] = {**node, "inputs": {**node["inputs"], target.input: copy.deepcopy(value)}}
+    return bound
+
+
+def infer_parameters(graph: Graph) -> list[ParameterView]:
+    """List what a caller may set without knowing node numbers.
+
+    The usual names come first, then model files, then every other input; one that stands on several nodes with
+    different values is listed by its exact names.
+
+    Args:
+        graph: a checked graph.
+    """
+    names = Names(graph)
+    views: dict[str, ParameterView] = {}
+    covered: set[Target] = set()
+    seen: set[str] = set()
+    remaining = in_reading_order(graph)
+    models = [target.input for target in remaining if target.input in MODEL_INPUTS]
+    for name in [*STANDARD_NAMES, *models]:
+        meaning = names.meaning(name)
+        if name not in views and meaning.targets and not covered.issuperset(meaning.targets):
+            views[name] = _view(graph, name, meaning.targets)
+            covered.update(meaning.targets)
+    for target in remaining:
+        if target in covered:
+            continue
+        if target.input not in seen:
+            seen.add(target.input)
+            meaning = names.meaning(target.input)
+            if target in meaning.targets and covered.isdisjoint(meaning.targets):
+                views[target.input] = _view(graph, target.input, meaning.targets)
+                covered.update(meaning.targets)
+                continue
+        views[target.spelled] = _view(graph, target.spelled, (target,))
+    return list(views.values())
+
+
+def _declared(graph: Graph, view: ParameterView) -> Meaning:
+    try:
+        targets = tuple(_located(graph, spelled) for spelled in view.targets)
+    except ManifestError as error:
+        return Meaning(fault=f"the workflow declares it wrongly: {error.problems[0].message}")
+    return Meaning(targets=targets)
+
+
+def _located(graph: Graph, spelled: str) -> Target:
+    places = [place for place, character in enumerate(spelled) if character == "."]
+    found = [Target(spelled[:place], spelled[place + 1 :]) for place in places if spelled[:place] in graph]
+    for target in found:
+        if target.input in graph[target.node]["inputs"] and as_link(value_at(graph, target)) is None:
+            return target
+    message = f"the graph has no input {spelled[:100]!a} that could be set; it is not the graph that was accepted"
+    raise ManifestError.at("workflow", message=message, code="graph_changed")
+
+
+def _unsound(name: str, value: object) -> Problem | None:
+    if not is_storable(name):
+        return Problem(path=("parameters",), message=f"the name {ascii(name)[:60]} cannot be stored", code="text")
+    return next(value_problems(value, ("parameters", name)), None)
+
+
+def _problem(graph: Graph, names: Names, name: str, value: object, meaning: Meaning) -> Problem | None:
+    path = ("parameters", name)
+    if meaning.fault is not None:
+        return Problem(path=path, message=meaning.fault, code=meaning.code, allowed=meaning.candidates)
+    if not meaning.targets:
+        near = nearest(name, names.known)
+        told = f"; did you mean {' or '.join(near)}?" if near else f"; it has {', '.join(names.known[:12])}"
+        message = f"the workflow has no such input{told}"
+        return Problem(path=path, message=message, code=meaning.code, allowed=near)
+    faults = (_value_fault(graph, names, target, value) for target in meaning.targets)
+    found = next((fault for fault in faults if fault is not None), None)
+    return None if found is None else Problem(path=path, message=found[1], code=found[0])
+
+
+def _value_fault(graph: Graph, names: Names, target: Target, value: object) -> tuple[str, str] | None:
+    """What is wrong with a value at one input: the code and the words, or None."""
+    fractions = holds_fractions(class_of(graph, target.node), target.input)
+    wrong_type = mismatch(value_at(graph, target), value, fractions=fractions)
+    if wrong_type is not None:
+        return "type", wrong_type
+    wrong_seed = seed_fault(value) if names.is_seed(target) else None
+    if wrong_seed is not None:
+        return "range", wrong_seed
+    if as_link(value) is not None or link_fault(graph, value) is not None:
+        return "link", f"a list of a text and a number is a link, which a parameter cannot set ({target.spelled})"
+    if leaves_its_folder(graph, target, value):
+        return "path", f"{describe(value)} leads out of the backend's own folders; name a file inside them"
+    return None
+
+
+def _conflicts(meanings: Mapping[str, Meaning], parameters: Mapping[str, Any]) -> list[Problem]:
+    setters: dict[Target, str] = {}
+    found: dict[tuple[str, str], Problem] = {}
+    for name, meaning in meanings.items():
+        for target in meaning.targets:
+            first = setters.setdefault(target, name)
+            if first != name and not same(parameters[first], parameters[name]):
+                message = f'sets "{target.spelled}" to another value than the parameter {first!a}; give one of them'
+                problem = Problem(path=("parameters", name), message=message, code="conflict")
+                found.setdefault((first, name), problem)
+    return list(found.values())
+
+
+def _settle(
+    graph: Graph,
+    names: Names,
+    parameters: Mapping[str, Any],
+    meanings: Mapping[str, Meaning],
+    labels: Sequence[str],
+    draw: Callable[[], int],
+) -> Bound:
+    """Draw what has to be drawn, and write down what is in force."""
+    drawn = _draw_for(names, [m for name, m in meanings.items() if same(parameters[name], DRAW)], draw)
+    values = dict(parameters)
+    settled: dict[Target, Any] = {}
+    for name, meaning in meanings.items():
+        if same(values[name], DRAW) and meaning.targets[0] in drawn:
+            values[name] = drawn[meaning.targets[0]]
+        settled.update(dict.fromkeys(meaning.targets, values[name]))
+    warnings = [_LABEL.format(name=name) for name in labels]
+    warnings += [_KEPT.format(name=name, target=kept.spelled) for name in meanings for kept in meanings[name].kept]
+    seeds: dict[str, int] = {}
+    for target in names.seeds:
+        seed = settled.get(target, value_at(graph, target))
+        if same(seed, DRAW) and target not in settled:
+            seed = draw()
+            warnings.append(_DRAWN.format(target=target.spelled, seed=seed))
+        if isinstance(seed, int) and not isinstance(seed, bool):
+            seeds[target.spelled] = seed
+    return Bound(
+        targets={name: [target.spelled for target in meaning.targets] for name, meaning in meanings.items()},
+        values=values,
+        seeds=seeds,
+        labels=tuple(labels),
+        warnings=tuple(warnings),
+    )
+
+
+def _draw_for(names: Names, meanings: Sequence[Meaning], draw: Callable[[], int]) -> dict[Target, int]:
+    """One seed for each parameter that asks for one; parameters that share an input share the seed."""
+    groups: list[set[Target]] = []
+    for meaning in meanings:
+        if any(names.is_seed(target) for target in meaning.targets):
+            group = set(meaning.targets)
+            overlapping = [other for other in groups if not other.isdisjoint(group)]
+            groups = [other for other in groups if other not in overlapping] + [group.union(*overlapping)]
+    return {target: seed for group in groups for seed in [draw()] for target in group}
+
+
+def _view(graph: Graph, name: str, targets: Sequence[Target]) -> ParameterView:
+    first = targets[0]
+    present = value_at(graph, first)
+    fractions = holds_fractions(class_of(graph, first.node), first.input)
+    return ParameterView(
+        name=name,
+        type=kind_of(present, fractions=fractions),
+        default=copy.deepcopy(present),
+        targets=[target.spelled for target in targets],
+    )
