@@ -7,7 +7,7 @@ from typing import Any
 from orchestrator_mcp.domain.jobs import Graph
 
 
-def node(class_type: str, title: str | None = None, **inputs: Any) -> dict[str, Any]:
+def node(class_type: str, title: str | None = None, /, **inputs: Any) -> dict[str, Any]:
     """A node; `title` is what a person called it."""
     made: dict[str, Any] = {"class_type": class_type, "inputs": inputs}
     if title is not None:
