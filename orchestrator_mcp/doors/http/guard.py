@@ -47,7 +47,7 @@ def split_host(value: str) -> tuple[str, str | None] | None:
     Returns:
         The canonical name or address and the port, if one was given; None when it is not a host at all.
     """
-    match = _HOST.fullmatch(value.strip())
+    match = _HOST.fullmatch(value)
     if match is None:
         return None
     return canonical_address(match["v6"] or match["name"]), match["port"]
@@ -60,7 +60,7 @@ def same_origin(origin: str, host: str) -> bool:
         origin: for example `http://renders.local:9800`.
         host: for example `renders.local:9800`.
     """
-    scheme, separator, rest = origin.strip().partition("://")
+    scheme, separator, rest = origin.partition("://")
     here = split_host(host)
     there = split_host(rest)
     if not separator or here is None or there is None or scheme.casefold() not in _DEFAULT_PORTS:

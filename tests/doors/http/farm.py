@@ -1,0 +1,199 @@
+"""An in-memory service for what only the door does: statuses, headers, streams. It renders nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from orchestrator_mcp.domain.deliveries import InboxClaim
+from orchestrator_mcp.domain.jobs import Door
+from orchestrator_mcp.domain.manifests import Manifest
+from orchestrator_mcp.domain.views import (
+    AcceptedView,
+    BackendView,
+    HealthView,
+    JobListView,
+    JobView,
+    OutputView,
+    StreamEvent,
+    WorkflowView,
+)
+from orchestrator_mcp.errors import JobFinishedError, NotFoundError
+from orchestrator_mcp.service import ANONYMOUS, JobService, OutputFile
+
+JOB = "019ab0c4-8e6f-7a31-9c1d-5f0e2b7a6c42"
+THEN = datetime(2026, 1, 28, 12, 0, tzinfo=UTC)
+SHA = "5f2b0a7d6f0e4b5f9d3e7c1a2b4d6f8091a3c5e7092b4d6f81a3c5e7f9b1d3e5"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """One call of `submit`, as it came."""
+
+    manifest: Manifest
+    door: Door
+    owner: str
+    warnings: tuple[str, ...]
+    base_url: str | None
+
+
+@dataclass
+class Stage:
+    """What a job's listeners are told, and what wakes them."""
+
+    told: list[StreamEvent] = field(default_factory=list)
+    more: anyio.Event = field(default_factory=anyio.Event)
+
+
+class ServiceDouble(JobService):
+    """Answers from what a test laid into it.
+
+    Attributes:
+        raises: name of a method -> what it raises.
+        submitted: every submission.
+        asked: the arguments of every `jobs` call.
+        listeners: streams that are open now.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.raises: dict[str, Exception] = {}
+        self.submitted: list[Submitted] = []
+        self.asked: list[dict[str, Any]] = []
+        self.listeners = 0
+        self._jobs: dict[str, JobView] = {}
+        self._files: dict[str, OutputFile] = {}
+        self._stages: dict[str, Stage] = {}
+        self.put(JobView(job_id=JOB, status="running", workflow_id="shot", submitted_at=THEN))
+
+    def put(self, job: JobView) -> None:
+        """Let a job be as this view says."""
+        self._jobs[job.job_id] = job
+
+    def add_file(self, name: str, content: bytes, media_type: str = "image/png") -> None:
+        """Give the job an output."""
+        path = self.folder / f"artifact-{len(self._files)}"
+        path.write_bytes(content)
+        view = OutputView(
+            name=name, node="9", kind="image", media_type=media_type, size=len(content), sha256=SHA, url=f"/{name}"
+        )
+        self._files[name] = OutputFile(view=view, path=path)
+
+    def tell(self, *events: StreamEvent) -> None:
+        """Tell the job's listeners, the present and the future ones."""
+        stage = self._stages.setdefault(JOB, Stage())
+        stage.told.extend(events)
+        stage.more.set()
+        stage.more = anyio.Event()
+
+    def _check(self, method: str) -> None:
+        if method in self.raises:
+            raise self.raises[method]
+
+    async def submit(
+        self,
+        manifest: Manifest,
+        *,
+        door: Door,
+        owner: str = ANONYMOUS,
+        stem: str | None = None,
+        claim: InboxClaim | None = None,
+        warnings: Sequence[str] = (),
+        base_url: str | None = None,
+    ) -> AcceptedView:
+        self._check("submit")
+        self.submitted.append(
+            Submitted(manifest=manifest, door=door, owner=owner, warnings=tuple(warnings), base_url=base_url)
+        )
+        return AcceptedView(job_id=JOB, submitted_at=THEN, warnings=list(warnings), links={"self": f"{base_url}/x"})
+
+    async def job(self, job_id: str, *, base_url: str | None = None) -> JobView:
+        self._check("job")
+        if job_id not in self._jobs:
+            raise NotFoundError("job", job_id, known=self._jobs)
+        return self._jobs[job_id].model_copy(update={"links": {"self": f"{base_url}/api/job/{job_id}"}})
+
+    async def jobs(self, *, base_url: str | None = None, **asked: Any) -> JobListView:  # type: ignore[override]
+        self._check("jobs")
+        self.asked.append(asked)
+        return JobListView(jobs=list(self._jobs.values()), next_cursor="next")
+
+    async def outputs(self, job_id: str, *, base_url: str | None = None) -> list[OutputView]:
+        await self.job(job_id)
+        return [file.view for file in self._files.values()]
+
+    async def output_file(self, job_id: str, name: str) -> OutputFile:
+        self._check("output_file")
+        await self.job(job_id)
+        if name not in self._files:
+            raise NotFoundError("output", name, known=self._files)
+        return self._files[name]
+
+    async def cancel(self, job_id: str, *, base_url: str | None = None) -> JobView:
+        job = await self.job(job_id)
+        if job.status in {"completed", "failed"}:
+            raise JobFinishedError(job_id, job.status)
+        return job
+
+    @asynccontextmanager
+    async def watch(
+        self, job_id: str, *, after: int | None = None, base_url: str | None = None
+    ) -> AsyncIterator[AsyncIterator[StreamEvent]]:
+        job = await self.job(job_id, base_url=base_url)
+        self.listeners += 1
+        try:
+            yield self._tellings(job)
+        finally:
+            self.listeners -= 1
+
+    async def _tellings(self, job: JobView) -> AsyncIterator[StreamEvent]:
+        stage = self._stages.setdefault(JOB, Stage())
+        if job.status in {"completed", "failed", "cancelled"}:
+            yield StreamEvent(type="end", seq=9, job_id=JOB, job=job)
+            return
+        yield StreamEvent(type="job", seq=1, job_id=JOB, job=job)
+        read = 0
+        while True:
+            while read < len(stage.told):
+                event = stage.told[read]
+                read += 1
+                yield event
+                if event.type == "end":
+                    return
+            self._check("watch")
+            await stage.more.wait()
+
+    def backends(self) -> list[BackendView]:
+        self._check("backends")
+        return [BackendView(id="node1", name="Beast (5090)", host="192.168.1.100", port=8188)]
+
+    def backend(self, backend_id: str) -> BackendView:
+        found = {view.id: view for view in self.backends()}
+        if backend_id not in found:
+            raise NotFoundError("backend", backend_id, known=found)
+        return found[backend_id]
+
+    async def workflows(self) -> list[WorkflowView]:
+        return [WorkflowView(id="my_workflow_001")]
+
+    async def workflow(self, workflow_id: str) -> WorkflowView:
+        found = {view.id: view for view in await self.workflows()}
+        if workflow_id not in found:
+            raise NotFoundError("workflow", workflow_id, known=found)
+        return found[workflow_id]
+
+    async def health(self) -> HealthView:
+        return HealthView(timestamp=THEN, backends_online=1, version="1.2.3")
+
+
+def finished(farm: ServiceDouble) -> JobView:
+    """Let the job be completed, and give its view."""
+    job = JobView(job_id=JOB, status="completed", workflow_id="shot", submitted_at=THEN, progress=1.0)
+    farm.put(job)
+    return job
