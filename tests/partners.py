@@ -6,10 +6,11 @@ Use the fixtures from a ``conftest.py``: ``from tests.partners import sandbox, s
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from typing import Any
 
+import anyio
 import pytest
+from anyio.abc import TaskStatus
 
 from orchestrator_mcp.sandbox import Sandbox, SandboxOptions, SandboxServer
 
@@ -20,13 +21,20 @@ SandboxFactory = Callable[..., Awaitable[SandboxServer]]
 @pytest.fixture
 async def sandboxes() -> AsyncIterator[SandboxFactory]:
     """Make sandbox servers: ``await sandboxes(step_ms=20, faults=("freeze",))``; all stop when the test ends."""
-    async with AsyncExitStack() as stack:
+
+    async def live(options: SandboxOptions, *, task_status: TaskStatus[SandboxServer]) -> None:
+        async with Sandbox(options).serve() as server:
+            task_status.started(server)
+            await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as group:
 
         async def make(**choices: Any) -> SandboxServer:
-            options = SandboxOptions(**{"step_ms": 1.0, **choices})
-            return await stack.enter_async_context(Sandbox(options).serve())
+            server: SandboxServer = await group.start(live, SandboxOptions(**{"step_ms": 1.0, **choices}))
+            return server
 
         yield make
+        group.cancel_scope.cancel()
 
 
 @pytest.fixture

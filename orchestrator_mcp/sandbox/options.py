@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator_mcp.sandbox.faults import parse_fault
+
 DEFAULT_VERSION = "0.3.64"
 
 DEFAULT_MODELS: tuple[str, ...] = (
@@ -113,6 +115,8 @@ class SandboxOptions:
         parse_version(self.comfyui_version)
         for model in self.models:
             split_model(model)
+        for fault in self.faults:
+            parse_fault(fault)
 
     def models_in(self, folder: str) -> list[str]:
         """List the model names of one folder, sorted as a directory listing would be.

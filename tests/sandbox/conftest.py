@@ -32,5 +32,3 @@ def post(client: httpx.AsyncClient) -> Callable[..., Awaitable[str]]:
         return prompt_id
 
     return posted
-
-

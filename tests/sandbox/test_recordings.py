@@ -72,9 +72,7 @@ async def replay(name: str, run: dict[str, Any]) -> dict[str, Any]:
         httpx.AsyncClient(base_url=server.url, trust_env=False) as client,
         websockets.connect(f"ws://127.0.0.1:{server.port}/ws?clientId=replay", max_size=None) as socket,
     ):
-        await socket.send(
-            json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
-        )
+        await socket.send(json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}}))
         messages = [json.loads(await socket.recv()), json.loads(await socket.recv())]
         body = {
             "prompt": run["graph"],

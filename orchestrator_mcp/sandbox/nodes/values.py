@@ -14,7 +14,7 @@ from orchestrator_mcp.sandbox.folders import Folders
 Pictures = tuple[Image.Image, ...]
 """A batch: RGB pictures for IMAGE, one-channel ones for MASK. Never changed in place."""
 
-MAX_BATCH_BYTES = 1 << 30
+MAX_BATCH_BYTES = 1 << 28
 
 
 class NodeError(Exception):

@@ -1,0 +1,160 @@
+"""Fitting text into boxes with the font that Pillow ships."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from PIL import ImageDraw, ImageFont
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+_LEADING = 1.28
+_LONGEST = 2000
+
+
+@lru_cache(maxsize=128)
+def font_of(size: int) -> Font:
+    """Give Pillow's own font in a size.
+
+    Args:
+        size: In pixels.
+    """
+    return ImageFont.load_default(max(4, size))
+
+
+def line_height(size: int) -> int:
+    """Give the distance of two lines.
+
+    Args:
+        size: The font's size, in pixels.
+    """
+    return max(5, round(size * _LEADING))
+
+
+def clean(text: str) -> str:
+    """Make any text drawable: no control characters, no broken surrogates, not endless.
+
+    Args:
+        text: A text from outside.
+    """
+    text = text[:_LONGEST].encode("utf-8", "replace").decode("utf-8")
+    return re.sub(r"\s+", " ", "".join(one if one.isprintable() else " " for one in text)).strip()
+
+
+def width_of(text: str, size: int) -> float:
+    """Measure a line.
+
+    Args:
+        text: A clean text without line breaks.
+        size: The font's size, in pixels.
+    """
+    return font_of(size).getlength(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A text that has been fitted into a box.
+
+    Attributes:
+        lines: The wrapped lines.
+        size: The font's size, in pixels.
+    """
+
+    lines: tuple[str, ...]
+    size: int
+
+    @property
+    def height(self) -> int:
+        """The height of all lines, in pixels."""
+        return line_height(self.size) * len(self.lines)
+
+    def draw(self, draw: ImageDraw.ImageDraw, corner: tuple[int, int], fill: tuple[int, int, int]) -> int:
+        """Draw the lines.
+
+        Args:
+            draw: Where to.
+            corner: The left upper corner of the box.
+            fill: The colour.
+
+        Returns:
+            The lower edge of what was drawn.
+        """
+        left, top = corner
+        for line in self.lines:
+            draw.text((left, top), line, font=font_of(self.size), fill=fill)
+            top += line_height(self.size)
+        return top
+
+
+def fitted(text: str, width: int, height: int, *, largest: int, smallest: int) -> Block:
+    """Wrap a text in the largest size that fits a box; cut it short if even the smallest does not.
+
+    Args:
+        text: A clean text.
+        width: The box, in pixels.
+        height: The box, in pixels.
+        largest: The largest font size, in pixels.
+        smallest: The smallest font size, in pixels.
+    """
+    low, high = smallest, max(largest, smallest)
+    best = Block(lines=_wrapped(text, width, smallest), size=smallest)
+    while low <= high:
+        size = (low + high) // 2
+        block = Block(lines=_wrapped(text, width, size), size=size)
+        if block.height <= height:
+            best, low = block, size + 1
+        else:
+            high = size - 1
+    room = max(1, height // line_height(best.size))
+    if len(best.lines) <= room:
+        return best
+    lines = best.lines[:room]
+    return Block(lines=(*lines[:-1], shortened(lines[-1] + " ...", width, best.size)), size=best.size)
+
+
+def shortened(text: str, width: int, size: int) -> str:
+    """Cut a line so that it fits, with dots where something is missing.
+
+    Args:
+        text: A clean text.
+        width: The room, in pixels.
+        size: The font's size, in pixels.
+    """
+    if width_of(text, size) <= width:
+        return text
+    text = text.removesuffix(" ...")
+    while text and width_of(text + "...", size) > width:
+        text = text[:-1]
+    return text.rstrip() + "..."
+
+
+def _wrapped(text: str, width: int, size: int) -> tuple[str, ...]:
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if width_of(longer, size) <= width:
+            line = longer
+            continue
+        if line:
+            lines.append(line)
+        line = word
+        while width_of(line, size) > width and len(line) > 1:
+            cut = _cut(line, width, size)
+            lines.append(line[:cut])
+            line = line[cut:]
+    return (*lines, line) if line else tuple(lines)
+
+
+def _cut(word: str, width: int, size: int) -> int:
+    """Find how many letters of a long word fit, at least one."""
+    low, high = 1, len(word)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if width_of(word[:middle], size) <= width:
+            low = middle
+        else:
+            high = middle - 1
+    return low
