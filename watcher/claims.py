@@ -95,7 +95,13 @@ class ClaimFolder:
         """
         short = _shortened(name)
         path = self._claimed / f"{claim_id}-{short}"
-        os.rename(self.inbox / name, path)
+        try:
+            os.rename(self.inbox / name, path)
+        except FileNotFoundError:
+            if not os.path.lexists(self.inbox / name) or self._claimed.is_dir():
+                raise
+            self.prepare()
+            os.rename(self.inbox / name, path)
         return Claim(claim_id=claim_id, name=short, path=path, folder=folder)
 
     def sync(self) -> None:
@@ -137,44 +143,50 @@ class ClaimFolder:
         both = [*self.claimed(), *self.accepted()]
         return next((claim for claim in both if claim.claim_id == claim_id), None)
 
-    def put_away(self, claim: Claim) -> None:
-        """Move a manifest whose job completed to `processed/`. One that is gone was put away before."""
-        self._move(claim, self._processed, None)
+    def put_away(self, claim: Claim) -> bool:
+        """Move a manifest whose job completed to `processed/`. False when it is not where it was claimed to be."""
+        return self._move(claim, self._processed, None)
 
-    def refuse(self, claim: Claim, report: dict[str, Any]) -> None:
+    def refuse(self, claim: Claim, report: dict[str, Any]) -> bool:
         """Move a manifest that came to nothing to `failed/`, with the reason beside it.
 
         Args:
             claim: what was taken.
             report: for `<name>.error.json`; must carry the claim's id.
-        """
-        self._move(claim, self._failed, report)
 
-    def _move(self, claim: Claim, folder: Path, report: dict[str, Any] | None) -> None:
+        Returns:
+            False when the file is not where it was claimed to be.
+        """
+        return self._move(claim, self._failed, report)
+
+    def _move(self, claim: Claim, folder: Path, report: dict[str, Any] | None) -> bool:
+        folder.mkdir(exist_ok=True)
         for name in files.free_names(claim.name):
             reason = folder / f"{name}{ERROR_SUFFIX}"
             if os.path.lexists(folder / name) or (report is not None and _is_of_another(reason, claim.claim_id)):
                 continue
-            if _place(claim, folder / name, report, reason):
-                break
-        files.sync_directory(folder)
+            try:
+                _place(claim, folder / name, report, reason)
+            except FileExistsError:
+                continue
+            except FileNotFoundError:
+                return False
+            files.sync_directory(folder)
+            return True
+        return False
 
 
-def _place(claim: Claim, target: Path, report: dict[str, Any] | None, reason: Path) -> bool:
-    """Put the reason there first: whoever sees the file in `failed/` finds out why. False when the name is taken."""
-    if not os.path.lexists(claim.path):
-        return True
+def _place(claim: Claim, target: Path, report: dict[str, Any] | None, reason: Path) -> None:
+    """Put the reason there first: whoever sees the file in `failed/` finds out why."""
+    os.lstat(claim.path)
     if report is not None:
         files.write_durably(reason, json.dumps(report, ensure_ascii=False, indent=2).encode() + b"\n")
     try:
         files.rename_exclusively(claim.path, target)
-    except FileNotFoundError:
-        return True
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):
         if report is not None:
             reason.unlink(missing_ok=True)
-        return False
-    return True
+        raise
 
 
 def _is_of_another(reason: Path, claim_id: str) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from orchestrator_mcp.clock import format_time
 from orchestrator_mcp.domain.documents import MAX_BYTES, describe, parse_document
 from orchestrator_mcp.domain.manifests import Manifest, unknown_fields
 from orchestrator_mcp.errors import ManifestError, OrchestratorError, Problem, nearest
@@ -98,38 +101,56 @@ def _problem(entry: ErrorDetails) -> Problem:
 
 
 def error_report(
-    refusal: Exception, *, file_name: str, claim_id: str, at: str, job: dict[str, Any] | None = None
+    *,
+    code: str,
+    message: str,
+    hint: str | None,
+    file_name: str,
+    claim_id: str,
+    at: datetime,
+    problems: Sequence[Problem] = (),
+    job: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What `<name>.error.json` says.
 
     Args:
-        refusal: why the file did not become a picture.
+        code: a stable word.
+        message: what is wrong, for people.
+        hint: what to do about it.
         file_name: what the file was called.
         claim_id: under which it was taken.
-        at: the moment, as the wire spells it.
+        at: the moment.
+        problems: one for each wrong field.
         job: more fields, when there was a job.
     """
-    known = refusal if isinstance(refusal, OrchestratorError) else None
-    problems = refusal.problems if isinstance(refusal, ManifestError) else ()
     return {
         "schema": "orchestrator-error/1",
-        "code": _code(refusal),
-        "message": known.message if known else str(refusal),
-        "hint": known.hint if known else None,
+        "code": code,
+        "message": message,
+        "hint": hint,
         "problems": [
-            {
-                "path": list(problem.path),
-                "message": problem.message,
-                "code": problem.code,
-                "allowed": list(problem.allowed),
-            }
-            for problem in problems
+            {"path": list(each.path), "message": each.message, "code": each.code, "allowed": list(each.allowed)}
+            for each in problems
         ],
         "file": file_name,
         "claim_id": claim_id,
-        "at": at,
+        "at": format_time(at),
         **(job or {}),
     }
+
+
+def refusal_report(refusal: Exception, *, file_name: str, claim_id: str, at: datetime) -> dict[str, Any]:
+    """What `<name>.error.json` says of a file that never became a job."""
+    known = refusal if isinstance(refusal, OrchestratorError) else None
+    return error_report(
+        code=_code(refusal),
+        message=known.message if known else str(refusal),
+        hint=known.hint if known else None,
+        problems=refusal.problems if isinstance(refusal, ManifestError) else (),
+        file_name=file_name,
+        claim_id=claim_id,
+        at=at,
+    )
 
 
 def _code(refusal: Exception) -> str:

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -129,7 +130,7 @@ class Scanner:
             if index >= self._limits.batch or size >= self._limits.batch_bytes:
                 batch.left = entries[index:]
                 break
-            taken = self._within_bounds(entry.name, lambda entry=entry: self._take(entry, now, new_claim_id, batch))
+            taken = self._within_bounds(entry.name, partial(self._take, entry, now, new_claim_id, batch))
             size += taken.size if taken else 0
         if batch.taken:
             self._claims.sync()
@@ -143,7 +144,7 @@ class Scanner:
             if size >= self._limits.batch_bytes or len(batch.taken) >= self._limits.batch:
                 batch.open.append(claim)
                 continue
-            taken = self._within_bounds(claim.name, lambda claim=claim: self._retake(claim, now))
+            taken = self._within_bounds(claim.name, partial(self._retake, claim, now))
             if taken is None:
                 batch.open += [claim] if os.path.lexists(claim.path) else []
                 continue
@@ -171,11 +172,8 @@ class Scanner:
         if entry.sort is Sort.STRANGER or (entry.sort is Sort.FOLDER and not os.path.lexists(path)):
             self._report_stranger(entry.name, now)
             return None
-        document: Document | Exception | None
-        if entry.sort is Sort.LINK:
-            document = ManifestError.at(message="This is a link, not a file.", code="symlink", hint=_HINT_LINK)
-        else:
-            document = self._examine(self._seen, entry.name, path, now)
+        link = entry.sort is Sort.LINK
+        document = _no_plain_file(path) if link else self._examine(self._seen, entry.name, path, now)
         if document is None:
             return None
         claim = self._claims.claim(entry.name, new_claim_id(), folder=entry.sort is Sort.FOLDER)
@@ -189,7 +187,7 @@ class Scanner:
 
     def _retake(self, claim: Claim, now: float) -> Taken | None:
         if claim.path.is_symlink():
-            return _settled(claim, ManifestError.at(message="This is a link, not a file.", code="symlink"))
+            return _settled(claim, _no_plain_file(claim.path))
         document = self._examine(self._waiting_claims, claim.claim_id, claim.document, now)
         return None if document is None else _settled(claim, document)
 
@@ -201,8 +199,8 @@ class Scanner:
         """
         sighting = _see(memory, key, path, now)
         unchanged = now - sighting.since
-        writer = has_writer(path) if self._leases and sighting.refusal is None else None
         empty = sighting.signature.size == 0
+        writer = self._writer(sighting, path)
         document: Document | None = None
         if empty:
             sighting.refusal = ManifestError.at(message="The file is empty.", code="empty")
@@ -221,19 +219,33 @@ class Scanner:
             case Ripeness.WAIT:
                 return None
 
+    def _writer(self, sighting: Sighting, path: Path) -> bool | None:
+        if not self._leases:
+            return None
+        try:
+            return has_writer(path)
+        except NotRegularError:
+            sighting.refusal = _no_plain_file(path)
+            return None
+
     def _read(self, sighting: Sighting, path: Path) -> Document | None:
         try:
             return read_document(path, most=self._limits.file_bytes)
         except ChangedWhileReadError:
             return None
-        except (OrchestratorError, NotRegularError) as refusal:
+        except NotRegularError:
+            sighting.refusal = _no_plain_file(path)
+        except OrchestratorError as refusal:
             sighting.refusal = refusal
         return None
 
     def _is_still(self, claim: Claim, document: Document) -> bool:
         """Whether the claimed file is what was read before: writers may go on after a rename."""
-        present = Signature.of(os.lstat(claim.document))
-        return present == document.signature and not (self._leases and has_writer(claim.document))
+        try:
+            present = Signature.of(os.lstat(claim.document))
+            return present == document.signature and not (self._leases and has_writer(claim.document))
+        except OSError:
+            return False
 
     def _report_stranger(self, name: str, now: float) -> None:
         status = os.lstat(self._claims.inbox / name)
@@ -254,6 +266,11 @@ class Scanner:
         if sighting is not None:
             sighting.told = True
         logger.warning(message, printable(name), failure)
+
+
+def _no_plain_file(path: Path) -> ManifestError:
+    message = f"{printable(path.name)} is a link, folder, pipe or device, not a file."
+    return ManifestError.at(message=message, code="symlink" if path.is_symlink() else "not_a_file", hint=_HINT_LINK)
 
 
 def _see(memory: dict[str, Sighting], key: str, path: Path, now: float) -> Sighting:
