@@ -52,7 +52,7 @@ def check_config(config: ConfigFile, model: type[M], *, given: Mapping[str, Any]
     try:
         checked = model.model_validate({**values, **given})
     except ValidationError as error:
-        told = {problem.key for problem in problems}
+        told = {problem.key for problem in problems if problem.covers}
         found = (_translate(config, model, detail, given, hidden) for detail in error.errors(include_url=False))
         problems += [problem for problem in found if not _is_told(problem.key, told)]
     if problems:

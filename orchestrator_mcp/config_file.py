@@ -25,9 +25,7 @@ _WINDOWS_HINT = (
     "In double quotes a backslash starts an escape. "
     "Write a Windows path with forward slashes (D:/renders) or in single quotes ('D:\\renders')."
 )
-_PLAIN_TAGS = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:str"}
 _TYPED_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float")}
-_TEXT_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "timestamp", "value", "merge")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +36,13 @@ class ConfigProblem:
         line: where it stands, from 1; None when it has no line.
         key: the key as people write it, for example `backends[0].port`; empty for the file as a whole.
         message: what was found and what is allowed.
+        covers: whether nothing more needs to be said about the value of this key.
     """
 
     line: int | None
     key: str
     message: str
+    covers: bool = True
 
 
 @dataclass(kw_only=True)
@@ -192,6 +192,9 @@ class _StrictLoader(yaml.SafeLoader):
                 f"Write the value out, or put it in quotes if it should begin with {sign}"
             )
             raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        if getattr(event, "tag", None) is not None:
+            problem = f"found the tag {event.tag[:60]}; tags are not allowed"
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
         if self._depth >= MAX_DEPTH:
             raise yaml.composer.ComposerError(None, None, f"found more than {MAX_DEPTH} levels", event.start_mark)
         self._depth += 1
@@ -255,16 +258,14 @@ class _Plain:
             here = (*path, key)
             if key in values:
                 first = self._config.lines[here]
-                self._problem(key_node, here, f"the key stands twice, on line {first} and on line {_line(key_node)}.")
+                message = f"the key stands twice, on line {first} and on line {_line(key_node)}."
+                self._problem(key_node, here, message, covers=False)
                 continue
             self._config.lines[here] = _line(key_node)
             values[key] = self._value(value_node, here)
         return values
 
     def _value(self, node: yaml.Node, path: KeyPath) -> Any:
-        if node.tag not in _PLAIN_TAGS | _TYPED_TAGS | _TEXT_TAGS:
-            self._problem(node, path, f"found the tag {node.tag[:60]}; tags are not allowed.")
-            return None
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -279,7 +280,7 @@ class _Plain:
         if node.tag in _TYPED_TAGS and ":" not in text:
             try:
                 return self._scalars.construct_object(node)
-            except (ValueError, OverflowError):  # longer than Python turns into a number
+            except (ValueError, LookupError, OverflowError):  # too long for Python, or a sign without digits
                 return text
         strange = next((character for character in text if _is_control(character)), None)
         if strange is not None:
@@ -288,8 +289,9 @@ class _Plain:
             return None
         return text
 
-    def _problem(self, node: yaml.Node, path: KeyPath, message: str) -> None:
-        self._config.problems.append(ConfigProblem(line=_line(node), key=spell_key(path), message=message))
+    def _problem(self, node: yaml.Node, path: KeyPath, message: str, *, covers: bool = True) -> None:
+        problem = ConfigProblem(line=_line(node), key=spell_key(path), message=message, covers=covers)
+        self._config.problems.append(problem)
 
 
 def _printable(key: str) -> str:

@@ -197,7 +197,9 @@ class _Stderr:
         """Nothing waits."""
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class _Console(logging.StreamHandler[Any]):
@@ -272,15 +274,20 @@ class _Outlet:
 
     def _run(self) -> None:
         while (record := self._queue.get()) is not None:
-            lost = self._losses.take()
-            if lost and not self._write(_tell_loss(lost)):
-                self._losses.add(lost)
+            self._tell_losses()
             if not self._write(record):
                 self._losses.add(1)
+        self._tell_losses()
+
+    def _tell_losses(self) -> None:
+        lost = self._losses.take()
+        if lost and not self._write(_make_loss(lost)):
+            self._losses.add(lost)
 
     def _write(self, record: logging.LogRecord) -> bool:
         self._failed = False
-        self._out.handle(record)
+        # not handle(): it would hold the handler's lock while it writes, and the interpreter's end waits for that lock
+        self._out.emit(record)
         return not self._failed
 
     def _note_failure(self, record: logging.LogRecord) -> None:
@@ -318,7 +325,7 @@ def _prepare(record: logging.LogRecord) -> logging.LogRecord:
     return prepared
 
 
-def _tell_loss(lost: int) -> logging.LogRecord:
+def _make_loss(lost: int) -> logging.LogRecord:
     text = f"{lost} log lines were lost: they could not be written."
     return logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, None, None)
 
