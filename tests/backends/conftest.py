@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import anyio.abc
+import hypothesis
 import pytest
 
 from orchestrator_mcp.backends.comfy import ComfyClient
@@ -16,6 +17,11 @@ from orchestrator_mcp.settings import BackendSettings, LimitSettings, Scheduling
 from tests.partners import sandbox, sandboxes
 
 __all__ = ["anyio_backend", "client", "make_client", "raw_server", "sandbox", "sandboxes"]
+
+hypothesis.settings.register_profile(
+    "backends", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("backends")  # a loaded machine must not fail a test, nor a test litter the checkout
 
 Conversation = Callable[[anyio.abc.SocketStream], Awaitable[None]]
 ClientMaker = Callable[..., ComfyClient]
