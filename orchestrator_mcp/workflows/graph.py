@@ -14,15 +14,10 @@ from typing import Any, Final
 
 from orchestrator_mcp.domain.documents import describe, value_problems
 from orchestrator_mcp.domain.jobs import Graph
+from orchestrator_mcp.domain.lanes import ModelFile, Requirements
 from orchestrator_mcp.errors import ManifestError, Problem, TooLargeError, nearest
 from orchestrator_mcp.workflows.links import Target, as_link, cycles
-from orchestrator_mcp.workflows.requirements import (
-    ModelFile,
-    Requirements,
-    leaves_its_folder,
-    model_key,
-    requirements,
-)
+from orchestrator_mcp.workflows.requirements import leaves_its_folder, model_key, requirements
 
 __all__ = [
     "ModelFile",

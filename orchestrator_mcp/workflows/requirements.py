@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from orchestrator_mcp.domain.jobs import Graph
+from orchestrator_mcp.domain.lanes import ModelFile, Requirements
 from orchestrator_mcp.workflows.links import Target, class_of, distances, unlinked
 
 MODEL_INPUTS: Final = frozenset(
@@ -45,27 +45,6 @@ _MAX_KEY = 200  # characters
 _ESCAPING = re.compile(r"^[\\/]|^[A-Za-z]:|(?:^|[\\/])\.\.(?:[\\/]|$)")
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
-class ModelFile:
-    """A model file that a node names.
-
-    Whether the name counts is for the backend to say: only where its `/object_info` lists choices for the input can
-    a name be missing.
-    """
-
-    class_type: str
-    input: str
-    name: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Requirements:
-    """What a backend must have to run a graph."""
-
-    node_classes: frozenset[str]
-    models: frozenset[ModelFile]
-
-
 def requirements(graph: Graph) -> Requirements:
     """Collect what a graph needs, from every node, whether an output depends on it or not.
 
@@ -91,7 +70,7 @@ def model_key(graph: Graph) -> str:
         At most 200 characters; empty when the graph loads no model.
     """
     far = distances(graph)
-    order = sorted({(far[target.node], model.input, model.name.replace("\\", "/")) for target, model in _models(graph)})
+    order = sorted({(far[target.node], model.input, model.name) for target, model in _models(graph)})
     names = list(dict.fromkeys(name for _, _, name in order))
     key = " + ".join(names)
     if len(key) <= _MAX_KEY:
@@ -117,7 +96,8 @@ def leaves_its_folder(graph: Graph, target: Target, value: object) -> bool:
 def _models(graph: Graph) -> Iterator[tuple[Target, ModelFile]]:
     for target, value in unlinked(graph):
         if isinstance(value, str) and _names_a_model(target.input, value):
-            yield target, ModelFile(class_type=class_of(graph, target.node), input=target.input, name=value)
+            name = value.replace("\\", "/")
+            yield target, ModelFile(class_type=class_of(graph, target.node), input=target.input, name=name)
 
 
 def _names_a_model(name: str, value: str) -> bool:

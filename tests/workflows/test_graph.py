@@ -226,7 +226,7 @@ def test_requirements_name_classes_and_model_files() -> None:
     assert needed.node_classes == {"KSampler", "LoraLoader", "CheckpointLoaderSimple", "UpscaleThing"}
     assert needed.models == {
         ModelFile(class_type="CheckpointLoaderSimple", input="ckpt_name", name="sd.safetensors"),
-        ModelFile(class_type="LoraLoader", input="lora_name", name="sub\\a"),
+        ModelFile(class_type="LoraLoader", input="lora_name", name="sub/a"),
         ModelFile(class_type="LoraLoader", input="lora_name", name="b"),
         ModelFile(class_type="UpscaleThing", input="weights", name="4x.PTH"),
     }
