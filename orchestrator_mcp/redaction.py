@@ -16,7 +16,8 @@ _UNSAFE = re.compile(
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _URL_PASSWORD = re.compile(r"(://[^\s/:@\"']{0,200}:)[^\s/\"']{1,500}@")
 _BEARER = re.compile(r"(\bbearer\s{1,4})[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
-_QUOTED = r"""b?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'|\\"(?:[^"\\]|\\[^"])*\\"|SecretStr\([^)]*\)"""
+# the last alternative is a text that somebody cut off before its closing quote
+_QUOTED = r"""b?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'|\\"(?:[^"\\]|\\[^"])*\\"|\\?["'][^"'\r\n]*"""
 # these take the rest of the line when they are not quoted: their values have spaces, commas and semicolons in them
 _WHOLE_LINE = re.compile(
     rf"""((?:authorization|cookie)(?:\\?["'])?\s{{0,4}}[:=,]\s{{0,4}})(?:{_QUOTED}|[^\r\n"'\\]+)""", re.IGNORECASE
