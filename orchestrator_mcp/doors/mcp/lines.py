@@ -1,9 +1,10 @@
-"""Lines from a pipe, read so that a stop never has to wait for the peer."""
+"""Lines from and to pipes, so that a stop never has to wait for the peer."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import os
+import queue
 import threading
 from collections.abc import AsyncIterator
 
@@ -14,7 +15,7 @@ from anyio.abc import ObjectSendStream
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 _CHUNK_BYTES = 65536
-_READER_LEFT = (  # or its event loop has, or the descriptor is gone
+_PEER_LEFT = (  # the task at our end, its event loop, or the descriptor is gone
     OSError,
     RuntimeError,
     anyio.ClosedResourceError,
@@ -58,11 +59,7 @@ class StdinLines:
 
     def __init__(self) -> None:
         self._descriptor = os.dup(0)
-        null = os.open(os.devnull, os.O_RDONLY)
-        try:
-            os.dup2(null, 0)
-        finally:
-            os.close(null)
+        _divert(0, os.open(os.devnull, os.O_RDONLY))
 
     def __aiter__(self) -> AsyncIterator[str]:
         return self._lines()
@@ -82,5 +79,82 @@ class StdinLines:
                 for line in splitter.feed(chunk):
                     anyio.from_thread.run(send.send, line, token=token)
             anyio.from_thread.run(send.aclose, token=token)
-        except _READER_LEFT:
+        except _PEER_LEFT:
             return
+
+
+class StdoutLines:
+    """Standard output, for the SDK's `stdio_server`, which writes a line and flushes it.
+
+    A daemon thread writes to a private duplicate of the descriptor, so a cancelled writer leaves at once even when the
+    peer has stopped reading and the pipe is full. Descriptor 1 is standard error from then on: whatever prints, in this
+    process or in a child, goes there.
+    """
+
+    def __init__(self) -> None:
+        self._descriptor = os.dup(1)
+        _divert(1, _standard_error())
+        self._waiting: queue.SimpleQueue[tuple[memoryview, _Receipt]] = queue.SimpleQueue()
+        self._started = False
+
+    async def write(self, text: str) -> None:
+        """Write the text; returns when the pipe has taken it.
+
+        Raises:
+            BrokenPipeError: the peer has closed its end.
+        """
+        receipt = _Receipt(anyio.lowlevel.current_token())
+        self._waiting.put((memoryview(text.encode()), receipt))
+        if not self._started:
+            self._started = True
+            threading.Thread(target=self._pump, name="mcp-stdout", daemon=True).start()
+        await receipt.wait()
+
+    async def flush(self) -> None:
+        """Nothing is held back."""
+
+    def _pump(self) -> None:
+        while True:
+            rest, receipt = self._waiting.get()
+            error: OSError | None = None
+            try:
+                while rest:
+                    rest = rest[os.write(self._descriptor, rest) :]
+            except OSError as failure:
+                error = failure
+            try:
+                receipt.give(error)
+            except _PEER_LEFT:
+                return
+
+
+class _Receipt:
+    """Tells the task that waits for a write how it went."""
+
+    def __init__(self, token: anyio.lowlevel.EventLoopToken) -> None:
+        self._token = token
+        self._given = anyio.Event()
+        self._error: OSError | None = None
+
+    async def wait(self) -> None:
+        await self._given.wait()
+        if self._error is not None:
+            raise self._error
+
+    def give(self, error: OSError | None) -> None:
+        self._error = error
+        anyio.from_thread.run_sync(self._given.set, token=self._token)
+
+
+def _divert(descriptor: int, target: int) -> None:
+    try:
+        os.dup2(target, descriptor)
+    finally:
+        os.close(target)
+
+
+def _standard_error() -> int:
+    try:
+        return os.dup(2)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY)

@@ -10,7 +10,7 @@ import anyio
 from mcp.server.stdio import stdio_server
 
 from orchestrator_mcp.doors.mcp.eras import serve_connection
-from orchestrator_mcp.doors.mcp.lines import StdinLines
+from orchestrator_mcp.doors.mcp.lines import StdinLines, StdoutLines
 from orchestrator_mcp.doors.mcp.tools import AgentServer
 
 
@@ -20,8 +20,10 @@ async def stdio_streams() -> AsyncIterator[tuple[Any, Any]]:
 
     While they are open, descriptor 1 is standard error: what else prints goes there, and the protocol stays clean.
     """
-    lines = cast("anyio.AsyncFile[str]", StdinLines())  # all that the SDK does with it is iterate
-    async with stdio_server(stdin=lines) as (reads, writes), reads, writes:
+    # The SDK only iterates over the one, and only writes to and flushes the other.
+    stdin = cast("anyio.AsyncFile[str]", StdinLines())
+    stdout = cast("anyio.AsyncFile[str]", StdoutLines())
+    async with stdio_server(stdin=stdin, stdout=stdout) as (reads, writes), reads, writes:
         yield reads, writes
 
 

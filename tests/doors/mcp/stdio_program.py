@@ -24,7 +24,8 @@ class NoisyFarm(ServiceDouble):
     def backends(self) -> list[BackendView]:
         sys.stdout.write("noise of the program\n")
         sys.stdout.flush()
-        subprocess.run([sys.executable, "-c", "print('noise of a child', input() if False else '')"], check=True)
+        child = "import sys; print('noise of a child that read', repr(sys.stdin.read()))"
+        subprocess.run([sys.executable, "-c", child], check=True)
         return super().backends()
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +28,12 @@ ENVELOPE = {
     "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
     "io.modelcontextprotocol/clientCapabilities": {},
 }
+HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+
+
+def _line(method: str, params: dict[str, Any], *, number: int | None = 1) -> bytes:
+    identity = {} if number is None else {"id": number}
+    return json.dumps({"jsonrpc": "2.0", **identity, "method": method, "params": params}).encode() + b"\n"
 
 
 class Pipe:
@@ -39,20 +46,19 @@ class Pipe:
         self.errors = BufferedByteReceiveStream(process.stderr)
 
     async def ask(self, method: str, params: dict[str, Any], *, number: int = 1) -> dict[str, Any]:
-        await self.say({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+        await self.say(_line(method, params, number=number))
         line = await self._out.receive_until(b"\n", 1_000_000)
         answer: dict[str, Any] = json.loads(line)  # anything but the protocol fails here
         return answer
 
-    async def say(self, message: dict[str, Any]) -> None:
+    async def say(self, line: bytes) -> None:
         assert self.process.stdin is not None
-        await self.process.stdin.send(json.dumps(message).encode() + b"\n")
+        await self.process.stdin.send(line)
 
     async def shake_hands(self) -> None:
-        hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-        answer = await self.ask("initialize", hello)
+        answer = await self.ask("initialize", HELLO)
         assert answer["result"]["protocolVersion"] == "2025-06-18"
-        await self.say({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        await self.say(_line("notifications/initialized", {}, number=None))
 
     async def close(self) -> tuple[bytes, bytes]:
         """Close our end; give what was left to read on both of theirs."""
@@ -68,50 +74,78 @@ class Pipe:
 
 
 @asynccontextmanager
-async def started(*arguments: str, **environment: str) -> AsyncIterator[Pipe]:
-    with anyio.fail_after(30):
-        env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-        async with await anyio.open_process([*COMMAND, *arguments], env=env, cwd=ROOT) as process:
+async def started(*arguments: str, stdout: int = subprocess.PIPE) -> AsyncIterator[Process]:
+    with anyio.fail_after(60):
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        async with await anyio.open_process([*COMMAND, *arguments], env=env, cwd=ROOT, stdout=stdout) as process:
             try:
-                yield Pipe(process)
+                yield process
             finally:
                 if process.returncode is None:
                     process.kill()
 
 
+@asynccontextmanager
+async def piped(*arguments: str) -> AsyncIterator[Pipe]:
+    async with started(*arguments) as process:
+        yield Pipe(process)
+
+
 async def test_standard_output_carries_the_protocol_and_nothing_else() -> None:
-    async with started("serve") as pipe:
+    async with piped("serve") as pipe:
         await pipe.shake_hands()
         answer = await pipe.ask("tools/call", {"name": "list_backends", "arguments": {}}, number=2)
         out, errors = await pipe.close()
     assert answer["result"]["structuredContent"]["total"] == 1
     assert out == b""
-    assert b"noise of the program" in errors and b"noise of a child" in errors
+    assert b"noise of the program" in errors and b"noise of a child that read ''" in errors
 
 
 async def test_the_end_of_the_input_ends_the_program() -> None:
-    async with started("serve") as pipe:
+    async with piped("serve") as pipe:
         await pipe.shake_hands()
         out, errors = await pipe.close()
     assert (pipe.process.returncode, out, errors) == (0, b"", b"listening\n")
 
 
 async def test_a_signal_ends_the_program_while_its_input_is_open() -> None:
-    async with started("serve") as pipe:
+    async with piped("serve") as pipe:
         await pipe.shake_hands()
         pipe.process.terminate()
         out, errors = await pipe.rest()
     assert (pipe.process.returncode, out, errors) == (7, b"", b"listening\n")
 
 
+async def test_a_signal_ends_the_program_while_nobody_reads_its_output() -> None:
+    async with piped("serve") as pipe:
+        await pipe.shake_hands()
+        with anyio.move_on_after(1):  # the pipes are full long before
+            for number in range(2, 10_000):
+                await pipe.say(_line("tools/list", {}, number=number))
+        pipe.process.terminate()
+        assert await pipe.process.wait() == 7
+
+
+async def test_an_output_that_nobody_will_read_ends_the_program_quietly() -> None:
+    readable, writable = os.pipe()
+    async with started("serve", stdout=writable) as process:
+        os.close(writable)
+        os.close(readable)
+        assert process.stdin is not None and process.stderr is not None
+        await process.stdin.send(_line("initialize", HELLO))
+        errors = b"".join([chunk async for chunk in process.stderr])
+        assert await process.wait() == 0
+    assert errors == b"listening\n"
+
+
 async def test_discover_first_leaves_the_client_free_to_take_either_era() -> None:
-    async with started("serve") as pipe:
+    async with piped("serve") as pipe:
         discovered = await pipe.ask("server/discover", {"_meta": ENVELOPE})
         assert discovered["result"]["supportedVersions"] == ["2026-07-28"]
         again = await pipe.ask("server/discover", {"_meta": ENVELOPE}, number=2)
         assert again["result"] == discovered["result"]
         await pipe.shake_hands()
-    async with started("serve") as pipe:
+    async with piped("serve") as pipe:
         await pipe.ask("server/discover", {"_meta": ENVELOPE})
         listed = await pipe.ask("tools/list", {"_meta": ENVELOPE}, number=2)
         assert len(listed["result"]["tools"]) == 5
@@ -148,21 +182,21 @@ async def test_a_bridge_carries_a_whole_job_with_progress_in_either_era(era: Any
 async def test_separators_inside_an_answer_survive_the_bridge() -> None:
     farm = ServiceDouble()
     farm.farm = [farm.farm[0].model_copy(update={"id": "a\u2028b\x85c"})]
-    async with served(farm) as server, started("bridge", server.url) as pipe:
+    async with served(farm) as server, piped("bridge", server.url) as pipe:
         await pipe.shake_hands()
         answer = await pipe.ask("tools/call", {"name": "list_backends", "arguments": {}}, number=2)
     assert answer["result"]["structuredContent"]["backends"][0]["id"] == "a\u2028b\x85c"
 
 
 async def test_a_bridge_ends_quietly_with_its_client() -> None:
-    async with served(ServiceDouble()) as server, started("bridge", server.url) as pipe:
+    async with served(ServiceDouble()) as server, piped("bridge", server.url) as pipe:
         await pipe.shake_hands()
         out, errors = await pipe.close()
     assert (pipe.process.returncode, out, errors) == (0, b"", b"listening\n")
 
 
 async def test_a_bridge_says_that_the_orchestrator_has_gone() -> None:
-    async with served(ServiceDouble()) as server, started("bridge", server.url) as pipe:
+    async with served(ServiceDouble()) as server, piped("bridge", server.url) as pipe:
         await pipe.shake_hands()
         await server.door.close_streams()
         server.stop()
@@ -172,7 +206,7 @@ async def test_a_bridge_says_that_the_orchestrator_has_gone() -> None:
 
 
 async def test_a_bridge_to_nowhere_ends_with_a_sentence() -> None:
-    async with started("bridge", "http://127.0.0.1:1") as pipe:
+    async with piped("bridge", "http://127.0.0.1:1") as pipe:
         _, errors = await pipe.rest()
     assert pipe.process.returncode == 1
     assert b"The orchestrator at http://127.0.0.1:1 has gone:" in errors
@@ -180,7 +214,7 @@ async def test_a_bridge_to_nowhere_ends_with_a_sentence() -> None:
 
 
 async def test_a_message_that_is_too_large_for_the_orchestrator_is_answered_with_an_error() -> None:
-    async with served(ServiceDouble(), max_message_bytes=10_000) as server, started("bridge", server.url) as pipe:
+    async with served(ServiceDouble(), max_message_bytes=10_000) as server, piped("bridge", server.url) as pipe:
         await pipe.shake_hands()
         large = {"name": "submit_job", "arguments": {"workflow_id": "w", "metadata": {"note": "x" * 20_000}}}
         refused = await pipe.ask("tools/call", large, number=2)
