@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote
 
+import anyio
+
 from orchestrator_mcp.backends import sockets
 from orchestrator_mcp.backends.catalogue import NodeCatalogue, parse_catalogue
 from orchestrator_mcp.backends.history import MARKER_KEY, DeclaredOutput, HistoryEntry, parse_history
@@ -214,7 +216,8 @@ class ComfyClient:
         params = {"filename": output.filename, "subfolder": output.subfolder, "type": output.type}
         opening = self._transport.stream("/view", params=params, idle=self._control_seconds, watch=watch)
         async with AsyncExitStack() as stack:
-            with foreign_errors_mapped(self.backend.id, action, sent=lambda: watch.sent):
+            mapped = foreign_errors_mapped(self.backend.id, action, sent=lambda: watch.sent)
+            with mapped, anyio.fail_after(self._control_seconds):
                 response = await stack.enter_async_context(opening)
             check_view(response, backend_id=self.backend.id, action=action)
             yield OutputStream(

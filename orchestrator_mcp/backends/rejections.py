@@ -109,9 +109,9 @@ def _sentence(backend_id: str, details: Mapping[str, Any]) -> str:
         for error in node["errors"]
     ]
     if not spelled:
-        spelled = [" ".join(filter(None, (details["message"], details["details"])))]
+        spelled = [" ".join(filter(None, dict.fromkeys((details["message"], details["details"]))))]
     more = f"; and {len(spelled) - 3} more" if len(spelled) > 3 else ""
-    return f"Backend {backend_id} refuses the graph: {shapes.words('; '.join(spelled[:3]))}{more}."
+    return f"Backend {backend_id} refuses the graph: {shapes.words('; '.join(spelled[:3])).rstrip('.')}{more}."
 
 
 def _node_errors(value: object) -> list[dict[str, Any]]:

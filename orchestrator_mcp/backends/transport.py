@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -42,6 +43,7 @@ _FOREIGN: Final = (
     WebSocketException,
     OSError,
 )
+_TITLE: Final = re.compile(r"<title[^>]{0,200}>(?P<text>[^<]{1,300})", re.IGNORECASE)
 _REFUSING_STATUSES: Final = frozenset({401, 403})
 
 
@@ -120,7 +122,7 @@ def backend_error(error: Exception, *, backend_id: str, action: str, sent: bool)
     if isinstance(error, InvalidStatus) and error.response.status_code in _REFUSING_STATUSES:
         return status_error(error.response.status_code, b"", backend_id=backend_id, action=action)
     timed_out = isinstance(error, httpx.TimeoutException | TimeoutError)
-    reason = shapes.words(str(error), 300) or ("it took too long" if timed_out else type(error).__name__)
+    reason = shapes.words(str(error), 300).rstrip(".") or ("it took too long" if timed_out else type(error).__name__)
     details = {"reason": type(error).__name__}
     if not sent or isinstance(error, _NEVER_SENT):
         return BackendRefusedError(
@@ -143,7 +145,7 @@ def status_error(status: int, content: bytes, *, backend_id: str, action: str) -
         backend_id: who answered.
         action: what was asked, for people.
     """
-    said = shapes.words(content[:2_000].decode("utf-8", "replace"), 300)
+    said = _gist(content[:2_000].decode("utf-8", "replace"))
     details = {"reason": f"status {status}", "status": status}
     if status in _REFUSING_STATUSES:
         return BackendRefusedError(
@@ -156,6 +158,14 @@ def status_error(status: int, content: bytes, *, backend_id: str, action: str) -
     return BackendAmbiguousError(
         f"Backend {backend_id} answers {action} with {status}: {words}.", backend_id=backend_id, details=details
     )
+
+
+def _gist(body: str) -> str:
+    """The first words of an error's body; of a web page only its title."""
+    if not body.lstrip().startswith("<"):
+        return shapes.words(body, 300).rstrip(".")
+    title = _TITLE.search(body)
+    return shapes.words(title["text"], 300) if title else "a web page"
 
 
 @contextmanager

@@ -271,6 +271,15 @@ async def test_a_body_that_drips_is_given_up_in_time(raw_server: RawServer, make
                 await client.queue_remaining()
 
 
+async def test_an_error_page_is_told_by_its_title(raw_server: RawServer, make_client: ClientMaker) -> None:
+    page = b"<html><head><title>502 Bad Gateway</title></head><body>" + b"x" * 5_000
+    with anyio.fail_after(WAIT):
+        async with raw_server(always(answer("502 Bad Gateway", page))) as port, make_client(port) as client:
+            with pytest.raises(BackendAmbiguousError) as raised:
+                await client.stats()
+    assert raised.value.message == "Backend node1 answers GET /system_stats with 502: 502 Bad Gateway."
+
+
 async def test_a_torn_download_is_ambiguous(sandbox: SandboxServer, client: ComfyClient) -> None:
     with anyio.fail_after(WAIT):
         (output,) = chosen_outputs(await ended(client, await send(client, picture_graph())))
@@ -292,6 +301,23 @@ async def test_a_download_that_falls_silent_is_given_up(
         async with raw_server(converse) as port, make_client(port, probe_timeout=0.1) as silent:
             with pytest.raises(BackendAmbiguousError):
                 await downloaded(silent, output)
+
+
+async def test_a_download_whose_headers_drip_is_given_up(
+    raw_server: RawServer, sandbox: SandboxServer, client: ComfyClient, make_client: ClientMaker
+) -> None:
+    async def converse(stream: anyio.abc.SocketStream) -> None:
+        await read_request(stream)
+        await stream.send(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+        while True:
+            await stream.send(b"x")
+            await anyio.sleep(0.01)
+
+    with anyio.fail_after(WAIT):
+        (output,) = chosen_outputs(await ended(client, await send(client, picture_graph())))
+        async with raw_server(converse) as port, make_client(port, probe_timeout=0.1) as dripping:
+            with pytest.raises(BackendAmbiguousError):
+                await downloaded(dripping, output)
 
 
 async def test_a_download_without_a_length_stops_at_the_limit(
