@@ -16,12 +16,14 @@ class JobChanged:
         seq: the number of its newest history row.
         state: where it stands now.
         stage: what a running job is doing.
+        cancel: whether this change is the wish to cancel a job that runs.
     """
 
     job_id: str
     seq: int
     state: JobState
     stage: Stage | None = None
+    cancel: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,7 +118,11 @@ def _missing(spec: LaneSpec, catalogue: Catalogue) -> str | None:
 def has_model(catalogue: Catalogue, file: ModelFile) -> bool:
     """Whether a loader offers the file, whichever way its system spells folders."""
     options = catalogue.options(file.class_type, file.input)
-    return options is None or any(option.replace("\\", "/") == file.name for option in options)
+    return options is None or _portable(file.name) in map(_portable, options)
+
+
+def _portable(name: str) -> str:
+    return name.replace("\\", "/")
 
 
 def waiting_reasons(spec: LaneSpec, candidates: Iterable[Candidate]) -> Iterator[tuple[str | None, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 
 from orchestrator_mcp.clock import from_millis, to_millis
@@ -240,7 +240,7 @@ def requeue(
     if flag is not None and flag["cancel_requested_at"] is not None:
         return finish(tx, held, JobState.CANCELLED, outcome, now, reason=f"cancelled; {reason}")
     state = JobState.WAITING if not_before is not None else JobState.QUEUED
-    lane_id = _avoiding_lane(tx, held) if avoid else held.lane_id
+    lane_id = _lane_for(tx, held.lane.avoiding(held.backend_id)) if avoid else held.lane_id
     changed = tx.run(
         "requeue_job",
         b_state=STATE_CODES[state],
@@ -294,7 +294,7 @@ def request_cancel(tx: Transaction, job_id: str, now: datetime) -> tuple[JobStat
         told = _tell(
             tx, row["id"], job_id, state, at=at, stage=stage, attempt=row["attempt"], reason="cancel requested"
         )
-        return state, told
+        return state, replace(told, cancel=True)
     return state, _end_unstarted(tx, row["id"], job_id, row["lane_id"], state, at, row["attempt"])
 
 
@@ -370,12 +370,6 @@ def _lane_for(tx: Transaction, spec: LaneSpec) -> int:
         row = tx.one("lane_by_key", b_key=key)
     assert row is not None  # added a line above
     return int(row["id"])
-
-
-def _avoiding_lane(tx: Transaction, held: OpenAttempt) -> int:
-    row = tx.one("lane_by_id", b_lane=held.lane_id)
-    assert row is not None  # the job's foreign key points to it
-    return _lane_for(tx, LaneSpec.from_json(row["spec"]).avoiding(held.backend_id))
 
 
 def _queued_total(tx: Transaction) -> int:

@@ -97,6 +97,7 @@ class OpenAttempt:
     spec: JobSpec
     charged: int
     lane_id: int
+    lane: LaneSpec
     stage: Stage
     accepted: bool = False
     cancel_requested: bool = False
@@ -136,6 +137,7 @@ def open_attempt(row: sqlite3.Row, **changes: Any) -> OpenAttempt:
         "spec": JobSpec.from_json(row["spec"]),
         "charged": row["charged"],
         "lane_id": row["lane_id"],
+        "lane": LaneSpec.from_json(row["lane_spec"]),
         "stage": Stage(row["stage"]) if row["stage"] else Stage.DISPATCHING,
         "cancel_requested": row["cancel_requested_at"] is not None,
     }

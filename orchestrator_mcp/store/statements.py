@@ -139,8 +139,9 @@ def _reads() -> dict[str, sa.Executable]:
         .limit(1)
     )
     pick = (
-        sa.select(job, document.c.body)
+        sa.select(job, document.c.body, lane.c.spec.label("lane_spec"))
         .join(document, document.c.hash == job.c.document_hash)
+        .join(lane, lane.c.id == job.c.lane_id)
         .where(job.c.lane_id == P("b_lane"), job.c.state == _code("0"))
         .order_by(job.c.rank, job.c.id)
         .limit(P("b_count", type_=sa.Integer))
@@ -176,8 +177,11 @@ def _reads() -> dict[str, sa.Executable]:
         "document_of": sa.select(document.c.body)
         .join(job, job.c.document_hash == document.c.hash)
         .where(job.c.id == P("b_id")),
-        "running_jobs": sa.select(job, document.c.body, attempt.c.accepted_at, attempt.c.prompt_id)
+        "running_jobs": sa.select(
+            job, document.c.body, lane.c.spec.label("lane_spec"), attempt.c.accepted_at, attempt.c.prompt_id
+        )
         .join(document, document.c.hash == job.c.document_hash)
+        .join(lane, lane.c.id == job.c.lane_id)
         .join(attempt, sa.and_(attempt.c.job_id == job.c.id, attempt.c.number == job.c.attempt))
         .where(job.c.state == _code("1"))
         .order_by(job.c.id),

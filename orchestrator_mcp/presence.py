@@ -1,0 +1,140 @@
+"""One orchestrator for each data dir: the lock that says so, and the note that tells others where it listens."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from orchestrator_mcp.errors import StartError
+from orchestrator_mcp.files import write_durably
+
+LOCK_NAME: Final = "orchestrator.lock"
+NOTE_NAME: Final = "orchestrator.json"
+LARGEST_NOTE: Final = 64 * 1024  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presence:
+    """Who runs on a data dir, and where it listens.
+
+    Attributes:
+        pid: its process.
+        host: the machine that it runs on.
+        url: where its HTTP door is, as this machine reaches it.
+        token_file: where the token lies that it asks for, or None.
+        version: of the program.
+    """
+
+    pid: int
+    host: str
+    url: str
+    token_file: str | None
+    version: str
+
+    @property
+    def token(self) -> str | None:
+        """The token to send, if one is needed and may be read."""
+        if self.token_file is None:
+            return None
+        try:
+            return Path(self.token_file).read_text(encoding="ascii").strip() or None
+        except (OSError, UnicodeDecodeError):
+            return None
+
+
+@contextmanager
+def hold_data_dir(data_dir: Path) -> Iterator[None]:
+    """Own a data dir for as long as the block lasts; the note is removed afterwards.
+
+    Raises:
+        StartError: another process owns it, or it cannot be made.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(data_dir / LOCK_NAME, blocking=False)
+        lock.acquire()
+    except Timeout:
+        raise StartError(
+            f"The data dir {data_dir} is in use by {_describe(_read_note(data_dir))}.",
+            hint="Use that one, stop it first, or give this one another data_dir.",
+        ) from None
+    except OSError as error:
+        raise StartError(
+            f"The data dir {data_dir} cannot be used: {error.strerror or error}.",
+            hint="Check data_dir in config.yaml and the folder's permissions.",
+        ) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            (data_dir / NOTE_NAME).unlink(missing_ok=True)
+        lock.release()
+
+
+def announce(data_dir: Path, *, url: str, token_file: Path | None, version: str) -> None:
+    """Tell others where we listen; only the owner of the data dir may."""
+    note = Presence(
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        url=url,
+        token_file=str(token_file) if token_file else None,
+        version=version,
+    )
+    write_durably(data_dir / NOTE_NAME, json.dumps(asdict(note), indent=2).encode())
+
+
+def find_running(data_dir: Path) -> Presence | None:
+    """Who runs on a data dir; None when nobody does.
+
+    A note without a held lock is what a killed process left behind.
+    """
+    note = _read_note(data_dir)
+    if note is None:
+        return None
+    lock = FileLock(data_dir / LOCK_NAME, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return note
+    except OSError:
+        return None
+    lock.release()
+    return None
+
+
+def is_held(data_dir: Path) -> bool:
+    """Whether some process owns the data dir, even one that does not listen yet."""
+    if not (data_dir / LOCK_NAME).exists():
+        return False
+    lock = FileLock(data_dir / LOCK_NAME, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False
+
+
+def _read_note(data_dir: Path) -> Presence | None:
+    try:
+        with (data_dir / NOTE_NAME).open("rb") as file:
+            said = json.loads(file.read(LARGEST_NOTE))
+        return Presence(**said)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _describe(note: Presence | None) -> str:
+    if note is None:
+        return "another orchestrator that is just starting"
+    return f"another orchestrator: process {note.pid} on {note.host}, {note.url}, version {note.version}"

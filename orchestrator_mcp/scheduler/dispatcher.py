@@ -1,0 +1,140 @@
+"""The loop that gives free slots to queued jobs, and owns the runners."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Final
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from orchestrator_mcp.clock import to_millis
+from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged
+from orchestrator_mcp.domain.jobs import JobState
+from orchestrator_mcp.domain.placement import Candidate, refusal
+from orchestrator_mcp.errors import StorageError
+from orchestrator_mcp.scheduler.resources import LONGEST_PAUSE, Resources
+from orchestrator_mcp.scheduler.runner import Runner
+from orchestrator_mcp.store import OpenAttempt
+
+log = logging.getLogger(__name__)
+
+SLOW_SCAN: Final = 5.0  # seconds: events only make it faster
+
+
+class Dispatcher:
+    """Late binding: a job takes a backend only when a slot is free.
+
+    Args:
+        resources: see `Resources`.
+    """
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._runners: dict[str, Runner] = {}
+        self._occupying: dict[str, set[Runner]] = {}
+        self._wake = anyio.Event()
+        self._due: int | None = None
+        resources.events.listen(self._hear)
+
+    @property
+    def running(self) -> dict[str, int]:
+        """Attempts that each backend holds now."""
+        return {backend_id: len(runners) for backend_id, runners in self._occupying.items()}
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Adopt what was open, then dispatch for ever. Reports readiness when the adopted runners are started."""
+        async with anyio.create_task_group() as tasks:
+            await self._adopt(tasks)
+            task_status.started()
+            while True:
+                self._wake = anyio.Event()
+                pause = await self._dispatch_what_fits(tasks)
+                with anyio.move_on_after(pause):
+                    await self._wake.wait()
+
+    async def _adopt(self, tasks: TaskGroup) -> None:
+        store, pool = self._resources.store, self._resources.pool
+        epochs = await store.take_leases(self._resources.instance, [backend.id for backend in pool])
+        for backend in pool:
+            backend.epoch = epochs[backend.id]
+        for held in await store.adopt(epochs):
+            log.info("adopting attempt %d of job %s on %s", held.number, held.job_id, held.backend_id)
+            self._start(tasks, held, adopted=True)
+
+    async def _dispatch_what_fits(self, tasks: TaskGroup) -> float:
+        """One round; how long to wait for the next, in seconds, if nothing wakes us."""
+        store, clock = self._resources.store, self._resources.clock
+        try:
+            if self._due is not None and self._due <= to_millis(clock.now()):
+                await store.promote_due(clock.now())
+            candidates = self._resources.pool.candidates(self.running)
+            if any(c.idle or c.standing_by for c in candidates):
+                for held in await store.claim(lambda: candidates, clock.now()):
+                    self._start(tasks, held, adopted=False)
+                self._revoke_standbys()
+            self._due = await store.next_due()
+        except StorageError as error:
+            log.error("cannot claim jobs now, trying again: %s", error)
+            return LONGEST_PAUSE
+        if self._due is None:
+            return SLOW_SCAN
+        return max(0.0, min(SLOW_SCAN, (self._due - to_millis(clock.now())) / 1000))
+
+    def _start(self, tasks: TaskGroup, held: OpenAttempt, *, adopted: bool) -> None:
+        runner = Runner(self._resources, held, adopted=adopted, slot_free=self._slot_free)
+        self._runners[held.job_id] = runner
+        self._occupying.setdefault(held.backend_id, set()).add(runner)
+        tasks.start_soon(self._supervise, runner, name=f"run {held.job_id}/{held.number}")
+
+    async def _supervise(self, runner: Runner) -> None:
+        """The boundary around one attempt: a bug in it must not end the others.
+
+        The attempt stays open in the store and is adopted at the next start.
+        """
+        try:
+            await runner.run()
+        except Exception:
+            log.exception("attempt %d of job %s broke off", runner.held.number, runner.held.job_id)
+        finally:
+            if self._runners.get(runner.held.job_id) is runner:
+                del self._runners[runner.held.job_id]
+            self._slot_free(runner)
+
+    def _slot_free(self, runner: Runner) -> None:
+        self._occupying.get(runner.held.backend_id, set()).discard(runner)
+        self._wake.set()
+
+    def _revoke_standbys(self) -> None:
+        """Take standbys back for backends that are idle now and could render them at once."""
+        free = [candidate for candidate in self._resources.pool.candidates(self.running) if candidate.idle]
+        coming = Counter(runner.held.backend_id for runner in self._runners.values() if runner.revoked)
+        standbys = [
+            runner
+            for runners in self._occupying.values()
+            if len(runners) > 1
+            for runner in runners
+            if runner.standing_by
+        ]
+        for runner in sorted(standbys, key=lambda standby: standby.held.row):
+            if sum(coming.values()) >= len(free):
+                return
+            if any(_could_take(candidate, runner.held) for candidate in free):
+                log.info("taking back the standby %s: another backend is idle", runner.held.job_id)
+                coming[runner.held.backend_id] += 1
+                runner.revoke()
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, JobChanged):
+            if event.cancel and event.job_id in self._runners:
+                self._runners[event.job_id].cancel()
+            if event.state in (JobState.QUEUED, JobState.WAITING):
+                self._due = 0 if event.state is JobState.WAITING else self._due
+                self._wake.set()
+        elif isinstance(event, BackendChanged):
+            self._wake.set()
+
+
+def _could_take(candidate: Candidate, held: OpenAttempt) -> bool:
+    return candidate.catalogue is not None and refusal(held.lane, candidate) is None

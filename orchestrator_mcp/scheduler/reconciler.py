@@ -1,0 +1,137 @@
+"""The one owner of doubt: what became of a prompt that a backend may have taken, or may have lost.
+
+The order of looking is queue, then history: prompts only move that way, each move is atomic, and two requests in the
+other order could miss one. An ambiguous prompt never changes its backend until that is proven to have restarted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from orchestrator_mcp.backends.history import HistoryEntry
+from orchestrator_mcp.backends.pool import Backend
+from orchestrator_mcp.backends.queues import QueueSnapshot
+from orchestrator_mcp.clock import Clock
+from orchestrator_mcp.domain.retry import Ended
+from orchestrator_mcp.errors import BackendError
+from orchestrator_mcp.scheduler.verdicts import lost
+from orchestrator_mcp.settings import SchedulingSettings
+from orchestrator_mcp.store import OpenAttempt
+
+log = logging.getLogger(__name__)
+
+CLEAN_LOOKS: Final = 2  # looks that must agree before a prompt counts as absent
+LOOK_PAUSE: Final = 0.5  # seconds between two looks
+
+
+class NeverArrived(Enum):
+    """The verdict that a prompt may be sent again, to the same backend and under the same id."""
+
+    RESEND = "resend"
+
+
+class Place(Enum):
+    """Where a look found a prompt."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    ENDED = "ended"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """What a look found.
+
+    Attributes:
+        place: where.
+        prompt_id: the id under which it lies there; an old server draws its own.
+        entry: its history, when it has ended.
+    """
+
+    place: Place
+    prompt_id: str
+    entry: HistoryEntry | None = None
+
+
+async def look(backend: Backend, prompt_id: str, marker: dict[str, object] | None = None) -> Sighting:
+    """Look for a prompt in a backend's queue, then in its history.
+
+    Args:
+        backend: where it was sent.
+        prompt_id: our id of it.
+        marker: what we wrote beside it, for servers that ignore our id.
+
+    Raises:
+        BackendError: the backend does not answer.
+    """
+    queue = await backend.client.queue()
+    for place, prompts in ((Place.RUNNING, queue.running), (Place.PENDING, queue.pending)):
+        for prompt in prompts:
+            if prompt.prompt_id == prompt_id or (marker is not None and prompt.marker == marker):
+                await _delete_twins(backend, queue, prompt.prompt_id)
+                return Sighting(place=place, prompt_id=prompt.prompt_id)
+    entry = await backend.client.history(prompt_id)
+    if entry is not None:
+        return Sighting(place=Place.ENDED, prompt_id=prompt_id, entry=entry)
+    return Sighting(place=Place.ABSENT, prompt_id=prompt_id)
+
+
+async def _delete_twins(backend: Backend, queue: QueueSnapshot, prompt_id: str) -> None:
+    """ComfyUI does not deduplicate: a prompt that was sent twice would run twice."""
+    times = Counter(prompt.prompt_id for prompt in (*queue.running, *queue.pending))[prompt_id]
+    for _ in range(times - 1):
+        log.warning("deleting a second entry of our prompt %s", prompt_id)
+        await backend.client.delete_queued(prompt_id)
+
+
+async def settle_doubt(
+    backend: Backend,
+    held: OpenAttempt,
+    *,
+    marker: dict[str, object],
+    falls: int,
+    clock: Clock,
+    scheduling: SchedulingSettings,
+) -> Sighting | Ended | NeverArrived:
+    """Find out what became of a prompt.
+
+    Args:
+        backend: where it was, or may have been, sent.
+        held: the attempt; `accepted` says whether the backend is known to have taken it.
+        marker: what we wrote beside it.
+        falls: `backend.falls` when it was sent.
+        clock: the time.
+        scheduling: quarantine and patience.
+
+    Returns:
+        Where it is; or that it is lost; or that it never arrived, and the same prompt may be sent to the same
+        backend again.
+    """
+    began = clock.monotonic()
+    unreachable_since: float | None = None
+    absent = 0
+    while True:
+        try:
+            sighting = await look(backend, held.prompt_id, marker)
+        except BackendError as error:
+            backend.distrust()
+            absent = 0
+            unreachable_since = clock.monotonic() if unreachable_since is None else unreachable_since
+            if clock.monotonic() - unreachable_since > scheduling.lost_after:
+                return lost(f"{backend.id} could not be reached for {scheduling.lost_after:g} s: {error.message}")
+        else:
+            unreachable_since = None
+            if sighting.place is not Place.ABSENT:
+                return sighting
+            absent += 1
+            gone = held.accepted or backend.falls != falls
+            if absent >= CLEAN_LOOKS and gone:
+                return lost(f"{backend.id} restarted and no longer knows the prompt")
+            if absent >= CLEAN_LOOKS and clock.monotonic() - began > scheduling.quarantine:
+                return NeverArrived.RESEND
+        await clock.sleep(LOOK_PAUSE)

@@ -1,0 +1,57 @@
+"""What every runner works with, and the names of the steps of a job's way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from orchestrator_mcp.artifacts import ArtifactStore
+from orchestrator_mcp.backends.pool import BackendPool
+from orchestrator_mcp.clock import Clock
+from orchestrator_mcp.errors import StorageError
+from orchestrator_mcp.events import Events
+from orchestrator_mcp.settings import LimitSettings, SchedulingSettings
+from orchestrator_mcp.store import JobStore
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+LONGEST_PAUSE: Final = 5.0  # seconds between two tries to store something that must not be lost
+
+
+def no_step(_name: str) -> None:
+    """The step callback of every normal run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """Everything that dispatching needs, built once by the app.
+
+    Attributes:
+        at_step: called with the name of each step that was just done; a chaos run gives one that kills.
+    """
+
+    store: JobStore
+    pool: BackendPool
+    artifacts: ArtifactStore
+    events: Events
+    clock: Clock
+    scheduling: SchedulingSettings
+    limits: LimitSettings
+    instance: str
+    at_step: Callable[[str], None] = no_step
+
+    async def persist(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Store something that must not be lost: try again for as long as the disk refuses.
+
+        Raises:
+            LeaseLostError: the attempt is no longer ours.
+        """
+        while True:
+            try:
+                return await write()
+            except StorageError as error:
+                log.error("cannot store now, trying again: %s", error)
+                await self.clock.sleep(min(error.retry_after, LONGEST_PAUSE))

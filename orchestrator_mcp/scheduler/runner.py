@@ -1,0 +1,304 @@
+"""One attempt, from its stored intent to its stored end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import anyio
+
+from orchestrator_mcp.backends.history import HistoryEntry, chosen_outputs
+from orchestrator_mcp.backends.pool import Backend
+from orchestrator_mcp.backends.rejections import Submission
+from orchestrator_mcp.domain.jobs import Artifact, Graph, JobState, Outcome, Stage
+from orchestrator_mcp.domain.placement import refusal
+from orchestrator_mcp.domain.retry import Again, Ended, decide
+from orchestrator_mcp.errors import (
+    ArtifactError,
+    BackendAmbiguousError,
+    BackendError,
+    BackendRefusedError,
+    LeaseLostError,
+    PromptRejectedError,
+    StorageError,
+)
+from orchestrator_mcp.logs import log_context
+from orchestrator_mcp.scheduler import verdicts
+from orchestrator_mcp.scheduler.collecting import collect
+from orchestrator_mcp.scheduler.following import Follower, Wishes
+from orchestrator_mcp.scheduler.reconciler import NeverArrived, Place, settle_doubt
+from orchestrator_mcp.scheduler.resources import LONGEST_PAUSE, Resources
+from orchestrator_mcp.scheduler.stopping import stop_prompt
+from orchestrator_mcp.store import OpenAttempt
+from orchestrator_mcp.workflows.parameters import apply
+from orchestrator_mcp.workflows.prefixes import isolate_outputs
+
+log = logging.getLogger(__name__)
+
+
+class Runner:
+    """Carries one attempt through: send, follow, collect, publish.
+
+    Args:
+        resources: see `Resources`.
+        held: the attempt, as it was claimed or adopted.
+        adopted: whether a process before this one may have sent it.
+        slot_free: called once, when the backend no longer works for this attempt.
+    """
+
+    def __init__(
+        self, resources: Resources, held: OpenAttempt, *, adopted: bool, slot_free: Callable[[Runner], None]
+    ) -> None:
+        self.resources = resources
+        self.held = held
+        self._adopted = adopted
+        self._slot_free = slot_free
+        self._follower: Follower | None = None
+        self._wishes = Wishes(cancel=held.cancel_requested)
+        self._holds_slot = True
+        self._marker: dict[str, Any] = {
+            "instance": resources.instance,
+            "job_id": held.job_id,
+            "attempt": held.number,
+        }
+
+    @property
+    def standing_by(self) -> bool:
+        """It waits in its backend's own queue, and nobody wants anything of it."""
+        follower = self._follower
+        return follower is not None and follower.stage is Stage.WAITING and not self._wishes.any
+
+    @property
+    def revoked(self) -> bool:
+        """It is being taken back."""
+        return self._wishes.revoke
+
+    def cancel(self) -> None:
+        """Stop the prompt wherever it is; the job ends as cancelled unless it has ended first."""
+        self._wishes.cancel = True
+        self._nudge()
+
+    def revoke(self) -> None:
+        """Take a standby back, if it does not render yet; the job is queued again."""
+        self._wishes.revoke = True
+        self._nudge()
+
+    def _nudge(self) -> None:
+        if self._follower is None:
+            return
+        reader = self._follower.backend.readers.get(self.held.prompt_id)
+        if reader is not None:
+            with suppress(anyio.WouldBlock):
+                reader.send_nowait(None)
+
+    async def run(self) -> None:
+        """Make the attempt; never raises but for cancellation and bugs."""
+        with log_context(job_id=self.held.job_id, attempt=self.held.number, backend_id=self.held.backend_id):
+            try:
+                await self._conclude(await self._render())
+            except LeaseLostError as error:
+                log.warning("%s", error)
+            finally:
+                self._release()
+
+    async def _render(self) -> Ended:
+        pool = self.resources.pool
+        if self.held.backend_id not in pool:
+            return verdicts.lost(f"{self.held.backend_id} is no longer in the configuration")
+        backend = pool[self.held.backend_id]
+        graph = self._resolved_graph()
+        with backend.messages(self.held.prompt_id) as messages:
+            falls = backend.falls
+            sent = await self._settle(backend, falls) if self._adopted else await self._send(backend, graph)
+            while isinstance(sent, NeverArrived):
+                log.info("the prompt never arrived; sending it again to the same backend")
+                falls = backend.falls
+                sent = await self._send(backend, graph)
+            if isinstance(sent, Ended):
+                return sent
+            prompt_id, stage = sent
+            self._follower = Follower(
+                resources=self.resources,
+                backend=backend,
+                held=self.held,
+                prompt_id=prompt_id,
+                graph=graph,
+                falls=falls,
+                stage=stage,
+                wishes=self._wishes,
+            )
+            end = await self._follower.follow(messages)
+        if isinstance(end, Ended):
+            return end
+        backend.warm = self.held.lane.model_key
+        return await self._judge(backend, end)
+
+    def _resolved_graph(self) -> Graph:
+        spec = self.held.spec
+        graph = apply(self.held.graph, spec.targets, {**spec.parameters, **spec.values}, spec.seeds)
+        return isolate_outputs(graph, self.held.job_id)
+
+    async def _send(self, backend: Backend, graph: Graph) -> tuple[str, Stage] | Ended | NeverArrived:
+        """Hand the graph over; the intent to do so is stored already."""
+        if self._wishes.any:
+            return self._unsent()
+        self.resources.at_step("intent")
+        falls = backend.falls
+        try:
+            submission = await backend.client.submit(
+                graph, prompt_id=self.held.prompt_id, client_id=backend.client_id, marker=self._marker
+            )
+        except BackendRefusedError as error:
+            backend.distrust()
+            return Ended(outcome=Outcome.REFUSED, reason=error.message)
+        except PromptRejectedError as error:
+            backend.forget_catalogue()
+            return verdicts.rejected(error)
+        except BackendAmbiguousError as error:
+            log.warning("not sure whether the prompt was taken: %s", error.message)
+            return await self._settle(backend, falls)
+        if submission.node_errors and not self.resources.scheduling.allow_partial:
+            return await self._reject_part(backend, submission)
+        return await self._accepted(backend, submission.prompt_id, Stage.WAITING)
+
+    def _unsent(self) -> Ended:
+        if self._wishes.cancel:
+            return Ended(outcome=Outcome.CANCELLED, reason="cancelled before it was sent")
+        return Ended(outcome=Outcome.REVOKED, reason="taken back before it was sent")
+
+    async def _reject_part(self, backend: Backend, submission: Submission) -> Ended:
+        await stop_prompt(
+            backend,
+            submission.prompt_id,
+            clock=self.resources.clock,
+            patience=self.resources.scheduling.lost_after,
+        )
+        return verdicts.partly_rejected(backend.id, submission)
+
+    async def _settle(self, backend: Backend, falls: int) -> tuple[str, Stage] | Ended | NeverArrived:
+        found = await settle_doubt(
+            backend,
+            self.held,
+            marker=self._marker,
+            falls=falls,
+            clock=self.resources.clock,
+            scheduling=self.resources.scheduling,
+        )
+        if isinstance(found, (Ended, NeverArrived)):
+            return found
+        log.info("the prompt is %s on its backend", found.place.value)
+        stage = Stage.WAITING if found.place is Place.PENDING else Stage.RENDERING
+        return await self._accepted(backend, found.prompt_id, stage)
+
+    async def _accepted(self, backend: Backend, prompt_id: str, stage: Stage) -> tuple[str, Stage]:
+        if prompt_id != self.held.prompt_id:
+            backend.also_known_as(self.held.prompt_id, prompt_id)
+        self.resources.at_step("posted")
+        store, now = self.resources.store, self.resources.clock.now()
+        await self.resources.persist(lambda: store.advance(self.held, stage, now, accepted_as=prompt_id))
+        self.held = replace(self.held, prompt_id=prompt_id, accepted=True)
+        self.resources.at_step("accepted")
+        return prompt_id, stage
+
+    async def _judge(self, backend: Backend, entry: HistoryEntry) -> Ended:
+        """The render is over: its slot is free, its outputs are to be fetched."""
+        self._release()
+        wrong = verdicts.judged(entry, backend.id, cancelled=self._wishes.cancel)
+        if wrong is not None:
+            return wrong
+        await self._enter(Stage.COLLECTING)
+        artifacts = await self._collect(backend, entry)
+        if isinstance(artifacts, Ended):
+            return artifacts
+        await self._enter(Stage.PUBLISHING)
+        return Ended(outcome=Outcome.SUCCEEDED, reason=f"rendered by {backend.id}", artifacts=tuple(artifacts))
+
+    async def _collect(self, backend: Backend, entry: HistoryEntry) -> list[Artifact] | Ended:
+        clock, patience = self.resources.clock, self.resources.scheduling.lost_after
+        began = clock.monotonic()
+        while True:
+            try:
+                return await collect(self.resources, backend, chosen_outputs(entry), self.held.stem)
+            except ArtifactError as error:
+                return verdicts.bad_output(error)
+            except StorageError as error:
+                log.error("cannot store an output now, trying again: %s", error)
+            except BackendError as error:
+                backend.distrust()
+                log.warning("cannot fetch an output now: %s", error.message)
+                if clock.monotonic() - began > patience:
+                    return verdicts.lost(f"{backend.id} could not be reached for {patience:g} s to fetch the outputs")
+            await clock.sleep(LONGEST_PAUSE)
+
+    async def _enter(self, stage: Stage) -> None:
+        store, clock = self.resources.store, self.resources.clock
+        await self.resources.persist(lambda: store.advance(self.held, stage, clock.now()))
+        self.resources.at_step(stage.value)
+
+    async def _conclude(self, ended: Ended) -> None:
+        """Store what becomes of the job."""
+        scheduling, store, now = self.resources.scheduling, self.resources.store, self.resources.clock.now()
+        verdict = decide(
+            ended,
+            others=self._others_may_run(),
+            charged=self.held.charged,
+            losses=await self._losses() if ended.outcome is Outcome.LOST else 0,
+            max_attempts=scheduling.max_attempts,
+            retry_delay=scheduling.retry_delay,
+            retry_delay_max=scheduling.retry_delay_max,
+        )
+        self._release()
+        if isinstance(verdict, Again):
+            log.warning("attempt ended (%s), the job is queued again: %s", ended.outcome.value, ended.reason)
+            not_before = now + timedelta(seconds=verdict.delay) if verdict.delay else None
+            await self.resources.persist(
+                lambda: store.requeue(
+                    self.held,
+                    ended.outcome,
+                    now,
+                    reason=ended.reason,
+                    not_before=not_before,
+                    avoid=verdict.avoid,
+                    charge=verdict.charge,
+                )
+            )
+            return
+        await self.resources.persist(
+            lambda: store.finish(
+                self.held,
+                verdict.state,
+                ended.outcome,
+                now,
+                reason=ended.reason,
+                failure=verdict.failure,
+                artifacts=ended.artifacts,
+                attention=verdict.attention,
+            )
+        )
+        log.log(
+            logging.INFO if verdict.state is not JobState.FAILED else logging.WARNING,
+            "job %s: %s",
+            verdict.state.value,
+            ended.reason,
+        )
+        self.resources.at_step("published")
+
+    def _others_may_run(self) -> bool:
+        """Whether another enabled backend may be able to: one that is offline or not yet known may be."""
+        spec = self.held.lane.avoiding(self.held.backend_id)
+        enabled = {backend.id for backend in self.resources.pool if backend.settings.enabled}
+        candidates = self.resources.pool.candidates({})
+        return any(c.backend_id in enabled and refusal(spec, c) is None for c in candidates)
+
+    async def _losses(self) -> int:
+        stored = await self.resources.persist(lambda: self.resources.store.job(self.held.job_id))
+        return len({attempt.backend_id for attempt in stored.job.attempts if attempt.outcome is Outcome.LOST})
+
+    def _release(self) -> None:
+        if self._holds_slot:
+            self._holds_slot = False
+            self._slot_free(self)

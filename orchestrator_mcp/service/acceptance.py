@@ -1,0 +1,100 @@
+"""From a manifest to a job that can be stored: every check before anything is queued. Pure but for the drawn seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from orchestrator_mcp.domain.deliveries import InboxClaim
+from orchestrator_mcp.domain.jobs import Door, Graph, new_job_id
+from orchestrator_mcp.domain.lanes import LaneSpec
+from orchestrator_mcp.domain.manifests import Manifest
+from orchestrator_mcp.domain.views import ParameterView
+from orchestrator_mcp.store import JobSpec, NewJob
+from orchestrator_mcp.workflows.graph import graph_hash
+from orchestrator_mcp.workflows.parameters import apply, targets_for
+from orchestrator_mcp.workflows.requirements import model_key, requirements
+
+UNNAMED: Final = "workflow"
+MOST_SOURCE: Final = 64  # characters of metadata.source that make a lane
+
+
+def new_job(
+    manifest: Manifest,
+    graph: Graph,
+    declared: Sequence[ParameterView],
+    *,
+    door: Door,
+    owner: str,
+    stem: str | None,
+    claim: InboxClaim | None,
+    warnings: Sequence[str],
+    now: datetime,
+) -> NewJob:
+    """Bind the parameters and work out what the job needs.
+
+    Args:
+        manifest: what the caller wants.
+        graph: its workflow, checked.
+        declared: the parameters that the workflow declares.
+        door: the way it came.
+        owner: whose it is.
+        stem: readable name of its result folder; the workflow id when None.
+        claim: the Inbox file that it came by.
+        warnings: what there is to say already.
+        now: the moment of acceptance.
+
+    Raises:
+        ManifestError: a parameter fits nothing, or has a wrong value.
+    """
+    bound = targets_for(graph, manifest.parameters, manifest.metadata, declared)
+    resolved = apply(graph, bound.targets, bound.values, bound.seeds)
+    source = manifest.metadata.get("source")
+    workflow_id = manifest.workflow_id or UNNAMED
+    lane = LaneSpec(
+        source=source[:MOST_SOURCE] if isinstance(source, str) else "",
+        capabilities=frozenset(manifest.required_capabilities),
+        pin=manifest.backend_affinity,
+        model_key=model_key(resolved),
+        requirements=requirements(resolved),
+    )
+    spec = JobSpec(
+        parameters=dict(manifest.parameters),
+        targets=bound.targets,
+        values={name: value for name, value in bound.values.items() if manifest.parameters.get(name, None) != value},
+        seeds=bound.seeds,
+        metadata=dict(manifest.metadata),
+        warnings=[*warnings, *bound.warnings],
+    )
+    return NewJob(
+        job_id=new_job_id(now),
+        owner=owner,
+        door=door,
+        workflow_id=workflow_id,
+        stem=stem or workflow_id,
+        graph=graph,
+        graph_hash=graph_hash(graph),
+        lane=lane,
+        priority=manifest.priority,
+        spec=spec,
+        submitted_at=now,
+        source=source[:MOST_SOURCE] if isinstance(source, str) else None,
+        idempotency_key=manifest.idempotency_key,
+        body_hash=body_hash(manifest) if manifest.idempotency_key else None,
+        claim=claim,
+    )
+
+
+def body_hash(manifest: Manifest) -> str:
+    """What two submissions under one idempotency key must agree in: the manifest, before seeds are drawn."""
+    body: dict[str, Any] = manifest.model_dump(mode="json", exclude={"idempotency_key"})
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def resolved_graph(document: str, spec: JobSpec) -> Graph:
+    """A stored job's graph with every value bound."""
+    graph: Graph = json.loads(document)
+    return apply(graph, spec.targets, {**spec.parameters, **spec.values}, spec.seeds)

@@ -1,0 +1,398 @@
+"""All that a door may call. A door parses, calls one of these once, and renders the answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_thread
+
+from orchestrator_mcp.artifacts import ArtifactStore
+from orchestrator_mcp.backends.pool import BackendPool
+from orchestrator_mcp.clock import Clock
+from orchestrator_mcp.domain.deliveries import Delivery, DeliveryFile, InboxClaim
+from orchestrator_mcp.domain.jobs import Door, Graph, JobState
+from orchestrator_mcp.domain.manifests import Manifest
+from orchestrator_mcp.domain.placement import waiting_reasons
+from orchestrator_mcp.domain.views import (
+    AcceptedView,
+    BackendView,
+    HealthView,
+    JobListView,
+    JobView,
+    OutputView,
+    ParameterView,
+    StreamEvent,
+    WorkflowView,
+)
+from orchestrator_mcp.errors import ManifestError, NotFoundError, StorageError, nearest
+from orchestrator_mcp.events import Events
+from orchestrator_mcp.service.acceptance import new_job, resolved_graph
+from orchestrator_mcp.service.deliveries import DeliveryQueue
+from orchestrator_mcp.service.showing import Live, job_view, links, output_views, timings
+from orchestrator_mcp.service.watching import watch_job
+from orchestrator_mcp.settings import Settings
+from orchestrator_mcp.store import JobFilter, JobStore, NewJob, StoredJob
+from orchestrator_mcp.workflows.graph import check_graph
+from orchestrator_mcp.workflows.library import WorkflowLibrary
+
+log = logging.getLogger(__name__)
+
+ANONYMOUS: Final = "anonymous"
+STATUSES: Final = {
+    "queued": (JobState.QUEUED, JobState.WAITING),
+    "running": (JobState.RUNNING,),
+    "completed": (JobState.COMPLETED,),
+    "failed": (JobState.FAILED,),
+    "cancelled": (JobState.CANCELLED,),
+}
+LARGE_GRAPH: Final = 200  # nodes from which a manifest is checked on a thread
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputFile:
+    """An artifact to serve: what it is, and where its bytes lie."""
+
+    view: OutputView
+    path: Path
+
+
+class JobService:
+    """The one object behind every door.
+
+    `base_url` is what output urls begin with (`http://host:port`, no slash at the end); without it the configured
+    public url is taken.
+
+    Args:
+        store: where jobs live.
+        pool: the backends.
+        library: the named workflows.
+        artifacts: the output files.
+        events: hints that something changed.
+        clock: the time.
+        settings: the configuration.
+        running: attempts that each backend holds now.
+        version: of the program.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        pool: BackendPool,
+        library: WorkflowLibrary,
+        artifacts: ArtifactStore,
+        events: Events,
+        clock: Clock,
+        settings: Settings,
+        running: Callable[[], Mapping[str, int]],
+        version: str,
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._library = library
+        self._artifacts = artifacts
+        self._events = events
+        self._clock = clock
+        self._settings = settings
+        self._running = running
+        self._version = version
+        self._began = clock.monotonic()
+        self._deliveries = DeliveryQueue(clock)
+        self._damage: str | None = None
+        self.base_url = settings.server.public_url or f"http://{settings.server.host}:{settings.server.port}"
+        events.listen(self._deliveries.hear)
+
+    async def submit(
+        self,
+        manifest: Manifest,
+        *,
+        door: Door,
+        owner: str = ANONYMOUS,
+        stem: str | None = None,
+        claim: InboxClaim | None = None,
+        warnings: Sequence[str] = (),
+        base_url: str | None = None,
+    ) -> AcceptedView:
+        """Check a manifest, store it durably and queue it.
+
+        The same idempotency key and manifest, or the same claim, give the same job again.
+
+        Args:
+            manifest: what the caller wants.
+            door: the way it came.
+            owner: whose it is: the token's name, or `anonymous`; the scope of idempotency keys.
+            stem: readable name for the result folder; the workflow id when None.
+            claim: the Inbox file that it came by.
+            warnings: what the door already has to say about it.
+            base_url: see the class.
+
+        Raises:
+            ManifestError: a field, parameter or the graph is wrong.
+            NotFoundError: no such workflow.
+            IdempotencyConflict: the key came before with another manifest.
+            TooLargeError: the graph or queue is over its limit.
+            StorageError: it cannot be stored now.
+        """
+        now = self._clock.now()
+        self._check_affinity(manifest)
+        graph, declared = await self._graph_of(manifest)
+
+        def prepare() -> NewJob:
+            return new_job(
+                manifest,
+                graph,
+                declared,
+                door=door,
+                owner=owner,
+                stem=stem,
+                claim=claim,
+                warnings=[*warnings, *self._capability_warnings(manifest)],
+                now=now,
+            )
+
+        new = prepare() if len(graph) < LARGE_GRAPH else await anyio.to_thread.run_sync(prepare)
+        if self._damage is not None:
+            raise StorageError(f"The database is damaged and nothing more is accepted: {self._damage}")
+        answer = await self._store.accept(new, most_queued=self._settings.limits.queued_jobs)
+        log.info("accepted through %s: %s", door.value, new.workflow_id, extra={"job_id": answer.job_id})
+        return AcceptedView(
+            job_id=answer.job_id,
+            submitted_at=answer.submitted_at,
+            warnings=list(answer.warnings),
+            links=links(answer.job_id, base_url or self.base_url),
+        )
+
+    async def job(self, job_id: str, *, base_url: str | None = None) -> JobView:
+        """The present state of a job. Raises NotFoundError."""
+        return await self._show(await self._store.job(job_id), base_url)
+
+    async def jobs(
+        self,
+        *,
+        status: Sequence[str] = (),
+        workflow_id: str | None = None,
+        backend_id: str | None = None,
+        source: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        base_url: str | None = None,
+    ) -> JobListView:
+        """A page of jobs, newest first.
+
+        Args:
+            status: only these wire states (`queued`, `running`, …); all when empty.
+            workflow_id: only jobs of this workflow.
+            backend_id: only jobs whose present or last backend it is.
+            source: only jobs whose `metadata.source` is this.
+            limit: 1 to 500.
+            cursor: `next_cursor` of the page before.
+
+        Raises:
+            ManifestError: a status, limit or cursor that does not exist (422).
+        """
+        states = tuple(state for name in status for state in _states(name))
+        most = self._settings.limits.page
+        if not 1 <= limit <= most:
+            raise ManifestError.at("limit", message=f"found {limit}; a whole number from 1 to {most} is needed")
+        wanted = JobFilter(states=states, workflow_id=workflow_id, backend_id=backend_id, source=source)
+        stored = await self._store.jobs(wanted, before=_row_before(cursor), limit=limit + 1)
+        page = stored[:limit]
+        return JobListView(
+            jobs=[job_view(one.job, self._live(one), base_url or self.base_url) for one in page],
+            next_cursor=str(page[-1].row) if len(stored) > limit else None,
+        )
+
+    async def outputs(self, job_id: str, *, base_url: str | None = None) -> list[OutputView]:
+        """The verified files of a job; empty until it is completed. Raises NotFoundError."""
+        stored = await self._store.job(job_id)
+        return output_views(stored.job, base_url or self.base_url)
+
+    async def output_file(self, job_id: str, name: str) -> OutputFile:
+        """One file to serve. Raises NotFoundError."""
+        stored = await self._store.job(job_id)
+        views = {view.name: view for view in output_views(stored.job, self.base_url)}
+        if name not in views:
+            raise NotFoundError("output", name, known=views)
+        return OutputFile(view=views[name], path=self._artifacts.path_of(views[name].sha256))
+
+    async def cancel(self, job_id: str, *, base_url: str | None = None) -> JobView:
+        """Ask for the end of a job; the answer shows how far that has come.
+
+        Raises:
+            NotFoundError: no such job.
+            JobFinishedError: it has completed or failed.
+        """
+        await self._store.request_cancel(job_id, self._clock.now())
+        log.info("cancel requested", extra={"job_id": job_id})
+        return await self.job(job_id, base_url=base_url)
+
+    def watch(
+        self, job_id: str, *, after: int | None = None, base_url: str | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[StreamEvent]]:
+        """Follow a job: the present state first, then each change and progress, then `end`, then nothing.
+
+        A reader that is slow sees fewer progress events, never fewer states.
+
+        Args:
+            job_id: the job.
+            after: the number of the last history row that the reader has seen.
+
+        Raises:
+            NotFoundError: on entering, when there is no such job.
+        """
+        return watch_job(self._store, self._events, lambda stored: self._show(stored, base_url), job_id, after=after)
+
+    def backends(self) -> list[BackendView]:
+        """Every configured backend as it is now."""
+        running = self._running()
+        return [self._pool.view(backend, running.get(backend.id, 0)) for backend in self._pool]
+
+    def backend(self, backend_id: str) -> BackendView:
+        """One backend. Raises NotFoundError."""
+        return self._pool.view(self._pool[backend_id], self._running().get(backend_id, 0))
+
+    async def workflows(self) -> list[WorkflowView]:
+        """The library, read live from its folders."""
+        return await self._library.list()
+
+    async def workflow(self, workflow_id: str) -> WorkflowView:
+        """One workflow of the library. Raises NotFoundError."""
+        return await self._library.view(workflow_id)
+
+    async def health(self) -> HealthView:
+        """Whether the orchestrator does its work."""
+        problems = [*self._deliveries.problems]
+        if self._damage is not None:
+            problems.append(f"The database is damaged: {self._damage}")
+        try:
+            queued, running = await self._store.counts()
+        except StorageError as error:
+            queued, running = 0, 0
+            problems.append(str(error))
+        views = self.backends()
+        return HealthView(
+            status="degraded" if problems else "ok",
+            timestamp=self._clock.now(),
+            backends_online=sum(view.online for view in views),
+            version=self._version,
+            backends_total=len(views),
+            accepting=self._damage is None,
+            sandbox=any(view.kind == "sandbox" for view in views),
+            jobs_queued=queued,
+            jobs_running=running,
+            uptime_seconds=round(self._clock.monotonic() - self._began, 1),
+            problems=problems,
+        )
+
+    async def claimed_job(self, claim_id: str) -> str | None:
+        """The job that an Inbox claim became, or None: asked after a crash."""
+        return await self._store.claimed_job(claim_id)
+
+    async def next_deliveries(self, *, limit: int = 20) -> list[Delivery]:
+        """Finished jobs that are not delivered yet; waits until there is at least one that is due."""
+        while True:
+            job_ids = await self._deliveries.due(self._store, limit)
+            if job_ids:
+                return [await self._delivery(await self._store.job(job_id)) for job_id in job_ids]
+            await self._deliveries.wait()
+
+    async def record_delivery(self, job_id: str, folder: Path | None) -> None:
+        """A job's result stands in Outbox (or needs none) and its Inbox file is put away."""
+        await self._store.record_delivery(job_id, str(folder) if folder is not None else None)
+        self._deliveries.done(job_id)
+
+    async def put_off_delivery(self, job_id: str, reason: str) -> None:
+        """A delivery failed; it is due again after a growing pause, and health tells the reason."""
+        self._deliveries.put_off(job_id, reason)
+
+    async def check_database(self) -> None:
+        """Look for damage; when there is some, accept nothing more and say so in health."""
+        self._damage = await self._store.check()
+        if self._damage is not None:
+            log.error("the database is damaged: %s", self._damage)
+
+    async def _graph_of(self, manifest: Manifest) -> tuple[Graph, Sequence[ParameterView]]:
+        limits = self._settings.limits
+        if manifest.workflow is None:
+            found = await self._library.get(manifest.workflow_id or "")
+            return found.graph, ()
+
+        def check() -> Graph:
+            return check_graph(manifest.workflow, max_nodes=limits.graph_nodes, max_depth=limits.graph_depth)
+
+        return (check() if len(manifest.workflow) < LARGE_GRAPH else await anyio.to_thread.run_sync(check)), ()
+
+    def _check_affinity(self, manifest: Manifest) -> None:
+        wanted = manifest.backend_affinity
+        if wanted is None or wanted in self._pool:
+            return
+        known = [backend.id for backend in self._pool]
+        near = nearest(wanted, known)
+        raise ManifestError.at(
+            "backend_affinity",
+            message=f"there is no backend {wanted!r}",
+            code="unknown_backend",
+            allowed=near or known[:20],
+            hint="See GET /api/backends.",
+        )
+
+    def _capability_warnings(self, manifest: Manifest) -> list[str]:
+        carried = {label for backend in self._pool for label in backend.settings.capabilities}
+        missing = [label for label in manifest.required_capabilities if label not in carried]
+        return [f"No configured backend carries the capability {label!r}; the job waits for one." for label in missing]
+
+    async def _show(self, stored: StoredJob, base_url: str | None) -> JobView:
+        position = await self._store.queue_position(stored) if stored.job.state is JobState.QUEUED else None
+        return job_view(stored.job, self._live(stored, position), base_url or self.base_url)
+
+    def _live(self, stored: StoredJob, position: int | None = None) -> Live:
+        job = stored.job
+        reasons: list[tuple[str | None, str]] = []
+        if job.state is JobState.QUEUED:
+            reasons = list(waiting_reasons(stored.lane, self._pool.candidates(self._running())))
+        elif job.state is JobState.WAITING and job.not_before is not None:
+            seconds = max(0.0, (job.not_before - self._clock.now()).total_seconds())
+            reasons = [(None, f"it is tried again in {seconds:.0f} s")]
+        return Live(progress=self._events.progress(job.job_id), position=position, reasons=reasons)
+
+    async def _delivery(self, stored: StoredJob) -> Delivery:
+        job = stored.job
+        history = await self._store.history(stored.row)
+        document = await self._store.document(stored.row)
+        return Delivery(
+            job=job_view(job, Live(), self.base_url),
+            stem=job.stem,
+            to_outbox=self._settings.outbox == "all" or job.door is Door.INBOX,
+            files=tuple(
+                DeliveryFile(
+                    name=artifact.name,
+                    source=self._artifacts.path_of(artifact.sha256),
+                    size=artifact.size,
+                    sha256=artifact.sha256,
+                )
+                for artifact in job.outputs
+            ),
+            graph=resolved_graph(document, stored.spec),
+            timings=timings(job, history),
+            claim=stored.claim,
+        )
+
+
+def _states(name: str) -> tuple[JobState, ...]:
+    if name not in STATUSES:
+        raise ManifestError.at("status", message=f"there is no status {name[:50]!r}", allowed=STATUSES)
+    return STATUSES[name]
+
+
+def _row_before(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 19):
+        raise ManifestError.at("cursor", message="it is not a next_cursor of an earlier answer")
+    return int(cursor)

@@ -1,0 +1,135 @@
+"""From what is stored to what callers see: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+from urllib.parse import quote
+
+from orchestrator_mcp.domain.events import JobProgressed
+from orchestrator_mcp.domain.jobs import Artifact, Attempt, Job, JobFailure, JobState
+from orchestrator_mcp.domain.views import (
+    AttemptView,
+    ErrorView,
+    JobView,
+    OutputView,
+    Status,
+    WaitingView,
+)
+from orchestrator_mcp.store import HistoryRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """What is known of a job beside the store.
+
+    Attributes:
+        progress: how far its render is.
+        position: its place in the queue, from 1.
+        reasons: why it waits, for each backend.
+    """
+
+    progress: JobProgressed | None = None
+    position: int | None = None
+    reasons: Sequence[tuple[str | None, str]] = ()
+
+
+def job_view(job: Job, live: Live, base_url: str) -> JobView:
+    """The one shape of a job on every wire.
+
+    Args:
+        job: as it is stored.
+        live: what is known beside the store.
+        base_url: what urls begin with, without a slash at the end.
+    """
+    progress = live.progress
+    return JobView(
+        job_id=job.job_id,
+        status=cast(Status, job.state.status),
+        stage=job.stage.value if job.stage else None,
+        workflow_id=job.workflow_id,
+        progress=1.0 if job.state is JobState.COMPLETED else progress.fraction if progress else 0.0,
+        node=progress.node if progress and job.state is JobState.RUNNING else None,
+        priority=job.priority,
+        parameters=job.parameters,
+        metadata=job.metadata,
+        seeds=job.seeds,
+        submitted_at=job.submitted_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        backend_id=job.backend_id,
+        attempts=[_attempt(attempt) for attempt in job.attempts],
+        waiting_because=[WaitingView(backend_id=backend_id, reason=reason) for backend_id, reason in live.reasons],
+        queue_position=live.position,
+        outputs=output_views(job, base_url),
+        error=_error(job.failure) if job.failure else None,
+        warnings=list(job.warnings),
+        attention=job.attention,
+        sandbox=job.sandbox,
+        rerun_of=job.rerun_of,
+        links=links(job.job_id, base_url),
+    )
+
+
+def output_views(job: Job, base_url: str) -> list[OutputView]:
+    """The verified files of a job."""
+    return [_output(job, artifact, base_url) for artifact in job.outputs]
+
+
+def links(job_id: str, base_url: str) -> dict[str, str]:
+    """Where to go on from a job."""
+    here = f"{base_url}/api/job/{job_id}"
+    return {
+        "self": here,
+        "outputs": f"{here}/outputs",
+        "events": f"{here}/events",
+        "stream": f"{here}/stream".replace("http", "ws", 1),
+    }
+
+
+def timings(job: Job, history: Iterable[HistoryRow]) -> dict[str, float]:
+    """Seconds by what they were spent on: one entry for each stage, and the total.
+
+    Args:
+        job: an ended one.
+        history: its changes, oldest first.
+    """
+    spent: dict[str, float] = {}
+    rows = list(history)
+    for row, following in zip(rows, rows[1:], strict=False):
+        name = row.stage or "queued"
+        spent[name] = round(spent.get(name, 0.0) + (following.at - row.at) / 1000, 3)
+    if job.finished_at is not None:
+        spent["total"] = round((job.finished_at - job.submitted_at).total_seconds(), 3)
+    return spent
+
+
+def _output(job: Job, artifact: Artifact, base_url: str) -> OutputView:
+    return OutputView(
+        name=artifact.name,
+        node=artifact.node,
+        kind=artifact.kind,
+        media_type=artifact.media_type,
+        size=artifact.size,
+        sha256=artifact.sha256,
+        url=f"{base_url}/api/job/{job.job_id}/outputs/{quote(artifact.name)}",
+        path=str(Path(job.delivery_path) / artifact.name) if job.delivery_path else None,
+    )
+
+
+def _attempt(attempt: Attempt) -> AttemptView:
+    return AttemptView(
+        number=attempt.number,
+        backend_id=attempt.backend_id,
+        prompt_id=attempt.prompt_id,
+        started_at=attempt.started_at,
+        ended_at=attempt.ended_at,
+        outcome=attempt.outcome.value if attempt.outcome else None,
+        reason=attempt.reason,
+    )
+
+
+def _error(failure: JobFailure) -> ErrorView:
+    return ErrorView(code=failure.code, message=failure.message, hint=failure.hint, details=failure.details)
