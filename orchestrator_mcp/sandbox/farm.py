@@ -31,9 +31,14 @@ class _Dispatch:
         self._app = protocol_app()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reached = scope["server"][1]
-        scope["sandbox"] = self.servers[reached]
-        await self._app(scope, receive, send)
+        server = self.servers[scope["server"][1]]
+        scope["sandbox"] = server
+        try:
+            await self._app(scope, receive, send)
+        except anyio.get_cancelled_exc_class():
+            if server.alive:
+                raise
+            # A stopping server ends its requests so; the task ends here, and uvicorn need not call it an error.
 
 
 @asynccontextmanager

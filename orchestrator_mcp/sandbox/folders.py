@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import shutil
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -41,7 +43,7 @@ class Folders:
             folder.mkdir(parents=True, exist_ok=True)
         example = self.input / "example.png"
         if not example.exists():
-            _example_picture().save(example)
+            example.write_bytes(_example_picture())
 
     def of_kind(self, kind: str) -> Path | None:
         """Give the folder that the wire calls ``input``, ``output`` or ``temp``.
@@ -75,12 +77,8 @@ class Folders:
         Raises:
             OutsideError: If the name leads out of its folder.
         """
-        folder = self.input
-        match = _ANNOTATION.match(name)
-        if match is not None:
-            name = match["name"]
-            folder = {"input": self.input, "output": self.output, "temp": self.temp}[match["kind"]]
-        return inside(folder, name)
+        name, kind = split_annotation(name, "input")
+        return inside(self.of_kind(kind) or self.input, name)
 
     def wrong_picture(self, name: str) -> str | None:
         """Say what is wrong with the picture that a loader names.
@@ -110,6 +108,17 @@ class Folders:
             return hashlib.sha256(self.annotated(name).read_bytes()).hexdigest()
         except (OutsideError, ValueError, OSError):
             return ""
+
+
+def split_annotation(name: str, otherwise: str) -> tuple[str, str]:
+    """Split a name such as ``a.png [temp]`` into the name and the kind of folder.
+
+    Args:
+        name: The name as it came.
+        otherwise: The kind if the name says none.
+    """
+    match = _ANNOTATION.match(name)
+    return (name, otherwise) if match is None else (match["name"], match["kind"])
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -171,11 +180,14 @@ def next_counter(folder: Path, stem: str) -> int:
     return max((int(match[1]) for match in matches if match is not None), default=0) + 1
 
 
-def _example_picture() -> Image.Image:
+@cache
+def _example_picture() -> bytes:
     picture = Image.new("RGB", (512, 512), (36, 40, 52))
     draw = ImageDraw.Draw(picture)
     for ring in range(7):
         inset = 36 + 30 * ring
         colour = (70 + 25 * ring, 110 + 12 * ring, 190 - 14 * ring)
         draw.ellipse((inset, inset, 512 - inset, 512 - inset), fill=colour)
-    return picture
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()

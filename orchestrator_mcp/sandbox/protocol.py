@@ -27,7 +27,21 @@ _BROKEN_JSON = b'{"queue_running": [[0, "'
 def protocol_app() -> ASGIApp:
     """Build the application; the scope must say under ``sandbox`` which server was reached."""
     routes: list[BaseRoute] = [*PROMPT_ROUTES, *FILE_ROUTES, *ABOUT_ROUTES, WebSocketRoute("/ws", _socket)]
-    return _Gate(Router(routes, redirect_slashes=False), Router(list(JOB_ROUTES), redirect_slashes=False))
+    return _Gate(_router(routes), _router(list(JOB_ROUTES)))
+
+
+def _router(routes: list[BaseRoute]) -> Router:
+    return Router(routes, redirect_slashes=False, default=_no_such_page)
+
+
+async def _no_such_page(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer as ComfyUI's catch-all for static files: other methods than GET are not allowed there."""
+    if scope["type"] == "websocket":
+        await WebSocket(scope, receive, send).close()
+    elif scope["method"] in ("GET", "HEAD"):
+        await plain(404, "404: Not Found")(scope, receive, send)
+    else:
+        await plain(405, "405: Method Not Allowed")(scope, receive, send)
 
 
 async def _socket(socket: WebSocket) -> None:

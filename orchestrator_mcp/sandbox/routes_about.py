@@ -12,7 +12,6 @@ from starlette.routing import Route
 from orchestrator_mcp.sandbox.catalogue import NODE_CLASSES
 from orchestrator_mcp.sandbox.exchange import json_answer, plain, server_of
 from orchestrator_mcp.sandbox.options import MODEL_FOLDERS
-from orchestrator_mcp.sandbox.sockets import FEATURES
 
 _MEMORY = 16 * 1024**3
 _PAGE = """<!doctype html><title>Sandbox</title>
@@ -54,7 +53,7 @@ async def _system_stats(request: Request) -> Response:
 
 
 async def _features(request: Request) -> Response:
-    return json_answer({**FEATURES, "max_upload_size": server_of(request).options.max_body})
+    return json_answer(server_of(request).features)
 
 
 async def _all_classes(request: Request) -> Response:

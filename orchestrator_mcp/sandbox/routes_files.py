@@ -6,7 +6,6 @@ import io
 import json
 import mimetypes
 import os
-import re
 from pathlib import Path
 
 from anyio import to_thread
@@ -17,9 +16,8 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from orchestrator_mcp.sandbox.exchange import json_answer, plain, server_of
-from orchestrator_mcp.sandbox.folders import Folders, OutsideError, inside
+from orchestrator_mcp.sandbox.folders import Folders, OutsideError, inside, split_annotation
 
-_ANNOTATED = re.compile(r"^(?P<name>.*?) ?\[(?P<kind>input|output|temp)\]$", re.DOTALL)
 _UNSAFE_TYPES = frozenset({"text/html", "text/html-sandboxed", "application/xhtml+xml", "text/javascript", "text/css"})
 _YES = ("true", "1")
 _HALF = 2
@@ -44,10 +42,7 @@ async def _view(request: Request) -> Response:
 
 def _find(folders: Folders, query: dict[str, str]) -> Path | int:
     """Find the file that a query names, or the status that says why not."""
-    filename, kind = query["filename"], query.get("type", "output")
-    match = _ANNOTATED.match(filename)
-    if match is not None:
-        filename, kind = match["name"], match["kind"]
+    filename, kind = split_annotation(query["filename"], query.get("type", "output"))
     if not filename or filename[0] == "/" or ".." in filename:
         return 400
     folder = folders.of_kind(kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,6 +21,8 @@ from orchestrator_mcp.sandbox.options import SandboxOptions, parse_version
 from orchestrator_mcp.sandbox.oracle import Oracle, file_hashes, marker_of
 from orchestrator_mcp.sandbox.prompts import Prompt, PromptQueue
 from orchestrator_mcp.sandbox.sockets import SocketHub
+
+logger = logging.getLogger(__name__)
 
 _LOST_ID_VERSION = "0.3.40"
 
@@ -58,10 +61,20 @@ class SandboxServer:
 
     def _reset(self) -> None:
         self.memory = Memory()
-        self.hub = SocketHub(self.faults)
+        self.hub = SocketHub(self.faults, self.features)
         self.queue = PromptQueue(bell=self.bell, changed=self._queue_changed)
         self.next_number = 0
         self.free_wanted: dict[str, bool] = {}
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """What the server says it can do."""
+        return {"supports_preview_metadata": True, "max_upload_size": self.options.max_body}
+
+    @property
+    def alive(self) -> bool:
+        """Whether it serves now."""
+        return self._life is not None
 
     @property
     def port(self) -> int:
@@ -132,11 +145,11 @@ class SandboxServer:
         """Stop at once, as a killed process does: connections are cut, everything in memory is lost."""
         if self._life is None:
             return
+        life, self._life = self._life, None
         with anyio.CancelScope(shield=True):
             await self._listener.close()
-            self._life.cancel()
+            life.cancel()
             await self._ended.wait()
-        self._life = None
 
     async def close(self) -> None:
         """Stop for good, and let go of the port and the oracle's file."""
@@ -249,7 +262,8 @@ class SandboxServer:
             try:
                 prompt = await self.queue.take(blocked=lambda: self.faults.on("zombie-a"))
                 await self._run(prompt)
-            except (TypeError, KeyError, AttributeError, RecursionError):
+            except Exception as error:  # noqa: BLE001 - supervision boundary: the worker dies, the server goes on
+                logger.warning("The worker of the sandbox on port %d died of %r", self.port, error)
                 return
 
     async def _run(self, prompt: Prompt) -> None:

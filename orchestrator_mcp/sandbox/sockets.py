@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from orchestrator_mcp.sandbox.bell import Bell
 from orchestrator_mcp.sandbox.faults import FaultSet
-
-FEATURES = {"supports_preview_metadata": True, "max_upload_size": 104857600}
 
 
 @dataclass(kw_only=True)
@@ -31,13 +29,15 @@ class SocketHub:
     connection with the same client id takes the place of the first, and the place is emptied when either closes.
     """
 
-    def __init__(self, faults: FaultSet) -> None:
+    def __init__(self, faults: FaultSet, features: Mapping[str, Any]) -> None:
         """Start with nobody connected.
 
         Args:
             faults: The server's faults.
+            features: What is answered to a client that tells its feature flags.
         """
         self._faults = faults
+        self._features = features
         self._connections: dict[str, _Connection] = {}
         self._outbox: deque[tuple[str | bytes, str | None]] = deque()
         self._bell = Bell()
@@ -128,7 +128,7 @@ class SocketHub:
         connection = self._connections.get(client_id)
         if connection is not None and isinstance(flags, dict):
             connection.wants_metadata = bool(flags.get("supports_preview_metadata"))
-        await socket.send_text(json.dumps({"type": "feature_flags", "data": FEATURES}))
+        await socket.send_text(json.dumps({"type": "feature_flags", "data": self._features}))
 
     async def _deliver(self, connection: _Connection, message: str | bytes) -> None:
         if self._faults.on("ws-deaf"):

@@ -68,6 +68,30 @@ async def test_leaving_the_block_stops_everything_at_once_even_during_a_render_a
             probe.bind(("127.0.0.1", server.port))
 
 
+async def test_a_stop_with_requests_in_flight_logs_no_error(
+    sandboxes: SandboxFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await sandboxes()
+    server.set_fault("slow-http:60000")
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(base_url=server.url) as client:
+            asked.set()
+            with pytest.raises(httpx.HTTPError):
+                await client.get("/queue", timeout=5)
+
+    with anyio.fail_after(10):
+        asked = anyio.Event()
+        async with listening(server, "me"), anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await asked.wait()
+            async with httpx.AsyncClient(base_url=server.url) as client:
+                with pytest.raises(httpx.ReadTimeout):
+                    await client.get("/queue", timeout=0.05)
+            await server.stop()
+    assert [record.getMessage() for record in caplog.records if record.levelname != "INFO"] == []
+
+
 async def test_it_runs_inside_another_task_group_and_stops_when_that_is_cancelled() -> None:
     ports = []
 

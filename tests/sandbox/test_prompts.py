@@ -174,6 +174,7 @@ async def test_0_3_64_has_no_jobs_routes(client: httpx.AsyncClient) -> None:
         assert (await client.get("/api/jobs")).status_code == 404
         assert (await client.post("/api/jobs")).status_code == 405
         assert (await client.get("/no/such/page")).status_code == 404
+        assert (await client.post("/no/such/page")).status_code == 405
 
 
 @pytest.mark.parametrize(

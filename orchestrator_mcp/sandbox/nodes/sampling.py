@@ -120,7 +120,7 @@ async def sample(call: NodeCall) -> NodeResult:
     Args:
         call: With the inputs of KSampler.
     """
-    steps = max(1, int(call.inputs["steps"] * min(1.0, call.inputs["denoise"]))) if call.inputs["denoise"] else 0
+    steps = call.inputs["steps"] if call.inputs["denoise"] > 0 else 0
     return await _sample(call, call.inputs["seed"], steps, float(call.inputs["denoise"]))
 
 
