@@ -117,19 +117,19 @@ class Transaction:
         self._statements = statements
         self.touched: dict[int, int] = {}
 
-    def run(self, name: str, **values: Any) -> int:
+    def run(self, name: str, /, **values: Any) -> int:
         """Run a statement; the number of rows that it changed."""
         statement = self._statements[name]
         self._cursor.execute(statement.sql, statement.bind(values))
         return self._cursor.rowcount
 
-    def one(self, name: str, **values: Any) -> sqlite3.Row | None:
+    def one(self, name: str, /, **values: Any) -> sqlite3.Row | None:
         """The first row of a statement, or None."""
         statement = self._statements[name]
         row: sqlite3.Row | None = self._cursor.execute(statement.sql, statement.bind(values)).fetchone()
         return row
 
-    def all(self, name: str, **values: Any) -> list[sqlite3.Row]:
+    def all(self, name: str, /, **values: Any) -> list[sqlite3.Row]:
         """Every row of a statement."""
         statement = self._statements[name]
         return self._cursor.execute(statement.sql, statement.bind(values)).fetchall()

@@ -1,0 +1,113 @@
+"""A whole core without doors: store, backends, dispatch and service, over real sockets and a real file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from orchestrator_mcp.app import Choices, _core
+from orchestrator_mcp.clock import SystemClock
+from orchestrator_mcp.domain.jobs import Door
+from orchestrator_mcp.domain.manifests import Manifest
+from orchestrator_mcp.domain.views import JobView
+from orchestrator_mcp.sandbox import SandboxServer
+from orchestrator_mcp.service import JobService
+from orchestrator_mcp.settings import BackendSettings, SchedulingSettings, Settings
+
+QUICK = SchedulingSettings(
+    probe_interval=0.05,
+    probe_timeout=2.0,
+    poll_interval=0.05,
+    poll_interval_max=0.2,
+    post_timeout=2.0,
+    quarantine=0.5,
+    lost_after=2.0,
+    retry_delay=0.05,
+    connect_timeout=1.0,
+)
+
+PICTURE: dict[str, Any] = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "card"}},
+}
+
+
+def render(steps: int = 4, seed: int = 1, model: str = "sd15.safetensors") -> dict[str, Any]:
+    """A text-to-image graph."""
+    return {
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": model}},
+        "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a lighthouse", "clip": ["1", 1]}},
+        "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["1", 1]}},
+        "4": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+        "5": {
+            "class_type": "KSampler",
+            "inputs": {
+                "model": ["1", 0],
+                "positive": ["2", 0],
+                "negative": ["3", 0],
+                "latent_image": ["4", 0],
+                "seed": seed,
+                "steps": steps,
+                "cfg": 7.0,
+                "sampler_name": "euler",
+                "scheduler": "normal",
+                "denoise": 1.0,
+            },
+        },
+        "6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ["1", 2]}},
+        "7": {"class_type": "SaveImage", "inputs": {"images": ["6", 0], "filename_prefix": "shot"}},
+    }
+
+
+def backend_for(server: SandboxServer, name: str, **choices: Any) -> BackendSettings:
+    """A backend entry for a sandbox server."""
+    return BackendSettings(id=name, name=name, host="127.0.0.1", port=server.port, **choices)
+
+
+@dataclass(kw_only=True)
+class Core:
+    """A running core and what tests ask of it."""
+
+    service: JobService
+    settings: Settings
+    steps: list[str] = field(default_factory=list)
+
+    async def submit(self, graph: dict[str, Any], **fields: Any) -> str:
+        manifest = Manifest.model_validate({"workflow": graph, **fields})
+        return (await self.service.submit(manifest, door=Door.HTTP)).job_id
+
+    async def until(self, job_id: str, *statuses: str, stage: str | None = None) -> JobView:
+        """Wait until a job has one of these statuses (and stage)."""
+        with anyio.fail_after(20):
+            async with self.service.watch(job_id) as events:
+                async for event in events:
+                    job = event.job
+                    if job is not None and job.status in statuses and stage in (None, job.stage):
+                        return job
+        raise AssertionError(f"{job_id} ended without being {statuses} {stage or ''}: {await self.service.job(job_id)}")
+
+    async def end_of(self, job_id: str) -> JobView:
+        return await self.until(job_id, "completed", "failed", "cancelled")
+
+
+@asynccontextmanager
+async def core(
+    folder: Path, backends: Sequence[BackendSettings], scheduling: SchedulingSettings = QUICK
+) -> AsyncIterator[Core]:
+    """Run a core on a folder."""
+    settings = Settings(
+        config_file=folder / "config.yaml",
+        data_dir=folder / "data",
+        workflows_dirs=(folder / "workflows",),
+        backends=tuple(backends),
+        scheduling=scheduling,
+    )
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    steps: list[str] = []
+    async with _core(settings, Choices(at_step=steps.append), SystemClock()) as service:
+        yield Core(service=service, settings=settings, steps=steps)

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from orchestrator_mcp.errors import JobFinishedError
+from orchestrator_mcp.sandbox import Sandbox, SandboxOptions
+from tests.scheduler.core import PICTURE, backend_for, core, render
+
+FAST = SandboxOptions(step_ms=1, load_ms=0)
+SLOW = SandboxOptions(step_ms=200, load_ms=0)
+
+
+async def test_a_job_is_rendered_verified_and_published_once(tmp_path: Path) -> None:
+    async with Sandbox(FAST).serve() as server, core(tmp_path, [backend_for(server, "one")]) as running:
+        job = await running.end_of(await running.submit(render()))
+        assert (job.status, job.backend_id, job.progress) == ("completed", "one", 1.0)
+        [attempt] = job.attempts
+        assert attempt.outcome == "succeeded"
+        [output] = job.outputs
+        assert (output.media_type, output.node) == ("image/png", "7")
+        file = await running.service.output_file(job.job_id, output.name)
+        assert file.path.stat().st_size == output.size
+    assert running.steps == ["intent", "posted", "accepted", "rendering", "collecting", "publishing", "published"]
+
+
+async def test_a_thousand_small_steps_never_render_a_job_twice(tmp_path: Path) -> None:
+    async with Sandbox(FAST).serve() as server, core(tmp_path, [backend_for(server, "one")]) as running:
+        jobs = [await running.submit(PICTURE) for _ in range(20)]
+        ended = [await running.end_of(job_id) for job_id in jobs]
+    assert {job.status for job in ended} == {"completed"}
+    assert {len(job.attempts) for job in ended} == {1}
+
+
+async def test_a_queued_job_says_why_it_waits_and_never_starts_when_it_is_cancelled(tmp_path: Path) -> None:
+    async with Sandbox(SLOW).serve() as server, core(tmp_path, [backend_for(server, "one")]) as running:
+        first = await running.submit(render(steps=50))
+        await running.until(first, "running", stage="rendering")
+        second = await running.submit(render(steps=1, seed=2))
+        waiting = await running.service.job(second)
+        assert (waiting.status, waiting.queue_position) == ("queued", 1)
+        assert waiting.waiting_because[0].reason == "it is busy with 1 of ours"
+        assert (await running.service.cancel(second)).status == "cancelled"
+        await running.service.cancel(first)
+        assert (await running.end_of(first)).status == "cancelled"
+        assert (await running.service.job(second)).attempts == []
+
+
+async def test_cancelling_a_render_stops_exactly_this_prompt(tmp_path: Path) -> None:
+    async with Sandbox(SLOW).serve() as server, core(tmp_path, [backend_for(server, "one")]) as running:
+        job_id = await running.submit(render(steps=100))
+        await running.until(job_id, "running", stage="rendering")
+        await running.service.cancel(job_id)
+        job = await running.end_of(job_id)
+        assert job.status == "cancelled"
+        assert job.attempts[0].outcome == "cancelled"
+        again = await running.service.cancel(job_id)
+        assert again.status == "cancelled"
+
+
+async def test_a_finished_job_cannot_be_cancelled(tmp_path: Path) -> None:
+    async with Sandbox(FAST).serve() as server, core(tmp_path, [backend_for(server, "one")]) as running:
+        job = await running.end_of(await running.submit(PICTURE))
+        with pytest.raises(JobFinishedError):
+            await running.service.cancel(job.job_id)
+
+
+async def test_a_standby_is_taken_back_when_another_backend_becomes_idle(tmp_path: Path) -> None:
+    async with Sandbox(SLOW).serve() as busy, Sandbox(SLOW).serve() as other:
+        backends = [backend_for(busy, "a", max_concurrent_jobs=2), backend_for(other, "b")]
+        async with core(tmp_path, backends) as running:
+            long = await running.submit(render(steps=100), backend_affinity="a")
+            short = await running.submit(render(steps=10, seed=2), backend_affinity="b")
+            await running.until(long, "running", stage="rendering")
+            await running.until(short, "running", stage="rendering")
+            standby = await running.submit(render(steps=1, seed=3))
+            held = await running.until(standby, "running", stage="waiting")
+            assert held.backend_id == "a"
+            job = await running.end_of(standby)
+            assert (job.status, job.backend_id) == ("completed", "b")
+            assert [attempt.outcome for attempt in job.attempts] == ["revoked", "succeeded"]
+            await running.service.cancel(long)
+            await running.end_of(long)
+
+
+async def test_a_job_goes_to_the_backend_that_has_its_model(tmp_path: Path) -> None:
+    with_flux = SandboxOptions(step_ms=1, load_ms=0, models=("checkpoints/flux.safetensors",))
+    async with Sandbox(FAST).serve() as plain, Sandbox(with_flux).serve() as flux:
+        async with core(tmp_path, [backend_for(plain, "plain"), backend_for(flux, "flux")]) as running:
+            job = await running.end_of(await running.submit(render(model="flux.safetensors")))
+            assert (job.status, job.backend_id, len(job.attempts)) == ("completed", "flux", 1)
+
+
+async def test_a_node_that_raises_fails_the_job_with_comfyuis_words(tmp_path: Path) -> None:
+    graph = {**PICTURE, "3": {"class_type": "ImageCrop", "inputs": {"image": ["1", 0], "width": 8, "height": 8}}}
+    graph["3"]["inputs"] |= {"x": 0, "y": 0}
+    async with Sandbox(FAST).serve() as server, core(tmp_path, [backend_for(server, "one")]) as running:
+        server.set_fault("runtime-error")
+        job = await running.end_of(await running.submit(render()))
+        assert job.status == "failed"
+        assert job.error is not None
+        assert job.error.code == "node_error"
+        assert len(job.attempts) == 1
+
+
+async def test_a_graph_that_the_backend_refuses_fails_with_the_node_and_the_reason(tmp_path: Path) -> None:
+    async with Sandbox(FAST).serve() as server, core(tmp_path, [backend_for(server, "one")]) as running:
+        graph = render()
+        graph["4"]["inputs"]["width"] = 1
+        job = await running.end_of(await running.submit(graph))
+        assert job.status == "failed"
+        assert job.error is not None
+        assert job.error.code == "prompt_rejected"
+        assert "width" in str(job.error.details)
+
+
+async def test_a_backend_that_restarts_with_a_render_gives_the_job_back(tmp_path: Path) -> None:
+    async with Sandbox(SLOW).serve() as server, core(tmp_path, [backend_for(server, "one")]) as running:
+        job_id = await running.submit(render(steps=5))
+        await running.until(job_id, "running", stage="rendering")
+        await server.restart()
+        job = await running.end_of(job_id)
+        assert job.status == "completed"
+        assert [attempt.outcome for attempt in job.attempts] == ["lost", "succeeded"]
+
+
+@pytest.mark.parametrize("fault", ["prompt-500", "prompt-drop", "prompt-delay:200", "history-delay:200", "no-ws"])
+async def test_a_backend_that_lies_renders_the_job_once(tmp_path: Path, fault: str) -> None:
+    async with Sandbox(FAST).serve() as server, core(tmp_path, [backend_for(server, "one")]) as running:
+        server.set_fault(fault)
+        job = await running.end_of(await running.submit(render()))
+        assert (job.status, len(job.attempts)) == ("completed", 1)
+
+
+async def test_renders_that_go_on_without_us_are_adopted_by_the_next_start(tmp_path: Path) -> None:
+    async with Sandbox(SLOW).serve() as server:
+        backends = [backend_for(server, "one")]
+        async with core(tmp_path, backends) as running:
+            job_id = await running.submit(render(steps=8))
+            await running.until(job_id, "running", stage="rendering")
+        async with core(tmp_path, backends) as running:
+            job = await running.end_of(job_id)
+            assert job.status == "completed"
+            assert [attempt.number for attempt in job.attempts] == [1]
+
+
+async def test_stopping_cancels_nothing_and_is_quick(tmp_path: Path) -> None:
+    async with Sandbox(SLOW).serve() as server:
+        with anyio.fail_after(5):
+            async with core(tmp_path, [backend_for(server, "one")]) as running:
+                job_id = await running.submit(render(steps=1000))
+                await running.until(job_id, "running", stage="rendering")
+        assert server.queue.running
