@@ -180,13 +180,17 @@ def _place(claim: Claim, target: Path, report: dict[str, Any] | None, reason: Pa
     """Put the reason there first: whoever sees the file in `failed/` finds out why."""
     os.lstat(claim.path)
     if report is not None:
-        files.write_durably(reason, json.dumps(report, ensure_ascii=False, indent=2).encode() + b"\n")
+        files.write_durably(reason, _encoded(report))
     try:
         files.rename_exclusively(claim.path, target)
     except (FileExistsError, FileNotFoundError):
         if report is not None:
             reason.unlink(missing_ok=True)
         raise
+
+
+def _encoded(report: dict[str, Any]) -> bytes:
+    return json.dumps(report, ensure_ascii=False, indent=2).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _is_of_another(reason: Path, claim_id: str) -> bool:

@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.jobs import Door
-from orchestrator_mcp.errors import CallerError, ConflictError, UnavailableError
+from orchestrator_mcp.errors import CallerError, ManifestError, UnavailableError
 from orchestrator_mcp.files import is_network_filesystem
 from orchestrator_mcp.service import JobService
 from watcher.claims import Claim, ClaimFolder, new_claim_id
@@ -290,10 +290,10 @@ class Inbox:
         self._recent = {key: seen for key, seen in self._recent.items() if now - seen.at < _SAME_FILE_WITHIN}
         earlier = self._recent.get(key)
         if earlier is not None:
-            raise ConflictError(
-                f"The same file came {now - earlier.at:.1f} s before and became the job {earlier.job_id}.",
+            raise ManifestError.at(
+                message=f"The same file came {now - earlier.at:.1f} s before and became the job {earlier.job_id}.",
+                code="duplicate",
                 hint=f"To render it again, drop it again: {_SAME_FILE_WITHIN:.0f} s later it counts as a new wish.",
-                details={"job_id": earlier.job_id},
             )
 
     def _put_in_place(self, outcome: _Settlement) -> None:

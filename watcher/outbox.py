@@ -27,6 +27,7 @@ _Result = TypeVar("_Result")
 _THREADS: Final = 4  # deliveries copied at one time
 _PAUSE: Final = 2.0  # seconds before the service or the folder is asked again after a failure
 _LONGEST_PAUSE: Final = 30.0
+_LOOKS: Final = 3  # for a manifest that the Inbox moves meanwhile: it does so once
 
 
 class Outbox:
@@ -132,10 +133,10 @@ class Outbox:
         """Move the manifest; again if the Inbox moved it from claimed to accepted just then."""
         if delivery.claim is None:
             return
-        gone = False
-        while not gone:
+        for _ in range(_LOOKS):
             claim = self._claims.find(delivery.claim.claim_id, delivery.claim.file_name)
-            gone = claim is None or self._moved(claim, delivery)
+            if claim is None or self._moved(claim, delivery):
+                return
 
     def _moved(self, claim: Claim, delivery: Delivery) -> bool:
         if delivery.job.status == "completed":

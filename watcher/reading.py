@@ -97,7 +97,8 @@ def _problem(entry: ErrorDetails) -> Problem:
         message = f"{wanted} is needed, not {describe(entry['input'])}"
     else:
         message = str(entry["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    return Problem(path=entry["loc"], message=message, code=entry["type"])
+    code = "invalid" if entry["type"] == "value_error" else entry["type"]
+    return Problem(path=entry["loc"], message=message, code=code)
 
 
 def error_report(
@@ -154,7 +155,8 @@ def refusal_report(refusal: Exception, *, file_name: str, claim_id: str, at: dat
 
 
 def _code(refusal: Exception) -> str:
-    """The stable word: of the one problem when there is only one and it concerns the whole document."""
-    if isinstance(refusal, ManifestError) and len(refusal.problems) == 1 and not refusal.problems[0].path:
-        return refusal.problems[0].code
+    """The stable word: that of the one problem when it concerns the whole document."""
+    if isinstance(refusal, ManifestError) and len(refusal.problems) == 1:
+        problem = refusal.problems[0]
+        return refusal.code if problem.path or problem.code == "invalid" else problem.code
     return refusal.code if isinstance(refusal, OrchestratorError) else "unreadable"
