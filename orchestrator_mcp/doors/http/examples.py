@@ -6,6 +6,12 @@ from typing import Any, Final
 
 _JOB_ID: Final = "019ab0c4-8e6f-7a31-9c1d-5f0e2b7a6c42"
 _JOB_URL: Final = f"http://127.0.0.1:9800/api/job/{_JOB_ID}"
+_LINKS: Final = {
+    "self": _JOB_URL,
+    "outputs": f"{_JOB_URL}/outputs",
+    "events": f"{_JOB_URL}/events",
+    "stream": f"{_JOB_URL.replace('http', 'ws', 1)}/stream",
+}
 _OUTPUT: Final[dict[str, Any]] = {
     "name": "my_workflow_001_9_01.png",
     "node": "9",
@@ -51,7 +57,7 @@ _JOB: Final[dict[str, Any]] = {
     "attention": False,
     "sandbox": False,
     "rerun_of": None,
-    "links": {"self": _JOB_URL, "outputs": f"{_JOB_URL}/outputs"},
+    "links": _LINKS,
 }
 _BACKEND: Final[dict[str, Any]] = {
     "id": "node1",
@@ -84,7 +90,7 @@ EXAMPLES: Final[dict[str, Any]] = {
         "message": "Job accepted for execution",
         "submitted_at": "2026-01-28T12:00:00.000Z",
         "warnings": [],
-        "links": {"self": _JOB_URL},
+        "links": _LINKS,
     },
     "job": _JOB,
     "jobs": {"jobs": [_JOB], "next_cursor": None},

@@ -92,13 +92,14 @@ def _schemas() -> dict[str, Any]:
     _, document = models_json_schema(modes, ref_template=_REF + "{model}")
     schemas: dict[str, Any] = document["$defs"]
     for name, schema in schemas.items():
+        for described in schema.get("properties", {}).values():
+            described.pop("title", None)  # pydantic repeats the name
         if name not in _MAY_BE_ABSENT and "properties" in schema:
             # Answers are written whole: a field that is null is there all the same.
             schema["required"] = list(schema["properties"])
     workflow = schemas["Manifest"]["properties"]["workflow"]
     schemas["Manifest"]["properties"]["workflow_json"] = {
         **workflow,
-        "title": "Workflow Json",
         "description": "Another spelling of `workflow`; give one of them.",
     }
     return schemas
