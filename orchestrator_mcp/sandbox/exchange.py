@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-if TYPE_CHECKING:
-    from orchestrator_mcp.sandbox.server import SandboxServer
+from orchestrator_mcp.sandbox.server import SandboxServer
 
 SERVER_TROUBLE = "500 Internal Server Error\n\nServer got itself in trouble"
 

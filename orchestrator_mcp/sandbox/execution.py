@@ -4,66 +4,25 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from orchestrator_mcp.clock import Clock, to_millis
-from orchestrator_mcp.sandbox.bell import Bell
+from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.sandbox.catalogue import NODE_CLASSES
-from orchestrator_mcp.sandbox.faults import FaultSet
-from orchestrator_mcp.sandbox.folders import Folders
+from orchestrator_mcp.sandbox.live import LiveRun, Surroundings
 from orchestrator_mcp.sandbox.nodes import run_node
 from orchestrator_mcp.sandbox.nodes.values import InterruptedPrompt, NodeCall, NodeError, NodeResult
-from orchestrator_mcp.sandbox.options import SandboxOptions
 from orchestrator_mcp.sandbox.order import RunOrder
 from orchestrator_mcp.sandbox.progress import (
     Progress,
-    described_preview_frame,
-    plain_preview_frame,
-    text_frame,
 )
 from orchestrator_mcp.sandbox.prompts import Prompt
 from orchestrator_mcp.sandbox.signatures import is_link, signatures
-from orchestrator_mcp.sandbox.sockets import SocketHub
 from orchestrator_mcp.sandbox.validation import full_type_name
 
 _ALLOCATION_FAILURES = ("torch.OutOfMemoryError",)
-
-
-@dataclass(kw_only=True)
-class Memory:
-    """What a server remembers between prompts; lost at a restart.
-
-    Attributes:
-        cache: Results of the previous prompt's nodes by signature: value lists per output, and the ui part.
-        loaded: The model that is loaded, or None.
-        loads: How many loads there were since the start.
-        interrupted: Whether the running prompt was asked to stop.
-        owner: The ``client_id`` of the last prompt that ran.
-        node: The node that runs now.
-    """
-
-    cache: dict[str, tuple[list[list[Any]], dict[str, Any] | None]] = field(default_factory=dict)
-    loaded: str | None = None
-    loads: int = 0
-    interrupted: bool = False
-    owner: str | None = None
-    node: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What an execution needs of its server."""
-
-    options: SandboxOptions
-    faults: FaultSet
-    folders: Folders
-    memory: Memory
-    hub: SocketHub
-    bell: Bell
-    clock: Clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +146,7 @@ class Execution:
     async def _mapped(self, node_id: str, inputs: Mapping[str, list[Any]]) -> list[NodeResult]:
         """Call a node once per list item, or once with whole lists; an interrupt is honoured before each call."""
         class_type = self._prompt.graph[node_id]["class_type"]
-        live = _LiveRun(node_id, self._prompt, self._around, self._progress)
+        live = LiveRun(node_id, self._prompt, self._around, self._progress)
         if NODE_CLASSES[class_type].takes_lists:
             await live.check()
             return [await run_node(class_type, self._call(node_id, dict(inputs), live))]
@@ -198,7 +157,7 @@ class Execution:
             results.append(await run_node(class_type, self._call(node_id, item, live)))
         return results
 
-    def _call(self, node_id: str, inputs: dict[str, Any], live: _LiveRun) -> NodeCall:
+    def _call(self, node_id: str, inputs: dict[str, Any], live: LiveRun) -> NodeCall:
         return NodeCall(
             node_id=node_id,
             inputs=inputs,
@@ -277,67 +236,6 @@ class Execution:
             "current_outputs": list(self._prompt.graph),
         }
         self._tell("execution_error", facts)
-
-
-class _LiveRun:
-    """The side of a running node that touches the world."""
-
-    def __init__(self, node_id: str, prompt: Prompt, around: Surroundings, progress: Progress) -> None:
-        self._node_id = node_id
-        self._prompt = prompt
-        self._around = around
-        self._progress = progress
-        self._stopped: Callable[[], bool] = lambda: (
-            around.memory.interrupted and not around.faults.on("ignore-interrupt")
-        )
-
-    @property
-    def previews(self) -> bool:
-        return self._around.options.previews
-
-    def failing(self, fault: str) -> bool:
-        return self._around.faults.on(fault)
-
-    async def check(self) -> None:
-        """Stand still while frozen, and fail if the prompt is interrupted."""
-        faults = self._around.faults
-        if faults.on("freeze"):
-            await self._around.bell.until(lambda: self._stopped() or not faults.on("freeze"))
-        if self._stopped():
-            raise InterruptedPrompt
-
-    async def step(self) -> None:
-        await self.check()
-        await self._work(self._around.options.step_ms)
-        await self.check()
-
-    async def tick(self, value: int, total: int, preview: bytes | None) -> None:
-        await self.check()
-        hub, prompt_id, node_id = self._around.hub, self._prompt.prompt_id, self._node_id
-        owner = self._around.memory.owner
-        described = hub.wants_metadata(owner)
-        self._progress.moved(node_id, value, total)
-        if preview is not None and described:
-            hub.send_frame(described_preview_frame(prompt_id, node_id, preview), owner)
-        hub.send("progress", {"value": value, "max": total, "prompt_id": prompt_id, "node": node_id}, owner)
-        if preview is not None and not described:
-            hub.send_frame(plain_preview_frame(preview), owner)
-
-    async def load(self, model: str) -> None:
-        memory = self._around.memory
-        if memory.loaded == model:
-            return
-        memory.loaded = None
-        await self._work(self._around.options.load_ms)
-        memory.loaded = model
-        memory.loads += 1
-        await self.check()
-
-    def say(self, node_id: str, text: str) -> None:
-        self._around.hub.send_frame(text_frame(node_id, text), None)
-
-    async def _work(self, milliseconds: float) -> None:
-        await self._around.bell.within(milliseconds / 1000, self._stopped)
 
 
 def _client_of(extra: dict[str, Any]) -> str | None:

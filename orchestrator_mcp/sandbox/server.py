@@ -13,10 +13,11 @@ from anyio import to_thread
 
 from orchestrator_mcp.clock import Clock, SystemClock, to_millis
 from orchestrator_mcp.sandbox.bell import Bell
-from orchestrator_mcp.sandbox.execution import Ended, Execution, Memory, Surroundings
+from orchestrator_mcp.sandbox.execution import Ended, Execution
 from orchestrator_mcp.sandbox.faults import FaultSet
 from orchestrator_mcp.sandbox.folders import Folders
 from orchestrator_mcp.sandbox.listening import Listener
+from orchestrator_mcp.sandbox.live import Memory, Surroundings
 from orchestrator_mcp.sandbox.options import SandboxOptions, parse_version
 from orchestrator_mcp.sandbox.oracle import Oracle, file_hashes, marker_of
 from orchestrator_mcp.sandbox.prompts import Prompt, PromptQueue
