@@ -87,10 +87,13 @@ async def test_a_standby_is_taken_back_when_another_backend_becomes_idle(tmp_pat
 
 async def test_a_job_goes_to_the_backend_that_has_its_model(tmp_path: Path) -> None:
     with_flux = SandboxOptions(step_ms=1, load_ms=0, models=("checkpoints/flux.safetensors",))
-    async with Sandbox(FAST).serve() as plain, Sandbox(with_flux).serve() as flux:
-        async with core(tmp_path, [backend_for(plain, "plain"), backend_for(flux, "flux")]) as running:
-            job = await running.end_of(await running.submit(render(model="flux.safetensors")))
-            assert (job.status, job.backend_id, len(job.attempts)) == ("completed", "flux", 1)
+    async with (
+        Sandbox(FAST).serve() as plain,
+        Sandbox(with_flux).serve() as flux,
+        core(tmp_path, [backend_for(plain, "plain"), backend_for(flux, "flux")]) as running,
+    ):
+        job = await running.end_of(await running.submit(render(model="flux.safetensors")))
+        assert (job.status, job.backend_id, len(job.attempts)) == ("completed", "flux", 1)
 
 
 async def test_a_node_that_raises_fails_the_job_with_comfyuis_words(tmp_path: Path) -> None:

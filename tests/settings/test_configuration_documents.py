@@ -11,7 +11,6 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from orchestrator_mcp.config_check import Needs, explain_needs, known_keys
 from orchestrator_mcp.errors import SettingsError
 from orchestrator_mcp.settings import (
     BackendSettings,
@@ -22,6 +21,7 @@ from orchestrator_mcp.settings import (
     Settings,
     load_settings,
 )
+from orchestrator_mcp.settings.checking import Needs, explain_needs, known_keys
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "configuration.md"

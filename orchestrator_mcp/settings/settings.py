@@ -21,11 +21,11 @@ from pydantic import (
     model_validator,
 )
 
-from orchestrator_mcp.config_check import Needs, check_config, explain_needs, show_found
-from orchestrator_mcp.config_file import ConfigFile, ConfigProblem, KeyPath, read_config, spell_key
 from orchestrator_mcp.errors import SettingsError
 from orchestrator_mcp.redaction import hide
-from orchestrator_mcp.settings_sections import (
+from orchestrator_mcp.settings.checking import Needs, check_config, explain_needs, show_found
+from orchestrator_mcp.settings.config_file import ConfigFile, ConfigProblem, KeyPath, read_config, spell_key
+from orchestrator_mcp.settings.sections import (
     MAX_SLOTS,
     SECTION,
     BackendSettings,

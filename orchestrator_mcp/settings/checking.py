@@ -12,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from orchestrator_mcp.config_file import ConfigFile, ConfigProblem, KeyPath, wrong_config
 from orchestrator_mcp.errors import nearest
 from orchestrator_mcp.redaction import redact
+from orchestrator_mcp.settings.config_file import ConfigFile, ConfigProblem, KeyPath, wrong_config
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -21,9 +21,15 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from orchestrator_mcp.addresses import check_allowed_host, check_headers, check_host, check_origin, check_public_url
-from orchestrator_mcp.config_check import Needs
-from orchestrator_mcp.quantities import parse_duration, parse_size, show_duration, show_size
+from orchestrator_mcp.settings.addresses import (
+    check_allowed_host,
+    check_headers,
+    check_host,
+    check_origin,
+    check_public_url,
+)
+from orchestrator_mcp.settings.checking import Needs
+from orchestrator_mcp.settings.quantities import parse_duration, parse_size, show_duration, show_size
 
 MAX_SLOTS = 2  # one rendering and one standing by; more would take the order of the queue out of our hands
 

@@ -1,0 +1,23 @@
+"""config.yaml as one checked, frozen tree; the only room that reads the environment."""
+
+from __future__ import annotations
+
+from orchestrator_mcp.settings.sections import (
+    BackendSettings,
+    LimitSettings,
+    RetentionSettings,
+    SchedulingSettings,
+    ServerSettings,
+)
+from orchestrator_mcp.settings.settings import Settings, load_settings, locate_config
+
+__all__ = [
+    "BackendSettings",
+    "LimitSettings",
+    "RetentionSettings",
+    "SchedulingSettings",
+    "ServerSettings",
+    "Settings",
+    "load_settings",
+    "locate_config",
+]
