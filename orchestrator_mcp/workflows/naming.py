@@ -21,7 +21,7 @@ from orchestrator_mcp.workflows.links import (
     value_at,
 )
 from orchestrator_mcp.workflows.roles import ROLE_OF_NAME, SIZE_NAMES, sizes_for, texts_for
-from orchestrator_mcp.workflows.values import SEED_INPUTS, same
+from orchestrator_mcp.workflows.values import SEED_INPUTS, kind_of, same
 
 STANDARD_NAMES: Final = (
     "prompt",
@@ -50,7 +50,7 @@ class Meaning:
 
     Attributes:
         targets: the inputs that it sets; empty when it cannot be used.
-        kept: inputs of that meaning that are links, and keep what feeds them.
+        kept: inputs of that meaning that it leaves alone: other nodes feed them, or they hold something else.
         fault: why it cannot be used; None also when the name means nothing here.
         code: a stable word for the fault.
         candidates: names that could be used instead.
@@ -75,7 +75,7 @@ class Names:
 
     @cached_property
     def seeds(self) -> tuple[Target, ...]:
-        """Every input whose value is a seed, in the graph's order."""
+        """Every input that holds a seed, a whole number, in the graph's order."""
         order = {target: place for place, (target, _) in enumerate(unlinked(self._graph))}
         return tuple(sorted(self._reached_seeds[0], key=order.__getitem__))
 
@@ -131,7 +131,10 @@ class Names:
 
     @cached_property
     def _reached_seeds(self) -> tuple[list[Target], list[Target]]:
-        return self._reach([target for name in sorted(SEED_INPUTS) for target in self._inputs_called.get(name, ())])
+        group = [target for name in sorted(SEED_INPUTS) for target in self._inputs_called.get(name, ())]
+        reached, kept = self._reach(group)
+        others = {target for target in reached if kind_of(value_at(self._graph, target)) != "integer"}
+        return [target for target in reached if target not in others], [*kept, *sorted(others)]
 
     def _splits(self, name: str) -> tuple[list[Target], list[str]]:
         places = [place for place, character in enumerate(name) if character in ".:"]

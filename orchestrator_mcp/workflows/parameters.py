@@ -28,7 +28,7 @@ SEED_BITS = 53
 _LABEL = (
     "The parameter {name!a} fits no input of the workflow; it is kept as a label, because it also stands in metadata."
 )
-_KEPT = 'The parameter {name!a} does not reach "{target}": that input is fed by another node.'
+_KEPT = 'The parameter {name!a} leaves "{target}" as it is: another node feeds it, or it holds no such value.'
 _DRAWN = 'The workflow has -1 as seed at "{target}"; {seed} was drawn for it.'
 
 
@@ -254,8 +254,7 @@ def _settle(
         if same(seed, DRAW) and target not in settled:
             seed = draw()
             warnings.append(_DRAWN.format(target=target.spelled, seed=seed))
-        if isinstance(seed, int) and not isinstance(seed, bool):
-            seeds[target.spelled] = seed
+        seeds[target.spelled] = seed
     return Bound(
         targets={name: [target.spelled for target in meaning.targets] for name, meaning in meanings.items()},
         values=values,
