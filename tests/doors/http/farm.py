@@ -119,7 +119,7 @@ class ServiceDouble(JobService):
             raise NotFoundError("job", job_id, known=self._jobs)
         return self._jobs[job_id].model_copy(update={"links": {"self": f"{base_url}/api/job/{job_id}"}})
 
-    async def jobs(self, *, base_url: str | None = None, **asked: Any) -> JobListView:  # type: ignore[override]
+    async def jobs(self, *, base_url: str | None = None, **asked: Any) -> JobListView:
         self._check("jobs")
         self.asked.append(asked)
         return JobListView(jobs=list(self._jobs.values()), next_cursor="next")
