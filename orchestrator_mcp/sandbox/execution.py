@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.sandbox.catalogue import NODE_CLASSES
 from orchestrator_mcp.sandbox.live import LiveRun, Surroundings
 from orchestrator_mcp.sandbox.nodes import run_node
-from orchestrator_mcp.sandbox.nodes.values import InterruptedPrompt, NodeCall, NodeError, NodeResult
+from orchestrator_mcp.sandbox.nodes.values import InterruptedPrompt, NodeCall, NodeError, NodeResult, described
 from orchestrator_mcp.sandbox.order import RunOrder
 from orchestrator_mcp.sandbox.progress import (
     Progress,
@@ -263,4 +262,4 @@ def _shown(value: Any) -> Any:
     """Show an input in an error as ComfyUI does: plain values as they are, all else as text."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    return json.dumps(value) if isinstance(value, dict) else str(value)
+    return described(value)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 from anyio import to_thread
+from anyio.abc import TaskGroup
 from starlette.types import Receive, Scope, Send
 
 from orchestrator_mcp.sandbox.folders import Folders
@@ -42,6 +43,18 @@ class _Dispatch:
 
 
 @asynccontextmanager
+async def _task_group() -> AsyncIterator[TaskGroup]:
+    """Open a task group out of which a single error comes as it is, not in a group of one."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            yield tasks
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from None
+        raise
+
+
+@asynccontextmanager
 async def serve_many(
     ports: Sequence[int], options_for: OptionsFor, *, host: str = "127.0.0.1"
 ) -> AsyncIterator[list[SandboxServer]]:
@@ -70,7 +83,7 @@ async def serve_many(
             server = SandboxServer(options, Folders(folder), listener)
             servers.append(server)
             dispatch.servers[server.port] = server
-        async with anyio.create_task_group() as tasks:
+        async with _task_group() as tasks:
             try:
                 for server in servers:
                     await server.start(tasks)

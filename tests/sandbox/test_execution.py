@@ -224,6 +224,7 @@ async def test_the_picture_nodes_really_work(sandbox: SandboxServer, client: htt
         shown=("MaskToImage", {"mask": ["red", 0]}),
         size=("GetImageSize", {"image": ["shown", 0]}),
         text=("PreviewAny", {"source": ["size", 1]}),
+        what=("PreviewAny", {"source": ["some", 0]}),
         saved=("SaveImage", {"images": ["shown", 0], "filename_prefix": "w"}),
         film=(
             "SaveAnimatedWEBP",
@@ -244,6 +245,7 @@ async def test_the_picture_nodes_really_work(sandbox: SandboxServer, client: htt
         film = Image.open(io.BytesIO((await client.get("/view", params=entry["outputs"]["film"]["images"][0])).content))
     assert entry["status"]["status_str"] == "success", entry["status"]
     assert entry["outputs"]["text"] == {"text": ["80"]}
+    assert entry["outputs"]["what"] == {"text": ["2 x RGB 100x80"]}
     assert entry["outputs"]["film"]["animated"] == [True]
     assert (len(saved), picture.size, picture.getpixel((5, 5))) == (2, (100, 80), (128, 128, 128))
     assert getattr(film, "n_frames", 0) == 2
@@ -278,3 +280,74 @@ async def test_a_batch_too_large_for_memory_fails_as_an_allocator_does(sandbox: 
     content = entry["status"]["messages"][-1][1]
     assert content["exception_type"] == "RuntimeError"
     assert "can't allocate memory" in content["exception_message"]
+
+
+async def test_a_graph_of_separate_loaders_loras_and_two_samplers_renders(
+    sandbox: SandboxServer, client: httpx.AsyncClient, post: Post
+) -> None:
+    sampler = {
+        "noise_seed": 5,
+        "steps": 6,
+        "cfg": 1.0,
+        "sampler_name": "euler",
+        "scheduler": "simple",
+        "model": ["lora", 0],
+        "positive": ["text", 0],
+        "negative": ["text", 0],
+    }
+    first = {"add_noise": "enable", "start_at_step": 0, "end_at_step": 4, "return_with_leftover_noise": "enable"}
+    second = {"add_noise": "disable", "start_at_step": 4, "end_at_step": 10000, "return_with_leftover_noise": "disable"}
+    strengths = {"strength_model": 0.8, "strength_clip": 1}
+    graph = chain(
+        unet=("UNETLoader", {"unet_name": "flux1-dev.safetensors", "weight_dtype": "default"}),
+        clip=(
+            "DualCLIPLoader",
+            {"clip_name1": "clip_l.safetensors", "clip_name2": "t5xxl_fp16.safetensors", "type": "flux"},
+        ),
+        lone=("CLIPLoader", {"clip_name": "clip_l.safetensors", "type": "sd3"}),
+        vae=("VAELoader", {"vae_name": "ae.safetensors"}),
+        lora=(
+            "LoraLoader",
+            {"model": ["unet", 0], "clip": ["clip", 0], "lora_name": "line-art.safetensors", **strengths},
+        ),
+        text=("CLIPTextEncode", {"text": "a harbour", "clip": ["lora", 1]}),
+        latent=("EmptySD3LatentImage", {"width": 320, "height": 192, "batch_size": 1}),
+        one=("KSamplerAdvanced", {**sampler, **first, "latent_image": ["latent", 0]}),
+        two=("KSamplerAdvanced", {**sampler, **second, "latent_image": ["one", 0]}),
+        decoded=("VAEDecode", {"samples": ["two", 0], "vae": ["vae", 0]}),
+        saved=("SaveImage", {"images": ["decoded", 0], "filename_prefix": "flux"}),
+    )
+    with anyio.fail_after(20):
+        async with listening(sandbox, "me") as ear:
+            prompt_id = await post(graph, client_id="me")
+            await ear.until("executing", node=None)
+        (item,) = await images_of(sandbox, prompt_id, "saved")
+        picture = Image.open(io.BytesIO((await client.get("/view", params=item)).content))
+    steps = [(words["data"]["node"], words["data"]["max"]) for words in ear.heard if words["type"] == "progress"]
+    assert steps == [("one", 4)] * 4 + [("two", 2)] * 2
+    assert picture.size == (320, 192)
+
+
+async def test_loaded_masks_and_channels_are_what_the_file_holds(
+    sandbox: SandboxServer, client: httpx.AsyncClient, post: Post
+) -> None:
+    file = io.BytesIO()
+    Image.new("RGBA", (8, 8), (10, 20, 30, 55)).save(file, "PNG")
+    graph = chain(
+        a=("LoadImage", {"image": "clear.png"}),
+        b=("LoadImageMask", {"image": "clear.png", "channel": "green"}),
+        c=("LoadImageMask", {"image": "clear.png", "channel": "alpha"}),
+        am=("MaskToImage", {"mask": ["a", 1]}),
+        bm=("MaskToImage", {"mask": ["b", 0]}),
+        cm=("MaskToImage", {"mask": ["c", 0]}),
+        all=("ImageBatch", {"image1": ["am", 0], "image2": ["bm", 0]}),
+        every=("ImageBatch", {"image1": ["all", 0], "image2": ["cm", 0]}),
+        saved=("SaveImage", {"images": ["every", 0], "filename_prefix": "m"}),
+    )
+    with anyio.fail_after(20):
+        await client.post("/upload/image", files={"image": ("clear.png", file.getvalue(), "image/png")})
+        items = await images_of(sandbox, await post(graph), "saved")
+        values = [
+            Image.open(io.BytesIO((await client.get("/view", params=item)).content)).getpixel((0, 0)) for item in items
+        ]
+    assert values == [(200, 200, 200), (20, 20, 20), (200, 200, 200)]

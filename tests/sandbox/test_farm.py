@@ -127,6 +127,12 @@ async def test_many_ports_of_one_process_are_servers_of_their_own(tmp_path: Path
     assert (tmp_path / "server-3" / "output" / "shot_00001_.png").is_file()
 
 
+async def test_an_error_in_the_block_comes_out_as_it_is() -> None:
+    with anyio.fail_after(10), pytest.raises(LookupError, match="mine"):
+        async with Sandbox().serve():
+            raise LookupError("mine")
+
+
 async def test_a_taken_port_is_an_error_that_leaves_nothing_behind() -> None:
     with anyio.fail_after(10):
         async with Sandbox().serve() as server:

@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from orchestrator_mcp.sandbox import SandboxServer
+from orchestrator_mcp.sandbox.bell import Bell
+from orchestrator_mcp.sandbox.prompts import HISTORY_LIMIT, Prompt, PromptQueue
 from tests.partners import SandboxFactory, picture_graph, text_to_image
 from tests.sandbox.listening import listening
 
@@ -224,6 +226,15 @@ async def test_history_is_listed_by_completion_and_can_be_cut_and_deleted(
         assert (await client.get(f"/history/{ids[0]}")).json() == {}
         await client.post("/history", json={"clear": True})
         assert (await client.get("/history")).json() == {}
+
+
+def test_history_keeps_the_last_ten_thousand_prompts() -> None:
+    queue = PromptQueue(bell=Bell(), changed=lambda: None)
+    for number in range(HISTORY_LIMIT + 5):
+        queue.running = Prompt(number, str(number), {}, {}, [])
+        queue.finish({}, forget=False)
+    assert list(queue.history)[0] == "4"
+    assert len(queue.history) == HISTORY_LIMIT + 1
 
 
 async def test_object_info_lists_exactly_the_models_that_are_there(sandboxes: SandboxFactory) -> None:

@@ -6,6 +6,7 @@ import base64
 import copy
 import json
 import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,8 @@ async def test_a_run_looks_as_recorded(name: str) -> None:
     compare_histories(found["GET /history/{id}"], run["GET /history/{id}"])
     if "view" in run:
         assert shape(found["view"]) == shape(run["view"])
+        mark = re.compile(r'"[0-9a-f]{16}-[0-9a-f]+"')
+        assert all(mark.fullmatch(one["view"]["headers"]["etag"]) for one in (found, run))
         for header in ("content-type", "content-disposition", "accept-ranges"):
             assert found["view"]["headers"][header] == run["view"]["headers"][header]
     if name == "interrupted":

@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from orchestrator_mcp.sandbox.folders import expand_prefix, next_counter
-from orchestrator_mcp.sandbox.nodes.values import NodeCall, NodeError, NodeResult, Pictures
+from orchestrator_mcp.sandbox.nodes.values import NodeCall, NodeError, NodeResult, Pictures, described
 
 _WEBP_EFFORT = {"default": 4, "fastest": 0, "slowest": 6}
 _LETTERS = "abcdefghijklmnopqrstupvxyz"
@@ -83,7 +83,7 @@ def _as_json(value: Any) -> str:
     try:
         return json.dumps(value)
     except (TypeError, ValueError):
-        return str(value)
+        return described(value)
 
 
 class _Place:

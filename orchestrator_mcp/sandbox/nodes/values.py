@@ -159,6 +159,18 @@ class NodeCall:
     live: Live
 
 
+def described(value: Any) -> str:
+    """Write any value that flows along a link as text.
+
+    Args:
+        value: The value; batches of pictures are counted and measured.
+    """
+    if isinstance(value, tuple) and value and isinstance(value[0], Image.Image):
+        first = value[0]
+        return f"{len(value)} x {first.mode} {first.width}x{first.height}"
+    return str(value)
+
+
 def guard_size(width: int, height: int, count: int, channels: int = 3) -> None:
     """Refuse a batch that would not fit into memory, as an allocator does.
 
