@@ -27,7 +27,7 @@ from orchestrator_mcp.clock import Clock, SystemClock
 from orchestrator_mcp.errors import StartError
 from orchestrator_mcp.events import Events
 from orchestrator_mcp.files import is_network_filesystem
-from orchestrator_mcp.listening import take_port
+from orchestrator_mcp.listening import reachable_url, take_port
 from orchestrator_mcp.logs import hide
 from orchestrator_mcp.presence import announce, hold_data_dir
 from orchestrator_mcp.scheduler import Dispatcher, Resources
@@ -293,7 +293,8 @@ async def _doors(
     from orchestrator_mcp.doors.http import StreamShutdown, build_middleware, build_routes, exception_handlers
     from orchestrator_mcp.doors.mcp.tools import build_server
     from orchestrator_mcp.doors.mcp.transports import McpDoor
-    from watcher import Inbox, Outbox
+    from watcher.inbox import Inbox
+    from watcher.outbox import Outbox
 
     tokens, token_file = _tokens(settings, choices)
     agents = build_server(service, version=__version__)
@@ -326,7 +327,7 @@ async def _doors(
             ws="websockets-sansio",
         )
     )
-    url = reachable_url(settings)
+    url = reachable_url(settings.server.host, settings.server.port)
     async with mcp.run(), anyio.create_task_group() as tasks:
         tasks.start_soon(http.run_on, [listener], name="http")
         tasks.start_soon(Outbox(settings.outbox_dir, settings.inbox_dir, service, clock=clock).run, name="outbox")
@@ -363,12 +364,6 @@ async def _until(stopped: anyio.Event, work: Callable[[], object]) -> int:
         await stopped.wait()
         tasks.cancel_scope.cancel()
     return code
-
-
-def reachable_url(settings: Settings) -> str:
-    """Where this machine reaches the HTTP door."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.server.host, settings.server.host)
-    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.server.port}"
 
 
 def _tokens(settings: Settings, choices: Choices) -> tuple[dict[str, str], Path | None]:

@@ -263,7 +263,10 @@ class JobService:
 
     async def workflow(self, workflow_id: str) -> WorkflowView:
         """One workflow of the library. Raises NotFoundError."""
-        return await self._library.view(workflow_id)
+        listed = {view.id: view for view in await self._library.list()}
+        if workflow_id not in listed:
+            raise NotFoundError("workflow", workflow_id, known=listed)
+        return listed[workflow_id]
 
     async def health(self) -> HealthView:
         """Whether the orchestrator does its work."""
