@@ -34,6 +34,7 @@ from orchestrator_mcp.scheduler import Dispatcher, Resources
 from orchestrator_mcp.scheduler.resources import no_step
 from orchestrator_mcp.service import JobService
 from orchestrator_mcp.settings import BackendSettings, Settings
+from orchestrator_mcp.shipped import shipped
 from orchestrator_mcp.store import JobStore
 from orchestrator_mcp.tokens import load_token
 from orchestrator_mcp.workflows.library import WorkflowLibrary
@@ -262,7 +263,7 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
     service = JobService(
         store=store,
         pool=pool,
-        library=WorkflowLibrary(settings.workflows_dirs, settings.limits),
+        library=WorkflowLibrary((*settings.workflows_dirs, shipped("workflows")), settings.limits),
         artifacts=artifacts,
         events=events,
         clock=clock,
