@@ -31,6 +31,17 @@ def take_port(host: str, port: int, *, or_any: bool = False) -> socket.socket:
         raise _cannot_listen(host, port, error) from error
 
 
+def reachable_url(host: str, port: int) -> str:
+    """Where this machine reaches a server of its own.
+
+    Args:
+        host: the address that the server listens on.
+        port: the port that it listens on.
+    """
+    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{f'[{near}]' if ':' in near else near}:{port}"
+
+
 def _cannot_listen(host: str, port: int, error: OSError) -> StartError:
     if error.errno == errno.EADDRINUSE:
         owner = owner_of(port)
