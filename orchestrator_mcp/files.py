@@ -29,6 +29,16 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+
+def _flags(*names: str) -> int:
+    """Flags for `os.open`, without those that this system does not have."""
+    return functools.reduce(lambda flags, name: flags | int(getattr(os, name, 0)), names, 0)
+
+
+_WRITE_NEW: Final = _flags("O_WRONLY", "O_CREAT", "O_EXCL", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY")
+_READ_FOLDER: Final = _flags("O_RDONLY", "O_DIRECTORY", "O_CLOEXEC")
+_READ_STRANGER: Final = _flags("O_RDONLY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+
 UNNAMED: Final = "unnamed"
 _UNSAFE = re.compile(r"[^\w.-]")
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])(\.|$)", re.IGNORECASE)
@@ -42,7 +52,6 @@ _CANNOT_RENAME_EXCLUSIVELY: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno
 _CANNOT_LINK: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES, errno.EISDIR})
 _AT_FDCWD: Final = -100
 _RENAME_NOREPLACE: Final = 1
-_READ_SIZE: Final = 1 << 20
 
 
 class NotRegularError(OSError):
@@ -142,8 +151,7 @@ def write_new(path: Path) -> BinaryIO:
     Raises:
         FileExistsError: something has that name already, be it a dangling link.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _flags("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY")
-    return os.fdopen(os.open(path, flags, 0o666), "wb")
+    return os.fdopen(os.open(path, _WRITE_NEW, 0o666), "wb")
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -179,7 +187,7 @@ def sync_directory(folder: Path) -> None:
     """Put the names in a folder on the disk, where the system can."""
     if sys.platform == "win32":
         return
-    opened = os.open(folder, os.O_RDONLY | _flags("O_DIRECTORY", "O_CLOEXEC"))
+    opened = os.open(folder, _READ_FOLDER)
     try:
         os.fsync(opened)
     except OSError as failure:
@@ -216,9 +224,8 @@ def read_regular(path: Path, *, most: int) -> Reading:
 def _open_regular(path: Path) -> int:
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise NotRegularError(errno.EINVAL, "not a plain file", str(path))
-    flags = os.O_RDONLY | _flags("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
     try:
-        opened = os.open(path, flags)
+        opened = os.open(path, _READ_STRANGER)
     except OSError as failure:
         if failure.errno in (errno.ELOOP, errno.ENXIO):
             raise NotRegularError(errno.EINVAL, "not a plain file", str(path)) from failure
@@ -227,10 +234,6 @@ def _open_regular(path: Path) -> int:
         os.close(opened)
         raise NotRegularError(errno.EINVAL, "not a plain file", str(path))
     return opened
-
-
-def _flags(*names: str) -> int:
-    return functools.reduce(lambda flags, name: flags | int(getattr(os, name, 0)), names, 0)
 
 
 def rename_exclusively(source: Path, target: Path) -> None:

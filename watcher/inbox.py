@@ -282,14 +282,16 @@ class Inbox:
             claim=InboxClaim(claim_id=claim.claim_id, file_name=claim.file_name),
             warnings=taken.warnings,
         )
+        self._recent.pop(key, None)
         self._recent[key] = _Earlier(job_id=accepted.job_id, at=self._clock.monotonic())
         logger.info("%r became a job.", claim.file_name, extra={"job_id": accepted.job_id})
 
     def _refuse_the_same_file(self, key: tuple[str, str]) -> None:
         now = self._clock.monotonic()
-        self._recent = {key: seen for key, seen in self._recent.items() if now - seen.at < _SAME_FILE_WITHIN}
+        while self._recent and now - next(iter(self._recent.values())).at >= _SAME_FILE_WITHIN:
+            self._recent.pop(next(iter(self._recent)))
         earlier = self._recent.get(key)
-        if earlier is not None:
+        if earlier is not None and now - earlier.at < _SAME_FILE_WITHIN:
             raise ManifestError.at(
                 message=f"The same file came {now - earlier.at:.1f} s before and became the job {earlier.job_id}.",
                 code="duplicate",

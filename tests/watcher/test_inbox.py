@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 import unicodedata
 from pathlib import Path
 
@@ -389,6 +390,28 @@ async def test_own_folders_that_are_links_are_not_followed(
     async with watching(inbox, service) as watcher:
         await until(lambda: watcher.trouble is not None)
     assert names_in(tmp_path / "elsewhere") == []
+    assert service.submissions == []
+
+
+async def test_a_folder_that_hangs_keeps_nobody_waiting(
+    inbox: Path, service: RecordingService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, released = threading.Event(), threading.Event()
+    real = os.scandir
+
+    def hanging(path: Path) -> object:
+        if Path(path) == inbox:
+            reached.set()
+            released.wait(30)
+        return real(path)
+
+    try:
+        with anyio.fail_after(10):
+            async with watching(inbox, service):
+                monkeypatch.setattr(os, "scandir", hanging)
+                await until(reached.is_set)
+    finally:
+        released.set()
     assert service.submissions == []
 
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +191,41 @@ async def test_nobody_ever_sees_a_part_of_a_result(outbox: Path, inbox: Path, tm
             await until(lambda: len(service.recorded) == 20)
             done.set()
     assert torn == []
+
+
+KILLED_WHILE_PUBLISHING = """
+import sys
+from pathlib import Path
+from tests.watcher.recording import delivery
+from watcher.results import ResultFolder
+
+outbox = ResultFolder(Path(sys.argv[1]))
+outbox.prepare()
+while True:
+    outbox.publish(delivery(Path(sys.argv[2]), contents=[b"a" * 400_000, b"b" * 400_000]))
+"""
+
+
+def test_a_run_that_is_killed_leaves_only_whole_results(outbox: Path, tmp_path: Path) -> None:
+    for round_number in range(1, 6):
+        program = [sys.executable, "-c", KILLED_WHILE_PUBLISHING, str(outbox), str(tmp_path)]
+        with subprocess.Popen(program, cwd=Path(__file__).parents[2]) as publishing:
+            deadline = time.monotonic() + 30
+            while len(_shown(outbox)) < round_number * 3 and time.monotonic() < deadline:
+                time.sleep(0.001 * round_number)
+            publishing.kill()
+        for name in _shown(outbox):
+            assert names_in(outbox / name) == ["result.json", "shot_010_9_01.png", "shot_010_9_02.png"]
+            for output in result_in(outbox / name)["outputs"]:
+                content = Path(output["path"]).read_bytes()
+                assert (len(content), hashlib.sha256(content).hexdigest()) == (output["size"], output["sha256"])
+    assert len(_shown(outbox)) >= 15
+    ResultFolder(outbox).prepare()
+    assert names_in(outbox) == _shown(outbox)
+
+
+def _shown(outbox: Path) -> list[str]:
+    return [name for name in names_in(outbox) if not name.startswith(".")]
 
 
 async def test_a_job_that_needs_no_result_is_only_put_away(outbox: Path, inbox: Path, tmp_path: Path) -> None:
