@@ -101,6 +101,7 @@ class ArtifactStore:
     def __init__(self, root: Path, limits: ArtifactLimits | None = None) -> None:
         self._root = root
         self._limits = limits or ArtifactLimits()
+        self._run = secrets.token_hex(8)
         self._threads = CapacityLimiter(self._limits.threads)
 
     async def receive(
@@ -191,7 +192,7 @@ class ArtifactStore:
         return await self._in_thread(delete)
 
     async def sweep_temporaries(self) -> int:
-        """Delete what a run before left unfinished; called once, before anything is received.
+        """Delete what runs before left unfinished; what arrives meanwhile stays.
 
         Returns:
             How many files there were.
@@ -200,7 +201,7 @@ class ArtifactStore:
         def sweep() -> int:
             incoming = self._root / _INCOMING
             incoming.mkdir(parents=True, exist_ok=True)
-            left = list(incoming.iterdir())
+            left = [path for path in incoming.iterdir() if not path.name.startswith(self._run)]
             for path in left:
                 path.unlink(missing_ok=True)
             return len(left)
@@ -235,7 +236,7 @@ class ArtifactStore:
                 f"Only {free >> 20} MB are free in {self._root}; outputs are not fetched.",
                 hint="Free some space; the job goes on by itself.",
             )
-        path = incoming / f"{secrets.token_hex(16)}.part"
+        path = incoming / f"{self._run}-{secrets.token_hex(8)}.part"
         return _Arrival(path=path, target=files.write_new(path))
 
     def _finish(self, arrival: _Arrival, declared_length: int | None, name_hint: str) -> StoredFile:

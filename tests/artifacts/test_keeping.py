@@ -105,6 +105,7 @@ async def test_a_cancelled_arrival_leaves_nothing(tmp_path: Path) -> None:
 
             tasks.start_soon(receive)
             await arriving.wait()
+            assert await store.sweep_temporaries() == 0
             assert len(left_in(tmp_path)) == 1
             tasks.cancel_scope.cancel()
     assert left_in(tmp_path) == []
