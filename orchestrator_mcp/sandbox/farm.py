@@ -89,8 +89,10 @@ async def serve_many(
                     await server.start(tasks)
                 yield servers
             finally:
-                for server in servers:
-                    await server.stop()
+                with anyio.CancelScope(shield=True):
+                    async with anyio.create_task_group() as stopping:
+                        for server in servers:
+                            stopping.start_soon(server.stop)
     finally:
         with anyio.CancelScope(shield=True):
             for server in servers:
