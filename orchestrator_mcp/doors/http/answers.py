@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
+import anyio
 from pydantic import BaseModel, TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -43,6 +44,7 @@ STATUS: Final[dict[type[OrchestratorError], int]] = {
     OrchestratorError: 500,
 }
 _JSON: Final = "application/json"
+_SEEING_OFF_SECONDS: Final = 1.0
 _PLACES: Final = frozenset({"body", "query", "path", "header"})
 _BACKENDS: Final = TypeAdapter(list[BackendView])
 _OUTPUTS: Final = TypeAdapter(list[OutputView])
@@ -228,3 +230,16 @@ async def refuse(
         await send({"type": "websocket.close", "code": 1008, "reason": code})
         return
     await response(scope, receive, send)
+    if scope["type"] == "websocket":
+        await _see_off(receive)
+
+
+async def _see_off(receive: Receive) -> None:
+    """Stay until the refused connection is gone.
+
+    uvicorn 0.54 logs an error for each refused handshake whose application returns sooner: it takes the handshake for
+    unfinished until it has seen the connection close.
+    """
+    with anyio.move_on_after(_SEEING_OFF_SECONDS):
+        for _ in ("connect", "refused", "connection lost"):
+            await receive()
