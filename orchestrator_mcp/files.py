@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from orchestrator_mcp.errors import TooLargeError
-
 try:
     import fcntl
 except ImportError:  # Windows
@@ -56,6 +54,10 @@ _RENAME_NOREPLACE: Final = 1
 
 class NotRegularError(OSError):
     """A link, folder, pipe, socket or device stands where a plain file was expected."""
+
+
+class FileTooLargeError(OSError):
+    """The file has more bytes than may be read."""
 
 
 class ChangedWhileReadError(OSError):
@@ -206,14 +208,14 @@ def read_regular(path: Path, *, most: int) -> Reading:
 
     Raises:
         NotRegularError: it is no plain file.
-        TooLargeError: it is larger; nothing was read.
+        FileTooLargeError: it is larger; nothing was read.
         ChangedWhileReadError: its size or time changed meanwhile.
     """
     opened = _open_regular(path)
     with os.fdopen(opened, "rb") as source:
         before = Signature.of(os.fstat(opened))
         if before.size > most:
-            raise TooLargeError(f"The file has {before.size} bytes; {most} are allowed.", details={"most": most})
+            raise FileTooLargeError(errno.EFBIG, f"the file has {before.size:,} bytes, {most:,} are allowed", str(path))
         content = source.read(most + 1)
         after = Signature.of(os.fstat(opened))
     if before != after or len(content) != before.size:

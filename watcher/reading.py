@@ -15,8 +15,8 @@ from pydantic_core import ErrorDetails
 from orchestrator_mcp.clock import format_time
 from orchestrator_mcp.domain.documents import MAX_BYTES, describe, parse_document
 from orchestrator_mcp.domain.manifests import Manifest, unknown_fields
-from orchestrator_mcp.errors import ManifestError, OrchestratorError, Problem, nearest
-from orchestrator_mcp.files import Signature, read_regular
+from orchestrator_mcp.errors import ManifestError, OrchestratorError, Problem, TooLargeError, nearest
+from orchestrator_mcp.files import FileTooLargeError, Signature, read_regular
 
 _MOST_WARNINGS: Final = 20
 _WANTED: Final = {
@@ -56,7 +56,10 @@ def read_document(path: Path, *, most: int = MAX_BYTES) -> Document:
         TooLargeError: it has more than `most` bytes.
         OSError: it cannot be read, is no plain file, or changed meanwhile.
     """
-    reading = read_regular(path, most=most)
+    try:
+        reading = read_regular(path, most=most)
+    except FileTooLargeError as large:
+        raise TooLargeError(f"The manifest is too large: {large.strerror}.") from large
     return Document(
         content=parse_document(reading.content, max_bytes=most),
         size=len(reading.content),

@@ -13,7 +13,6 @@ from types import ModuleType
 import pytest
 
 from orchestrator_mcp import files
-from orchestrator_mcp.errors import TooLargeError
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="leases are Linux's")
 
@@ -30,7 +29,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "big.json"
     with path.open("wb") as target:
         target.truncate(1 << 40)
-    with pytest.raises(TooLargeError, match="1099511627776 bytes; 16 are allowed"):
+    with pytest.raises(files.FileTooLargeError, match="1,099,511,627,776 bytes, 16 are allowed"):
         files.read_regular(path, most=16)
 
 
