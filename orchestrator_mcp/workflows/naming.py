@@ -39,6 +39,7 @@ STANDARD_NAMES: Final = (
 """What callers call things, in the order in which a workflow's parameters are listed."""
 
 MAX_NAME: Final = 500  # characters
+UNKNOWN: Final = "unknown_parameter"
 _TOLD = 8  # candidates in a message
 _SPELLINGS = {"cfg": ("cfg", "cfg_scale"), "cfg_scale": ("cfg_scale", "cfg")}
 _PRIMITIVE_INPUTS = frozenset({"value", "text", "string", "prompt", "int", "float", "number"})
@@ -59,8 +60,13 @@ class Meaning:
     targets: tuple[Target, ...] = ()
     kept: tuple[Target, ...] = ()
     fault: str | None = None
-    code: str = "unknown_parameter"
+    code: str = UNKNOWN
     candidates: tuple[str, ...] = ()
+
+    @property
+    def fits_nothing(self) -> bool:
+        """Whether the name means nothing in the graph at all."""
+        return not self.targets and self.code == UNKNOWN
 
 
 class Names:
@@ -74,13 +80,13 @@ class Names:
         self._graph = graph
 
     @cached_property
-    def seeds(self) -> tuple[Target, ...]:
-        """Every input that holds a seed, a whole number, in the graph's order."""
+    def seed_places(self) -> tuple[Target, ...]:
+        """Every input that a seed can stand at, in the graph's order, whatever stands there now."""
         order = {target: place for place, (target, _) in enumerate(unlinked(self._graph))}
         return tuple(sorted(self._reached_seeds[0], key=order.__getitem__))
 
     def is_seed(self, target: Target) -> bool:
-        """Whether the value of an input is a seed."""
+        """Whether a whole number at an input is a seed."""
         return target in self._seed_set
 
     @cached_property
@@ -115,7 +121,7 @@ class Names:
 
     @cached_property
     def _seed_set(self) -> frozenset[Target]:
-        return frozenset(self.seeds)
+        return frozenset(self.seed_places)
 
     @cached_property
     def _inputs_called(self) -> dict[str, list[Target]]:
@@ -131,10 +137,14 @@ class Names:
 
     @cached_property
     def _reached_seeds(self) -> tuple[list[Target], list[Target]]:
-        group = [target for name in sorted(SEED_INPUTS) for target in self._inputs_called.get(name, ())]
-        reached, kept = self._reach(group)
-        others = {target for target in reached if kind_of(value_at(self._graph, target)) != "integer"}
-        return [target for target in reached if target not in others], [*kept, *sorted(others)]
+        return self._reach([target for name in sorted(SEED_INPUTS) for target in self._inputs_called.get(name, ())])
+
+    def _seeds(self) -> Meaning | None:
+        """The plain name `seed`: every input that holds a whole number as seed now, whether they agree or not."""
+        whole = {place for place in self.seed_places if kind_of(value_at(self._graph, place)) == "integer"}
+        others = [place for place in self.seed_places if place not in whole]
+        targets = tuple(place for place in self.seed_places if place in whole)
+        return Meaning(targets=targets, kept=(*others, *self._reached_seeds[1])) if targets else None
 
     def _splits(self, name: str) -> tuple[list[Target], list[str]]:
         places = [place for place, character in enumerate(name) if character in ".:"]
@@ -154,8 +164,8 @@ class Names:
             return self._of_group(group)
         if name in SIZE_NAMES and (group := sizes_for(self._graph, name)):
             return self._of_group(group)
-        if name == "seed" and self.seeds:
-            return Meaning(targets=self.seeds, kept=tuple(self._reached_seeds[1]))
+        if name == "seed" and (seeds := self._seeds()) is not None:
+            return seeds
         spellings = (
             [other for other in ROLE_OF_NAME if ROLE_OF_NAME[other] == role] if role else _SPELLINGS.get(name, ())
         )

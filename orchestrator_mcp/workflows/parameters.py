@@ -75,7 +75,7 @@ def targets_for(
 
     Raises:
         ManifestError: one problem for each parameter that cannot be set, with the path `parameters, name` and the
-            code `unknown_parameter`, `ambiguous`, `linked`, `type`, `range`, `link`, `path`, `text`, `number`,
+            code `unknown_parameter`, `ambiguous`, `declaration`, `linked`, `type`, `range`, `link`, `path`, `text`, `number`,
             `depth`, `json` or `conflict`.
     """
     names = Names(graph)
@@ -84,12 +84,14 @@ def targets_for(
     labels: list[str] = []
     problems: list[Problem] = []
     for name, value in parameters.items():
+        if len(problems) >= MAX_PROBLEMS:
+            break
         unsound = _unsound(name, value)
         if unsound is not None:
             problems.append(unsound)
             continue
         meaning = _declared(graph, declarations[name]) if name in declarations else names.meaning(name)
-        if not meaning.targets and meaning.fault is None and name in metadata and same(metadata[name], value):
+        if meaning.fits_nothing and name in metadata and same(metadata[name], value):
             labels.append(name)
             continue
         problem = _problem(graph, names, name, value, meaning)
@@ -167,7 +169,7 @@ def _declared(graph: Graph, view: ParameterView) -> Meaning:
     try:
         targets = tuple(_located(graph, spelled) for spelled in view.targets)
     except ManifestError as error:
-        return Meaning(fault=f"the workflow declares it wrongly: {error.problems[0].message}")
+        return Meaning(fault=f"the workflow declares it wrongly: {error.problems[0].message}", code="declaration")
     return Meaning(targets=targets)
 
 
@@ -249,12 +251,13 @@ def _settle(
     warnings = [_LABEL.format(name=name) for name in labels]
     warnings += [_KEPT.format(name=name, target=kept.spelled) for name in meanings for kept in meanings[name].kept]
     seeds: dict[str, int] = {}
-    for target in names.seeds:
+    for target in names.seed_places:
         seed = settled.get(target, value_at(graph, target))
         if same(seed, DRAW) and target not in settled:
             seed = draw()
             warnings.append(_DRAWN.format(target=target.spelled, seed=seed))
-        seeds[target.spelled] = seed
+        if kind_of(seed) == "integer":
+            seeds[target.spelled] = seed
     return Bound(
         targets={name: [target.spelled for target in meaning.targets] for name, meaning in meanings.items()},
         values=values,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+from hypothesis import HealthCheck, settings
 
 from orchestrator_mcp.domain.jobs import Graph
+
+STEADY: Final = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""For property tests: a slow machine is no failure."""
 
 
 def node(class_type: str, title: str | None = None, /, **inputs: Any) -> dict[str, Any]:

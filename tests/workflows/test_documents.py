@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator_mcp.domain.documents import MAX_VALUES, parse_document, value_problems
 from orchestrator_mcp.errors import ManifestError, TooLargeError
+from tests.workflows.graphs import STEADY
 
 STORABLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
 SCALARS = (
@@ -32,6 +33,7 @@ def refusal(raw: bytes, **limits: int) -> tuple[str, str]:
     return caught.value.problems[0].code, str(caught.value)
 
 
+@STEADY
 @given(DOCUMENTS, st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]), st.booleans())
 def test_a_good_document_reads_as_the_standard_reader_reads_it(
     document: dict[str, Any], encoding: str, escaped: bool
@@ -40,6 +42,7 @@ def test_a_good_document_reads_as_the_standard_reader_reads_it(
     assert parse_document(text.encode(encoding)) == json.loads(text)
 
 
+@STEADY
 @given(st.binary(max_size=200) | st.text('[]{}",:\\u0123dD8eE-+.NaInfty \n\x00é', max_size=200).map(str.encode))
 def test_no_bytes_make_it_raise_anything_but_a_refusal(raw: bytes) -> None:
     try:

@@ -251,10 +251,11 @@ async def test_many_at_once_get_the_same_workflow(tmp_path: Path) -> None:
     assert sorted(got) == sorted("abc" * 20)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 async def test_a_file_without_permission_is_listed_with_that_and_read_once_it_may_be(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json")
     path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user reads everything")
     one = library(tmp_path)
     assert "cannot be read" in ((await listed(one))["a"].problem or "")
     path.chmod(0o600)

@@ -13,7 +13,7 @@ import pytest
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.domain.views import ParameterView
 from orchestrator_mcp.errors import ManifestError, Problem
-from orchestrator_mcp.workflows.graph import check_graph
+from orchestrator_mcp.workflows.graph import MAX_PROBLEMS, check_graph
 from orchestrator_mcp.workflows.parameters import Bound, apply, draw_seed, infer_parameters, targets_for
 from tests.workflows.graphs import node, sampler, text_to_image
 
@@ -137,6 +137,10 @@ def test_a_name_that_stands_in_metadata_with_the_same_value_is_a_label_and_is_to
     assert "'shot_id'" in bound.warnings[0]
 
 
+def test_a_label_may_look_like_the_name_of_an_input() -> None:
+    assert targets_for(text_to_image(), {"3.take": 1}, {"3.take": 1}).labels == ("3.take",)
+
+
 @pytest.mark.parametrize(("given", "kept"), [("s1", "s2"), (1, True), (None, 0), ([1], [True])])
 def test_a_label_needs_the_same_value_in_metadata(given: object, kept: object) -> None:
     assert refused(text_to_image(), {"shot_id": given}, {"shot_id": kept}).code in {"unknown_parameter", "type"}
@@ -227,6 +231,12 @@ def test_every_problem_is_told_at_once() -> None:
     assert [problem.path[1] for problem in caught.value.problems] == ["steps", "nope", "seed"]
 
 
+def test_a_manifest_that_is_wrong_everywhere_has_a_readable_number_of_problems() -> None:
+    with pytest.raises(ManifestError) as caught:
+        bind_exact(text_to_image(), {f"nope {number}": 1 for number in range(1000)})
+    assert len(caught.value.problems) == MAX_PROBLEMS
+
+
 def test_a_seed_of_minus_one_is_drawn_once_and_recorded() -> None:
     graph = text_to_image(_13=sampler(latent_image=["3", 0], seed=1))
     bound = bind(graph, seed=-1)
@@ -265,6 +275,14 @@ def test_seeds_of_other_names_and_of_primitives_are_recorded_and_others_are_not(
     assert bind(graph).seeds == {"20.value": 5, "21.noise_seed": 6}
     assert bind(graph, noise_seed=8).seeds == {"20.value": 5, "21.noise_seed": 8}
     assert bind_exact(graph, {"20.value": -1}).seeds["20.value"] == 1000
+
+
+def test_a_seed_input_that_holds_something_else_is_left_alone_and_told() -> None:
+    graph = text_to_image(_20=node("Odd", seed="text"), _21=node("Odd", noise_seed=None))
+    bound = bind(graph, seed=9)
+    assert bound.targets == {"seed": ["3.seed"]}
+    assert sorted(warning.split('"')[1] for warning in bound.warnings) == ["20.seed", "21.noise_seed"]
+    assert bind_exact(graph, {"21.noise_seed": -1}).seeds == {"3.seed": 42, "21.noise_seed": 1000}
 
 
 def test_drawn_seeds_survive_any_json_reader() -> None:

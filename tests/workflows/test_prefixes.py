@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator_mcp.workflows.prefixes import display_stem, isolate_outputs, linked_prefixes
-from tests.workflows.graphs import node, text_to_image
+from tests.workflows.graphs import STEADY, node, text_to_image
 
 JOB = "0199b7a2-0000-7000-8000-00000000abcd"
 
@@ -76,6 +76,7 @@ def test_the_last_part_of_the_old_prefix_survives_and_its_tricks_do_not(prefix: 
     assert display_stem(saved(prefix), "9") == stem
 
 
+@STEADY
 @given(st.text(max_size=80) | st.text("./\\%:CON aé\x00\n~$", max_size=40), st.text(min_size=1, max_size=60))
 def test_no_prefix_and_no_node_id_leads_out_of_the_jobs_place(prefix: str, name: str) -> None:
     graph = {name: node("SaveImage", filename_prefix=prefix)}
@@ -90,6 +91,7 @@ def test_no_prefix_and_no_node_id_leads_out_of_the_jobs_place(prefix: str, name:
     assert place
 
 
+@STEADY
 @given(st.lists(st.text("aAbB19:._-/ ", min_size=1, max_size=6), min_size=2, max_size=8, unique=True))
 def test_different_nodes_have_different_places_even_where_case_does_not_count(names: list[str]) -> None:
     graph = {name: node("SaveImage", filename_prefix="x") for name in names}
