@@ -75,8 +75,8 @@ def targets_for(
 
     Raises:
         ManifestError: one problem for each parameter that cannot be set, with the path `parameters, name` and the
-            code `unknown_parameter`, `ambiguous`, `declaration`, `linked`, `type`, `range`, `link`, `path`, `text`, `number`,
-            `depth`, `json` or `conflict`.
+            code `unknown_parameter`, `ambiguous`, `declaration`, `linked`, `type`, `range`, `link`, `path`, `text`,
+            `number`, `depth`, `json` or `conflict`.
     """
     names = Names(graph)
     declarations = {view.name: view for view in declared}
