@@ -6,7 +6,6 @@ listener waits for another one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final
@@ -82,18 +81,21 @@ def is_final(job: JobView) -> bool:
     return job.status in _FINAL
 
 
-async def serve_websocket(websocket: WebSocket, watch: Watch, shutdown: StreamShutdown) -> None:
+async def serve_websocket(
+    websocket: WebSocket, watch: Watch, shutdown: StreamShutdown, *, stall: float = STALL_SECONDS
+) -> None:
     """Tell a WebSocket everything about a job.
 
     Args:
         websocket: not yet accepted.
         watch: the subscription, not yet entered.
         shutdown: ends it early.
+        stall: seconds that one message may take.
     """
     await websocket.accept(chosen_subprotocol(list(websocket.scope.get("subprotocols", ()))))
     try:
         async with watch as events:
-            code = await _tell_websocket(websocket, events, shutdown)
+            code = await _tell_websocket(websocket, events, shutdown, stall)
     except NotFoundError as error:
         document = {"type": "error", **error_document(str(error), code=error.code)}
         with anyio.move_on_after(_CLOSE_SECONDS):
@@ -104,14 +106,16 @@ async def serve_websocket(websocket: WebSocket, watch: Watch, shutdown: StreamSh
             await _quietly(lambda: websocket.close(code))
 
 
-async def _tell_websocket(websocket: WebSocket, events: AsyncIterator[StreamEvent], shutdown: StreamShutdown) -> int:
+async def _tell_websocket(
+    websocket: WebSocket, events: AsyncIterator[StreamEvent], shutdown: StreamShutdown, stall: float
+) -> int:
     code = GOING_AWAY
     async with anyio.create_task_group() as tasks:
 
         async def tell() -> None:
             nonlocal code
             async for event in events:
-                with anyio.move_on_after(STALL_SECONDS) as patience:
+                with anyio.move_on_after(stall) as patience:
                     await websocket.send_text(event.model_dump_json())
                 if patience.cancelled_caught:
                     code = TOO_SLOW
@@ -162,6 +166,7 @@ class EventStreamResponse(Response):
         after: the number of the last event that the reader has seen.
         ended: whether the job has ended already, so that the first event is there at once.
         keepalive: seconds of silence after which a comment is sent, so that proxies keep the connection.
+        stall: seconds that sending one event may take.
     """
 
     media_type = "text/event-stream"
@@ -174,6 +179,7 @@ class EventStreamResponse(Response):
         after: int | None = None,
         ended: bool = False,
         keepalive: float = KEEPALIVE_SECONDS,
+        stall: float = STALL_SECONDS,
     ) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
@@ -182,6 +188,7 @@ class EventStreamResponse(Response):
         self._after = after
         self._ended = ended
         self._keepalive = keepalive
+        self._stall = stall
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._watch as events:
@@ -200,13 +207,19 @@ class EventStreamResponse(Response):
         self, first: StreamEvent | None, events: AsyncIterator[StreamEvent], receive: Receive, send: Send
     ) -> None:
         outbox, inbox = anyio.create_memory_object_stream[StreamEvent](0)
-        async with anyio.create_task_group() as tasks:
+
+        async def say(chunk: bytes) -> None:
+            # A TimeoutError is an OSError: to us, a reader that takes nothing has gone.
+            with anyio.fail_after(self._stall):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+        async with outbox, inbox, anyio.create_task_group() as tasks:
 
             async def tell() -> None:
-                await _send_chunk(send, b"retry: 2000\n\n")
+                await say(b"retry: 2000\n\n")
                 if first is not None:
-                    await _send_chunk(send, event_lines(first))
-                await _send_events(inbox, send, self._keepalive)
+                    await say(event_lines(first))
+                await _say_events(inbox, say, self._keepalive)
                 tasks.cancel_scope.cancel()
 
             async def listen() -> None:
@@ -231,29 +244,22 @@ async def _pump(events: AsyncIterator[StreamEvent], outbox: ObjectSendStream[Str
             await outbox.send(event)
 
 
-async def _send_events(inbox: MemoryObjectReceiveStream[StreamEvent], send: Send, keepalive: float) -> None:
-    async with inbox:
-        while True:
-            event: StreamEvent | None = None
-            with anyio.move_on_after(keepalive if keepalive > 0 else math.inf):
-                try:
-                    event = await inbox.receive()
-                except anyio.EndOfStream:
-                    return
-            await _send_chunk(send, b": still here\n\n" if event is None else event_lines(event))
+async def _say_events(
+    inbox: MemoryObjectReceiveStream[StreamEvent], say: Callable[[bytes], Awaitable[None]], keepalive: float
+) -> None:
+    while True:
+        event: StreamEvent | None = None
+        with anyio.move_on_after(keepalive):
+            try:
+                event = await inbox.receive()
+            except anyio.EndOfStream:
+                return
+        await say(b": still here\n\n" if event is None else event_lines(event))
 
 
 def event_lines(event: StreamEvent) -> bytes:
     """One server-sent event; JSON has no raw line breaks, so that one `data:` line holds it."""
     return f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n".encode()
-
-
-async def _send_chunk(send: Send, chunk: bytes) -> None:
-    try:
-        with anyio.fail_after(STALL_SECONDS):
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    except TimeoutError as error:
-        raise ConnectionAbortedError("the reader takes nothing") from error
 
 
 async def _finish(send: Send) -> None:

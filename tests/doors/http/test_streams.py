@@ -11,13 +11,14 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Scope
+from starlette.websockets import WebSocket
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from orchestrator_mcp.domain.views import StreamEvent
 from orchestrator_mcp.doors.http import StreamShutdown
-from orchestrator_mcp.doors.http.streams import EventStreamResponse
+from orchestrator_mcp.doors.http.streams import EventStreamResponse, serve_websocket
 from tests.doors.http.farm import JOB, ServiceDouble, finished
 from tests.doors.http.served import served
 
@@ -239,3 +240,41 @@ async def test_many_readers_that_leave_at_once_leave_a_clean_log(
         assert (await client.get("/health")).status_code == 200
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
     caplog.clear()
+
+
+async def test_one_that_takes_nothing_is_dropped_in_the_end(farm: ServiceDouble) -> None:
+    sent: list[str] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+        if message["type"] in {"http.response.body", "websocket.send"}:
+            await anyio.sleep_forever()
+
+    async def receive() -> Message:
+        if scope["type"] == "websocket" and not sent:
+            return {"type": "websocket.connect"}
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    scope: Scope = {"type": "http", "method": "GET"}
+    with anyio.fail_after(10):
+        await EventStreamResponse(farm.watch(JOB), StreamShutdown(), stall=0.01)(scope, receive, send)
+        assert sent == ["http.response.start", "http.response.body", "http.response.body"]
+        sent.clear()
+        scope = {"type": "websocket", "headers": [], "subprotocols": []}
+        await serve_websocket(WebSocket(scope, receive, send), farm.watch(JOB), StreamShutdown(), stall=0.01)
+    assert sent == ["websocket.accept", "websocket.send", "websocket.close"]
+    assert farm.listeners == 0
+
+
+async def test_a_client_that_leaves_while_it_sends_leaves_no_job_and_a_clean_log(
+    client: httpx.AsyncClient, farm: ServiceDouble
+) -> None:
+    body = json.dumps({"workflow_id": "my_workflow_001"}).encode()
+    head = f"POST /api/job HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    request = head.encode() + b"Content-Type: application/json\r\n\r\n" + body
+    for length in range(0, len(request), 7):
+        async with await anyio.connect_tcp("127.0.0.1", client.base_url.port or 0) as raw:
+            await raw.send(request[:length])
+    assert (await client.get("/health")).status_code == 200
+    assert farm.submitted == []
