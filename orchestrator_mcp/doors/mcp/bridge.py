@@ -19,7 +19,7 @@ from mcp.types.jsonrpc import JSONRPCError, JSONRPCRequest
 from pydantic import ValidationError
 
 from orchestrator_mcp.doors.mcp.lines import LineSplitter
-from orchestrator_mcp.doors.mcp.stdio import stdio_streams
+from orchestrator_mcp.doors.mcp.standard_streams import standard_streams
 from orchestrator_mcp.errors import UnavailableError
 
 # The server sends a comment every 15 s: three missed ones and it is gone.
@@ -32,20 +32,21 @@ async def bridge_stdio(url: str, *, token: str | None) -> int:
     """Pass messages between this process's standard streams and a running orchestrator.
 
     Args:
-        url: where it listens, for example `http://127.0.0.1:9800`.
+        url: where it listens, for example `http://127.0.0.1:9800`, with or without `/sse`.
         token: its access token, or None when it asks for none.
 
     Returns:
         The exit code: 0 when the client closed its end, 1 when the orchestrator is not there or has gone (said on
         standard error).
     """
+    url = url.rstrip("/").removesuffix("/sse")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         async with (
             httpx.AsyncClient(headers=headers, timeout=_TIMEOUT, trust_env=False) as client,
-            stdio_streams() as (reads, writes),
+            standard_streams() as (reads, writes),
         ):
-            await _Bridge(client, url.rstrip("/") + "/sse").run(reads, writes)
+            await _Bridge(client, f"{url}/sse").run(reads, writes)
     except* BrokenPipeError:
         return_code = 0
     except* (UnavailableError, httpx.HTTPError) as lost:

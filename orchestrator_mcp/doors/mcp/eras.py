@@ -13,12 +13,11 @@ from mcp.types import DiscoverResult
 from mcp.types.jsonrpc import JSONRPCRequest, JSONRPCResponse
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
+from orchestrator_mcp.doors.mcp.standard_streams import Received
 from orchestrator_mcp.doors.mcp.tools import AgentServer
 
 _PROTOCOL_VERSION = "io.modelcontextprotocol/protocolVersion"
 _SERVER_INFO = "io.modelcontextprotocol/serverInfo"
-
-Received = SessionMessage | Exception
 
 
 def lowlevel(server: AgentServer) -> Server[Any]:

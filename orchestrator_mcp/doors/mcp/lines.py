@@ -51,7 +51,7 @@ class LineSplitter:
 
 
 class StdinLines:
-    """The lines of standard input, for the SDK's `stdio_server`.
+    """The lines of standard input.
 
     A daemon thread reads a private duplicate of the descriptor, so a cancelled reader leaves at once even while the
     peer keeps its end open. Descriptor 0 is the null device from then on: children must not read the protocol.
@@ -84,7 +84,7 @@ class StdinLines:
 
 
 class StdoutLines:
-    """Standard output, for the SDK's `stdio_server`, which writes a line and flushes it.
+    """Standard output.
 
     A daemon thread writes to a private duplicate of the descriptor, so a cancelled writer leaves at once even when the
     peer has stopped reading and the pipe is full. Descriptor 1 is standard error from then on: whatever prints, in this
@@ -109,9 +109,6 @@ class StdoutLines:
             self._started = True
             threading.Thread(target=self._pump, name="mcp-stdout", daemon=True).start()
         await receipt.wait()
-
-    async def flush(self) -> None:
-        """Nothing is held back."""
 
     def _pump(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -22,6 +23,7 @@ from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.service import ANONYMOUS, JobService
 
 MAX_WAIT_SECONDS = 45.0
+_HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
 _SMALLEST_STEP = 0.01  # of progress that is worth a notification
 
 INSTRUCTIONS = (
@@ -80,9 +82,10 @@ class AgentServer(MCPServer[Any]):
 class AgentTools:
     """The tools over one service; each makes one call and renders the answer."""
 
-    def __init__(self, service: JobService, calls: OpenCalls) -> None:
+    def __init__(self, service: JobService, calls: OpenCalls, *, public_url: str | None) -> None:
         self._service = service
         self._calls = calls
+        self._public_url = public_url.rstrip("/") if public_url else None
 
     async def submit_job(
         self,
@@ -121,7 +124,9 @@ class AgentTools:
             required_capabilities=required_capabilities,
             idempotency_key=idempotency_key,
         )
-        accepted = await self._service.submit(manifest, door=Door.MCP, owner=_owner(ctx), base_url=_base_url(ctx))
+        accepted = await self._service.submit(
+            manifest, door=Door.MCP, owner=_owner(ctx), base_url=self._urls_begin(ctx)
+        )
         return _result(answers.submitted(accepted))
 
     async def job_status(
@@ -133,13 +138,13 @@ class AgentTools:
         ] = 0,
     ) -> Annotated[CallToolResult, answers.JobAnswer]:
         view = await self._waited(ctx, job_id, wait_seconds) if wait_seconds > 0 else None
-        return _result(answers.job_answer(view or await self._service.job(job_id, base_url=_base_url(ctx))))
+        return _result(answers.job_answer(view or await self._service.job(job_id, base_url=self._urls_begin(ctx))))
 
     async def list_backends(self) -> Annotated[CallToolResult, answers.Backends]:
         return _result(answers.backend_lines(self._service.backends()))
 
     async def cancel_job(self, ctx: Context[Any, Any], job_id: JobId) -> Annotated[CallToolResult, answers.Cancelled]:
-        return _result(answers.cancelled(await self._service.cancel(job_id, base_url=_base_url(ctx))))
+        return _result(answers.cancelled(await self._service.cancel(job_id, base_url=self._urls_begin(ctx))))
 
     async def list_workflows(
         self,
@@ -149,12 +154,20 @@ class AgentTools:
     ) -> Annotated[CallToolResult, answers.Workflows]:
         return _result(answers.workflow_lines(await self._service.workflows(), search=search))
 
+    def _urls_begin(self, ctx: Context[Any, Any]) -> str | None:
+        """The configured address, else the caller's own Host; None over stdio, where the service knows best."""
+        request = _request(ctx)
+        if self._public_url or request is None:
+            return self._public_url
+        host = request.headers.get("host", "")
+        return f"{request.scope['scheme']}://{host}" if _HOST.fullmatch(host) else None
+
     async def _waited(self, ctx: Context[Any, Any], job_id: str, seconds: float) -> JobView | None:
         """Follow a job until it ends; None when the time is over first."""
         told = 0.0
         message: str | None = None
         with self._calls.wait(seconds):
-            async with self._service.watch(job_id, base_url=_base_url(ctx)) as events:
+            async with self._service.watch(job_id, base_url=self._urls_begin(ctx)) as events:
                 async for event in events:
                     if event.job is not None and event.job.status in answers.FINAL:
                         return event.job
@@ -167,15 +180,16 @@ class AgentTools:
         return None
 
 
-def build_server(service: JobService, *, version: str) -> AgentServer:
+def build_server(service: JobService, *, version: str, public_url: str | None = None) -> AgentServer:
     """Make the one MCP server that every transport serves.
 
     Args:
         service: what the tools call.
         version: of this program, as clients are told.
+        public_url: what the urls of outputs begin with; the caller's own Host when None.
     """
     calls = OpenCalls()
-    tools = AgentTools(service, calls)
+    tools = AgentTools(service, calls, public_url=public_url)
     changes = ToolAnnotations(destructive_hint=False, open_world_hint=False)
     ends = ToolAnnotations(destructive_hint=True, idempotent_hint=True, open_world_hint=False)
     reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
@@ -224,11 +238,3 @@ def _owner(ctx: Context[Any, Any]) -> str:
     request = _request(ctx)
     owner = request.scope.get("state", {}).get("owner") if request is not None else None
     return owner if isinstance(owner, str) and owner else ANONYMOUS
-
-
-def _base_url(ctx: Context[Any, Any]) -> str | None:
-    """What the caller's own Host names; None over stdio, where only the configured url is known."""
-    request = _request(ctx)
-    if request is None or "host" not in request.headers:
-        return None
-    return f"{request.url.scheme}://{request.url.netloc}"

@@ -48,6 +48,8 @@ class ServiceDouble(JobService):
         self.view = JobView(job_id=JOB, status="queued", workflow_id="shot", submitted_at=AT, queue_position=1)
         self.submitted: list[tuple[Manifest, Door, str]] = []
         self.failure: Exception | None = None
+        self.gate: anyio.Event | None = None  # what a submission waits for
+        self.entered = anyio.Event()
         self.library = [
             WorkflowView(
                 id="my_workflow_001",
@@ -77,6 +79,9 @@ class ServiceDouble(JobService):
         warnings: Sequence[str] = (),
         base_url: str | None = None,
     ) -> AcceptedView:
+        self.entered.set()
+        if self.gate is not None:
+            await self.gate.wait()
         if self.failure is not None:
             raise self.failure
         self.submitted.append((manifest, door, owner))
@@ -100,9 +105,9 @@ class ServiceDouble(JobService):
         self, job_id: str, *, after: int | None = None, base_url: str | None = None
     ) -> AsyncIterator[AsyncIterator[StreamEvent]]:
         await self.job(job_id)
-        yield self._events(base_url)
+        yield self._told(base_url)
 
-    async def _events(self, base_url: str | None) -> AsyncIterator[StreamEvent]:
+    async def _told(self, base_url: str | None) -> AsyncIterator[StreamEvent]:
         while True:
             changed = self._changed
             view = await self.job(JOB, base_url=base_url)

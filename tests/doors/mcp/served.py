@@ -46,10 +46,10 @@ def owned_by(owner: str, app: ASGIApp) -> ASGIApp:
 
 @asynccontextmanager
 async def served(
-    service: JobService, *, owner: str = "alice", max_message_bytes: int = 10_000
+    service: JobService, *, owner: str = "alice", max_message_bytes: int = 10_000, public_url: str | None = None
 ) -> AsyncIterator[Served]:
     """Serve one farm, and stop it in the order in which the program does."""
-    door = McpDoor(build_server(service, version="1"), max_message_bytes=max_message_bytes)
+    door = McpDoor(build_server(service, version="1", public_url=public_url), max_message_bytes=max_message_bytes)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -69,7 +69,7 @@ async def served(
         await server.serve(sockets=[listener])
         stopped.set()
 
-    with anyio.fail_after(20), listener:
+    with anyio.fail_after(60), listener:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
             yield Served(url=f"http://127.0.0.1:{listener.getsockname()[1]}", door=door, stop=stop, stopped=stopped)

@@ -19,9 +19,11 @@ from mcp.client.stdio import stdio_client
 from orchestrator_mcp.doors.mcp.lines import LineSplitter
 from tests.doors.mcp.farm import JOB, ServiceDouble
 from tests.doors.mcp.served import served
+from tests.doors.mcp.until_signal import TOLD_TO_STOP
 
 ROOT = Path(__file__).parents[3]
-COMMAND = [sys.executable, "-m", "tests.doors.mcp.stdio_program"]
+SERVE = [sys.executable, "-m", "tests.doors.mcp.stdio_program"]
+BRIDGE = [sys.executable, "-m", "tests.doors.mcp.bridge_program"]
 VERSION = "io.modelcontextprotocol/protocolVersion"
 ENVELOPE = {
     VERSION: "2026-07-28",
@@ -74,10 +76,10 @@ class Pipe:
 
 
 @asynccontextmanager
-async def started(*arguments: str, stdout: int = subprocess.PIPE) -> AsyncIterator[Process]:
+async def started(*command: str, stdout: int = subprocess.PIPE) -> AsyncIterator[Process]:
     with anyio.fail_after(60):
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        async with await anyio.open_process([*COMMAND, *arguments], env=env, cwd=ROOT, stdout=stdout) as process:
+        async with await anyio.open_process(command, env=env, cwd=ROOT, stdout=stdout) as process:
             try:
                 yield process
             finally:
@@ -86,13 +88,13 @@ async def started(*arguments: str, stdout: int = subprocess.PIPE) -> AsyncIterat
 
 
 @asynccontextmanager
-async def piped(*arguments: str) -> AsyncIterator[Pipe]:
-    async with started(*arguments) as process:
+async def piped(*command: str) -> AsyncIterator[Pipe]:
+    async with started(*command) as process:
         yield Pipe(process)
 
 
 async def test_standard_output_carries_the_protocol_and_nothing_else() -> None:
-    async with piped("serve") as pipe:
+    async with piped(*SERVE) as pipe:
         await pipe.shake_hands()
         answer = await pipe.ask("tools/call", {"name": "list_backends", "arguments": {}}, number=2)
         out, errors = await pipe.close()
@@ -102,33 +104,33 @@ async def test_standard_output_carries_the_protocol_and_nothing_else() -> None:
 
 
 async def test_the_end_of_the_input_ends_the_program() -> None:
-    async with piped("serve") as pipe:
+    async with piped(*SERVE) as pipe:
         await pipe.shake_hands()
         out, errors = await pipe.close()
     assert (pipe.process.returncode, out, errors) == (0, b"", b"listening\n")
 
 
 async def test_a_signal_ends_the_program_while_its_input_is_open() -> None:
-    async with piped("serve") as pipe:
+    async with piped(*SERVE) as pipe:
         await pipe.shake_hands()
         pipe.process.terminate()
         out, errors = await pipe.rest()
-    assert (pipe.process.returncode, out, errors) == (7, b"", b"listening\n")
+    assert (pipe.process.returncode, out, errors) == (TOLD_TO_STOP, b"", b"listening\n")
 
 
 async def test_a_signal_ends_the_program_while_nobody_reads_its_output() -> None:
-    async with piped("serve") as pipe:
+    async with piped(*SERVE) as pipe:
         await pipe.shake_hands()
         with anyio.move_on_after(1):  # the pipes are full long before
             for number in range(2, 10_000):
                 await pipe.say(_line("tools/list", {}, number=number))
         pipe.process.terminate()
-        assert await pipe.process.wait() == 7
+        assert await pipe.process.wait() == TOLD_TO_STOP
 
 
 async def test_an_output_that_nobody_will_read_ends_the_program_quietly() -> None:
     readable, writable = os.pipe()
-    async with started("serve", stdout=writable) as process:
+    async with started(*SERVE, stdout=writable) as process:
         os.close(writable)
         os.close(readable)
         assert process.stdin is not None and process.stderr is not None
@@ -139,13 +141,13 @@ async def test_an_output_that_nobody_will_read_ends_the_program_quietly() -> Non
 
 
 async def test_discover_first_leaves_the_client_free_to_take_either_era() -> None:
-    async with piped("serve") as pipe:
+    async with piped(*SERVE) as pipe:
         discovered = await pipe.ask("server/discover", {"_meta": ENVELOPE})
         assert discovered["result"]["supportedVersions"] == ["2026-07-28"]
         again = await pipe.ask("server/discover", {"_meta": ENVELOPE}, number=2)
         assert again["result"] == discovered["result"]
         await pipe.shake_hands()
-    async with piped("serve") as pipe:
+    async with piped(*SERVE) as pipe:
         await pipe.ask("server/discover", {"_meta": ENVELOPE})
         listed = await pipe.ask("tools/list", {"_meta": ENVELOPE}, number=2)
         assert len(listed["result"]["tools"]) == 5
@@ -168,7 +170,7 @@ async def test_a_bridge_carries_a_whole_job_with_progress_in_either_era(era: Any
 
     async with served(farm) as server:
         parameters = StdioServerParameters(
-            command=COMMAND[0], args=[*COMMAND[1:], "bridge", server.url], env={"PYTHONPATH": str(ROOT)}, cwd=ROOT
+            command=BRIDGE[0], args=[*BRIDGE[1:], server.url], env={"PYTHONPATH": str(ROOT)}, cwd=ROOT
         )
         async with Client(stdio_client(parameters), mode=era) as client, anyio.create_task_group() as tasks:
             await client.call_tool("submit_job", {"workflow_id": "w", "metadata": {"text": "a\u2028b\x85c"}})
@@ -182,21 +184,21 @@ async def test_a_bridge_carries_a_whole_job_with_progress_in_either_era(era: Any
 async def test_separators_inside_an_answer_survive_the_bridge() -> None:
     farm = ServiceDouble()
     farm.farm = [farm.farm[0].model_copy(update={"id": "a\u2028b\x85c"})]
-    async with served(farm) as server, piped("bridge", server.url) as pipe:
+    async with served(farm) as server, piped(*BRIDGE, server.url) as pipe:
         await pipe.shake_hands()
         answer = await pipe.ask("tools/call", {"name": "list_backends", "arguments": {}}, number=2)
     assert answer["result"]["structuredContent"]["backends"][0]["id"] == "a\u2028b\x85c"
 
 
 async def test_a_bridge_ends_quietly_with_its_client() -> None:
-    async with served(ServiceDouble()) as server, piped("bridge", server.url) as pipe:
+    async with served(ServiceDouble()) as server, piped(*BRIDGE, f"{server.url}/sse") as pipe:
         await pipe.shake_hands()
         out, errors = await pipe.close()
     assert (pipe.process.returncode, out, errors) == (0, b"", b"listening\n")
 
 
 async def test_a_bridge_says_that_the_orchestrator_has_gone() -> None:
-    async with served(ServiceDouble()) as server, piped("bridge", server.url) as pipe:
+    async with served(ServiceDouble()) as server, piped(*BRIDGE, server.url) as pipe:
         await pipe.shake_hands()
         await server.door.close_streams()
         server.stop()
@@ -206,7 +208,7 @@ async def test_a_bridge_says_that_the_orchestrator_has_gone() -> None:
 
 
 async def test_a_bridge_to_nowhere_ends_with_a_sentence() -> None:
-    async with piped("bridge", "http://127.0.0.1:1") as pipe:
+    async with piped(*BRIDGE, "http://127.0.0.1:1") as pipe:
         _, errors = await pipe.rest()
     assert pipe.process.returncode == 1
     assert b"The orchestrator at http://127.0.0.1:1 has gone:" in errors
@@ -214,7 +216,7 @@ async def test_a_bridge_to_nowhere_ends_with_a_sentence() -> None:
 
 
 async def test_a_message_that_is_too_large_for_the_orchestrator_is_answered_with_an_error() -> None:
-    async with served(ServiceDouble(), max_message_bytes=10_000) as server, piped("bridge", server.url) as pipe:
+    async with served(ServiceDouble(), max_message_bytes=10_000) as server, piped(*BRIDGE, server.url) as pipe:
         await pipe.shake_hands()
         large = {"name": "submit_job", "arguments": {"workflow_id": "w", "metadata": {"note": "x" * 20_000}}}
         refused = await pipe.ask("tools/call", large, number=2)

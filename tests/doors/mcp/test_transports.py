@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 from mcp import Client
@@ -108,6 +109,56 @@ async def test_a_stop_answers_the_waiting_call_before_it_ends_the_stream(
         await server.stopped.wait()
     assert answers[0].structured_content is not None
     assert answers[0].structured_content["status"] == "queued"
+
+
+@pytest.mark.parametrize("path", ["/sse", "/mcp"])
+async def test_a_stop_lets_a_call_that_has_begun_finish(farm: ServiceDouble, path: str) -> None:
+    results: list[CallToolResult] = []
+    farm.gate = anyio.Event()
+
+    async with served(farm) as server, client_at(server.url, path, "legacy") as client:
+        await client.list_tools()
+
+        async def submit() -> None:
+            results.append(await client.call_tool("submit_job", {"workflow_id": "w"}))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(submit)
+            await farm.entered.wait()
+            tasks.start_soon(server.door.close_streams)
+            for _ in range(100):  # far more turns than a stop that does not wait would take
+                await anyio.lowlevel.checkpoint()
+            farm.gate.set()
+        server.stop()
+        await server.stopped.wait()
+    assert results[0].structured_content is not None
+    assert results[0].structured_content["job_id"] == JOB
+
+
+@pytest.mark.parametrize("host", ["evil.example/path?", "a b", "x" * 300])
+async def test_a_host_that_is_none_does_not_get_into_urls(farm: ServiceDouble, host: str) -> None:
+    farm.change(status="completed")
+    call = {"name": "job_status", "arguments": {"job_id": JOB}}
+    async with served(farm) as server, httpx.AsyncClient(trust_env=False, headers=ACCEPT) as http:
+        opened = await http.post(server.url + "/mcp", json=INITIALIZE)
+        session = {"Mcp-Session-Id": opened.headers["Mcp-Session-Id"], "Host": host}
+        answer = await http.post(
+            server.url + "/mcp",
+            json={"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call},
+            headers=session,
+        )
+    assert "http://configured/api/job" in answer.text
+
+
+async def test_a_configured_public_address_wins_over_the_host(farm: ServiceDouble) -> None:
+    farm.change(status="completed")
+    async with (
+        served(farm, public_url="https://farm.example/") as server,
+        client_at(server.url, "/mcp", "auto") as client,
+    ):
+        status = await client.call_tool("job_status", {"job_id": JOB})
+    assert status.structured_content is not None
+    assert status.structured_content["outputs"][0]["url"].startswith("https://farm.example/api/job/")
 
 
 @pytest.mark.parametrize("path", ["/sse", "/mcp"])
