@@ -132,6 +132,29 @@ def stdio(config: Config = None, log_level: LogLevel = "info") -> None:
     _end_with(lambda: serving.serve_stdio(config, log_level))
 
 
+@program.command(rich_help_panel=RUN)
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave it running until Ctrl-C, to try the addresses.")] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--folder",
+            metavar="PATH",
+            help="Where its data, Inbox and Outbox go. Otherwise a new temporary folder; the pictures stay there.",
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Listen on this port; 0 takes a free one.")] = 0,
+) -> None:
+    """Do the main job once, with nothing else installed: a picture through each of the three doors.
+
+    Starts an orchestrator with the built-in sandbox, which draws placeholder pictures, calls it as an agent would
+    (MCP), as a program would (HTTP) and as a person would (a file in Inbox), and shows where the results lie in Outbox.
+    """
+    from orchestrator_mcp.command.demo import run_demo
+
+    _end_with(lambda: run_demo(folder, keep=keep, port=port))
+
+
 def main() -> None:
     """Run the command that the arguments name."""
     program()
