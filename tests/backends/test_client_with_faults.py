@@ -257,6 +257,42 @@ async def test_whatever_bytes_come_back_the_error_is_ours(
     assert raised.value.message.isprintable()
 
 
+@pytest.mark.parametrize(
+    ("response", "said"),
+    [
+        (answer("200 OK", b'{"exec_info":{"queue_remaining":1}}' + b" " * 70_000), "more than 65536 bytes"),
+        (answer("200 OK", b'{"exec_info":{"queue_remaining":1}}', "Content-Encoding: br"), "compressed"),
+    ],
+)
+async def test_a_good_answer_that_is_too_large_or_compressed_is_refused(
+    response: bytes, said: str, raw_server: RawServer, make_client: ClientMaker
+) -> None:
+    with anyio.fail_after(WAIT):
+        async with raw_server(always(response)) as port, make_client(port, backend_json_bytes=65536) as client:
+            with pytest.raises(BackendAmbiguousError, match=said):
+                await client.queue_remaining()
+
+
+async def test_a_new_version_without_the_new_way_to_cancel_is_told_the_older_way(
+    raw_server: RawServer, make_client: ClientMaker
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def converse(stream: anyio.abc.SocketStream) -> None:
+        while True:
+            head, _, body = (await read_request(stream)).decode().partition("\r\n\r\n")
+            asked.append((" ".join(head.split(" ")[:2]), body))
+            if "/system_stats" in head:
+                await stream.send(answer("200 OK", b'{"system":{"comfyui_version":"0.40.0"},"devices":[]}'))
+            else:
+                await stream.send(answer("404 Not Found" if "/api/jobs" in head else "200 OK", b""))
+
+    with anyio.fail_after(WAIT):
+        async with raw_server(converse) as port, make_client(port) as client:
+            assert await client.cancel_running("some-id")
+    assert asked[1:] == [("POST /api/jobs/some-id/cancel", "{}"), ("POST /interrupt", '{"prompt_id":"some-id"}')]
+
+
 async def test_a_body_that_drips_is_given_up_in_time(raw_server: RawServer, make_client: ClientMaker) -> None:
     async def converse(stream: anyio.abc.SocketStream) -> None:
         await read_request(stream)
@@ -266,7 +302,7 @@ async def test_a_body_that_drips_is_given_up_in_time(raw_server: RawServer, make
             await anyio.sleep(0.01)
 
     with anyio.fail_after(WAIT):
-        async with raw_server(converse) as port, make_client(port, probe_timeout=0.3) as client:
+        async with raw_server(converse) as port, make_client(port, probe_timeout=0.8) as client:
             with pytest.raises(BackendAmbiguousError):
                 await client.queue_remaining()
 
@@ -298,9 +334,36 @@ async def test_a_download_that_falls_silent_is_given_up(
 
     with anyio.fail_after(WAIT):
         (output,) = chosen_outputs(await ended(client, await send(client, picture_graph())))
-        async with raw_server(converse) as port, make_client(port, probe_timeout=0.1) as silent:
+        async with raw_server(converse) as port, make_client(port, probe_timeout=0.3) as silent:
             with pytest.raises(BackendAmbiguousError):
                 await downloaded(silent, output)
+
+
+async def test_a_download_that_promises_too_much_is_refused_before_its_bytes_come(
+    raw_server: RawServer, sandbox: SandboxServer, client: ComfyClient, make_client: ClientMaker
+) -> None:
+    async def converse(stream: anyio.abc.SocketStream) -> None:
+        await read_request(stream)
+        await stream.send(answer("200 OK", b"", length=10**15))
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(WAIT):
+        (output,) = chosen_outputs(await ended(client, await send(client, picture_graph())))
+        async with raw_server(converse) as port, make_client(port) as promising:
+            with pytest.raises(ArtifactError) as raised:
+                await downloaded(promising, output)
+    assert raised.value.details["reason"] == "too_large"
+
+
+async def test_a_compressed_download_is_refused(
+    raw_server: RawServer, sandbox: SandboxServer, client: ComfyClient, make_client: ClientMaker
+) -> None:
+    response = answer("200 OK", b"\x1f\x8b\x08", "Content-Encoding: gzip")
+    with anyio.fail_after(WAIT):
+        (output,) = chosen_outputs(await ended(client, await send(client, picture_graph())))
+        async with raw_server(always(response)) as port, make_client(port) as compressing:
+            with pytest.raises(BackendAmbiguousError, match="compressed"):
+                await downloaded(compressing, output)
 
 
 async def test_a_download_whose_headers_drip_is_given_up(
@@ -315,7 +378,7 @@ async def test_a_download_whose_headers_drip_is_given_up(
 
     with anyio.fail_after(WAIT):
         (output,) = chosen_outputs(await ended(client, await send(client, picture_graph())))
-        async with raw_server(converse) as port, make_client(port, probe_timeout=0.1) as dripping:
+        async with raw_server(converse) as port, make_client(port, probe_timeout=0.3) as dripping:
             with pytest.raises(BackendAmbiguousError):
                 await downloaded(dripping, output)
 

@@ -237,10 +237,20 @@ async def test_leaving_the_block_closes_the_connection(make_client: ClientMaker)
 
     with anyio.fail_after(WAIT):
         async with speaking(speak) as port, make_client(port) as client:
-            with anyio.move_on_after(0.05):
+            with anyio.CancelScope() as scope:
                 async with client.listen("ears") as messages:
+                    scope.cancel()
                     await all_heard(messages)
             await closed.wait()
+
+
+async def test_proxies_of_the_environment_are_not_used(client: ComfyClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "socks_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    with anyio.fail_after(WAIT):
+        async with client.listen("ears") as messages:
+            assert isinstance(await anext(messages), StatusChanged)
 
 
 async def test_one_listener_hears_only_the_prompts_of_its_client_id(client: ComfyClient) -> None:

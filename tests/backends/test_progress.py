@@ -80,6 +80,7 @@ def test_only_success_makes_it_whole() -> None:
     assert meter.update(NodeFinished(prompt_id="p", node="4")).fraction == 0.99
     assert meter.update(PromptFinished(prompt_id="p")).fraction == 0.99
     assert meter.update(PromptSucceeded(prompt_id="p")).fraction == 1.0
+    assert meter.update(ticked("4", 1, 2)).fraction == 1.0
 
 
 def test_a_sampler_weighs_by_its_steps() -> None:
