@@ -24,12 +24,13 @@ from orchestrator_mcp import __version__
 from orchestrator_mcp.artifacts import ArtifactStore
 from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.clock import Clock, SystemClock
-from orchestrator_mcp.errors import StartError
+from orchestrator_mcp.errors import StartError, StorageError
 from orchestrator_mcp.events import Events
 from orchestrator_mcp.files import is_network_filesystem
 from orchestrator_mcp.listening import reachable_url, take_port
 from orchestrator_mcp.logs import hide
 from orchestrator_mcp.presence import announce, hold_data_dir
+from orchestrator_mcp.retention import Retention
 from orchestrator_mcp.scheduler import Dispatcher, Resources
 from orchestrator_mcp.scheduler.resources import no_step
 from orchestrator_mcp.service import JobService
@@ -278,12 +279,20 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
             async with pool.opened(), anyio.create_task_group() as work:
                 work.start_soon(pool.run, name="backends")
                 await work.start(dispatcher.run, name="dispatcher")
-                work.start_soon(artifacts.sweep_temporaries, name="sweep")
+                work.start_soon(_sweep, artifacts, name="sweep")
                 work.start_soon(service.check_database, name="database check")
+                work.start_soon(Retention(store, artifacts, settings.retention, clock).run, name="retention")
                 yield service
                 work.cancel_scope.cancel()
         finally:
             store.close()
+
+
+async def _sweep(artifacts: ArtifactStore) -> None:
+    try:
+        await artifacts.sweep_temporaries()
+    except StorageError as error:
+        log.warning("cannot clear temporary files: %s", error)
 
 
 @asynccontextmanager
@@ -328,11 +337,14 @@ async def _doors(
             ws="websockets-sansio",
         )
     )
+    inbox = Inbox(settings.inbox_dir, service, clock=clock)
+    outbox = Outbox(settings.outbox_dir, settings.inbox_dir, service, clock=clock)
     url = reachable_url(settings.server.host, settings.server.port)
     async with mcp.run(), anyio.create_task_group() as tasks:
         tasks.start_soon(http.run_on, [listener], name="http")
-        tasks.start_soon(Outbox(settings.outbox_dir, settings.inbox_dir, service, clock=clock).run, name="outbox")
-        tasks.start_soon(Inbox(settings.inbox_dir, service, clock=clock).run, name="inbox")
+        for door in (inbox, outbox):
+            service.report_trouble(lambda door=door: door.trouble)  # type: ignore[misc]
+            tasks.start_soon(door.run, name=type(door).__name__.lower())
         await http.ready.wait()
         announce(settings.data_dir, url=url, token_file=token_file, version=__version__)
         try:

@@ -10,6 +10,7 @@ OrchestratorError
 │   │   └── JobFinishedError    the job has ended and cannot be cancelled
 │   └── TooLargeError           a size, depth or count is over its limit
 ├── UnavailableError            the orchestrator cannot do it now; try again later
+│   ├── QueueFullError          as many jobs wait as may
 │   └── StorageError            it cannot store (disk full, read-only, damaged)
 ├── SettingsError               the configuration is wrong; nothing starts
 ├── StartError                  a port, folder or database is not to be had
@@ -180,6 +181,12 @@ class UnavailableError(OrchestratorError):
     ) -> None:
         super().__init__(message, hint=hint, details=details)
         self.retry_after = retry_after
+
+
+class QueueFullError(UnavailableError):
+    """As many jobs wait as `limits.queued_jobs` allows."""
+
+    code = "queue_full"
 
 
 class StorageError(UnavailableError):

@@ -1,10 +1,10 @@
-"""The state table: what may follow what, and why. Nothing else in the house knows."""
+"""The state table: what may follow what. Every change of a job passes it before it is committed."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from orchestrator_mcp.domain.jobs import JobState, Outcome
+from orchestrator_mcp.domain.jobs import JobState
 
 NEXT: Final[dict[JobState, frozenset[JobState]]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELLED}),
@@ -17,10 +17,7 @@ NEXT: Final[dict[JobState, frozenset[JobState]]] = {
     JobState.CANCELLED: frozenset(),
 }
 
-INFRASTRUCTURE: Final = frozenset({Outcome.REFUSED, Outcome.LOST, Outcome.REVOKED})
-"""Outcomes that say nothing about the job: they do not use up its retry budget."""
 
-
-def may_follow(present: JobState, following: JobState) -> bool:
-    """Whether a job may go from one state to the other."""
-    return following in NEXT[present]
+def may_follow(present: JobState | None, following: JobState) -> bool:
+    """Whether a job may go from one state to the other; a new job comes from None."""
+    return following is JobState.QUEUED if present is None else following in NEXT[present]

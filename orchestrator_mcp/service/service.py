@@ -105,6 +105,7 @@ class JobService:
         self._began = clock.monotonic()
         self._deliveries = DeliveryQueue(clock)
         self._damage: str | None = None
+        self._troubles: list[Callable[[], str | None]] = []
         self.base_url = settings.server.public_url or f"http://{settings.server.host}:{settings.server.port}"
         events.listen(self._deliveries.hear)
 
@@ -136,7 +137,8 @@ class JobService:
             ManifestError: a field, parameter or the graph is wrong.
             NotFoundError: no such workflow.
             IdempotencyConflict: the key came before with another manifest.
-            TooLargeError: the graph or queue is over its limit.
+            TooLargeError: the graph is over its limit.
+            QueueFullError: as many jobs wait as may.
             StorageError: it cannot be stored now.
         """
         now = self._clock.now()
@@ -270,7 +272,7 @@ class JobService:
 
     async def health(self) -> HealthView:
         """Whether the orchestrator does its work."""
-        problems = [*self._deliveries.problems]
+        problems = [*self._deliveries.problems, *(said for source in self._troubles if (said := source()) is not None)]
         if self._damage is not None:
             problems.append(f"The database is damaged: {self._damage}")
         try:
@@ -313,6 +315,14 @@ class JobService:
     async def put_off_delivery(self, job_id: str, reason: str) -> None:
         """A delivery failed; it is due again after a growing pause, and health tells the reason."""
         self._deliveries.put_off(job_id, reason)
+
+    def report_trouble(self, source: Callable[[], str | None]) -> None:
+        """Have health ask a part of the house whether something is wrong with it.
+
+        Args:
+            source: gives a sentence, or None.
+        """
+        self._troubles.append(source)
 
     async def check_database(self) -> None:
         """Look for damage; when there is some, accept nothing more and say so in health."""

@@ -17,7 +17,8 @@ from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage, prompt_id_for
 from orchestrator_mcp.domain.lanes import LaneSpec, lane_key
 from orchestrator_mcp.domain.placement import Candidate, Choice, Lane, choose
-from orchestrator_mcp.errors import IdempotencyConflict, JobFinishedError, LeaseLostError, NotFoundError, TooLargeError
+from orchestrator_mcp.domain.transitions import may_follow
+from orchestrator_mcp.errors import IdempotencyConflict, JobFinishedError, LeaseLostError, NotFoundError, QueueFullError
 from orchestrator_mcp.store.records import Acceptance, JobSpec, NewJob, OpenAttempt, open_attempt
 from orchestrator_mcp.store.schema import STATE_CODES, STATES
 from orchestrator_mcp.store.sqlite import Transaction
@@ -30,15 +31,17 @@ def accept(tx: Transaction, new: NewJob, *, most_queued: int | None) -> tuple[Ac
 
     Raises:
         IdempotencyConflict: the key came with another manifest.
-        TooLargeError: the queue is full.
+        QueueFullError: as many jobs wait as may.
     """
     if (known := _known_before(tx, new)) is not None:
         return known, None
     if most_queued is not None and _queued_total(tx) >= most_queued:
-        raise TooLargeError(
+        raise QueueFullError(
             f"The queue is full: limits.queued_jobs is {most_queued}.", hint="Wait until jobs have finished."
         )
     tx.run("add_document", hash=new.graph_hash, body=json.dumps(new.graph, ensure_ascii=False, separators=(",", ":")))
+    document = tx.one("document_by_hash", b_hash=new.graph_hash)
+    assert document is not None  # added a line above
     lane_id = _lane_for(tx, new.lane)
     row = tx.one(
         "add_job",
@@ -51,7 +54,7 @@ def accept(tx: Transaction, new: NewJob, *, most_queued: int | None) -> tuple[Ac
         lane_id=lane_id,
         rank=-new.priority,
         state=STATE_CODES[JobState.QUEUED],
-        document_hash=new.graph_hash,
+        document_id=document["id"],
         workflow_id=new.workflow_id,
         source=new.source,
         door=new.door.value,
@@ -62,7 +65,7 @@ def accept(tx: Transaction, new: NewJob, *, most_queued: int | None) -> tuple[Ac
     )
     assert row is not None  # RETURNING gives a row or raises
     tx.count(lane_id, 1)
-    told = _tell(tx, row["id"], new.job_id, JobState.QUEUED, at=to_millis(new.submitted_at), reason="accepted")
+    told = _tell(tx, row["id"], new.job_id, None, JobState.QUEUED, at=to_millis(new.submitted_at), reason="accepted")
     answer = Acceptance(
         job_id=new.job_id,
         submitted_at=from_millis(to_millis(new.submitted_at)),
@@ -135,7 +138,16 @@ def claim(
             )
             tx.count(row["lane_id"], -1)
             told.append(
-                _tell(tx, row["id"], row["uid"], JobState.RUNNING, at=at, stage=Stage.DISPATCHING, attempt=number)
+                _tell(
+                    tx,
+                    row["id"],
+                    row["uid"],
+                    JobState.QUEUED,
+                    JobState.RUNNING,
+                    at=at,
+                    stage=Stage.DISPATCHING,
+                    attempt=number,
+                )
             )
             claimed.append(
                 open_attempt(
@@ -170,7 +182,8 @@ def advance(
         raise _lost(held)
     if accepted_as is not None:
         tx.run("accept_attempt", b_id=held.row, b_attempt=held.number, b_now=at, b_prompt=accepted_as)
-    return _tell(tx, held.row, held.job_id, JobState.RUNNING, at=at, stage=stage, attempt=held.number)
+    running = JobState.RUNNING
+    return _tell(tx, held.row, held.job_id, running, running, at=at, stage=stage, attempt=held.number)
 
 
 def finish(
@@ -204,7 +217,7 @@ def finish(
     _end_attempt(tx, held, at, outcome, reason)
     for position, artifact in enumerate(artifacts):
         tx.run("add_artifact", job_id=held.row, position=position, **asdict(artifact))
-    return _tell(tx, held.row, held.job_id, state, at=at, attempt=held.number, reason=reason)
+    return _tell(tx, held.row, held.job_id, JobState.RUNNING, state, at=at, attempt=held.number, reason=reason)
 
 
 def requeue(
@@ -254,7 +267,7 @@ def requeue(
     _end_attempt(tx, held, at, outcome, reason)
     if state is JobState.QUEUED:
         tx.count(lane_id, 1)
-    return _tell(tx, held.row, held.job_id, state, at=at, attempt=held.number, reason=reason)
+    return _tell(tx, held.row, held.job_id, JobState.RUNNING, state, at=at, attempt=held.number, reason=reason)
 
 
 def promote_due(tx: Transaction, now: datetime) -> list[JobChanged]:
@@ -264,8 +277,9 @@ def promote_due(tx: Transaction, now: datetime) -> list[JobChanged]:
     for row in tx.all("due_jobs", b_now=at):
         if tx.run("promote_job", b_id=row["id"]):
             tx.count(row["lane_id"], 1)
+            waiting, queued = JobState.WAITING, JobState.QUEUED
             told.append(
-                _tell(tx, row["id"], row["uid"], JobState.QUEUED, at=at, attempt=row["attempt"], reason="retry")
+                _tell(tx, row["id"], row["uid"], waiting, queued, at=at, attempt=row["attempt"], reason="retry")
             )
     return told
 
@@ -292,7 +306,7 @@ def request_cancel(tx: Transaction, job_id: str, now: datetime) -> tuple[JobStat
         tx.run("flag_cancel", b_id=row["id"], b_now=at)
         stage = Stage(row["stage"]) if row["stage"] else None
         told = _tell(
-            tx, row["id"], job_id, state, at=at, stage=stage, attempt=row["attempt"], reason="cancel requested"
+            tx, row["id"], job_id, state, state, at=at, stage=stage, attempt=row["attempt"], reason="cancel requested"
         )
         return state, replace(told, cancel=True)
     return state, _end_unstarted(tx, row["id"], job_id, row["lane_id"], state, at, row["attempt"])
@@ -311,7 +325,8 @@ def _end_unstarted(
     )
     if state is JobState.QUEUED:
         tx.count(lane_id, -1)
-    return _tell(tx, row, job_id, JobState.CANCELLED, at=at, attempt=attempt, reason="cancelled before it started")
+    reason = "cancelled before it started"
+    return _tell(tx, row, job_id, state, JobState.CANCELLED, at=at, attempt=attempt, reason=reason)
 
 
 def take_leases(tx: Transaction, owner: str, backend_ids: Sequence[str]) -> dict[str, int]:
@@ -346,6 +361,28 @@ def record_delivery(tx: Transaction, job_id: str, path: str | None) -> None:
     row = tx.one("job_by_uid", b_uid=job_id)
     if row is not None:
         tx.run("deliver_job", b_id=row["id"], b_path=path)
+
+
+def forget(tx: Transaction, before: datetime, count: int) -> tuple[int, list[str]]:
+    """Delete the oldest ended and delivered jobs.
+
+    Args:
+        tx: the transaction.
+        before: only jobs that ended before then.
+        count: how many at the most.
+
+    Returns:
+        How many were deleted, and the hashes of files that no job names any more.
+    """
+    rows = tx.all("oldest_finished", b_before=to_millis(before), b_count=count)
+    hashes: set[str] = set()
+    for row in rows:
+        hashes.update(item["sha256"] for item in tx.all("artifacts_of", b_id=row["id"]))
+        for name in ("forget_artifacts", "forget_attempts", "forget_history", "forget_job"):
+            tx.run(name, b_id=row["id"])
+    for document_id in {row["document_id"] for row in rows}:
+        tx.run("forget_document", b_document=document_id)
+    return len(rows), [sha256 for sha256 in sorted(hashes) if tx.one("artifact_in_use", b_sha256=sha256) is None]
 
 
 def _lane(tx: Transaction, row: sqlite3.Row) -> Lane | None:
@@ -394,6 +431,7 @@ def _tell(
     tx: Transaction,
     row: int,
     job_id: str,
+    left: JobState | None,
     state: JobState,
     *,
     at: int,
@@ -401,7 +439,12 @@ def _tell(
     attempt: int = 0,
     reason: str | None = None,
 ) -> JobChanged:
-    """Write the history row of a change; what comes back is told after the commit."""
+    """Write the history row of a change; what comes back is told after the commit.
+
+    The one gate of the state table: `left` is the state that the guard of the change just proved, None for a new job.
+    """
+    if left is not state and not may_follow(left, state):
+        raise AssertionError(f"the state table has no way from {left} to {state}")
     added = tx.one(
         "add_history",
         job_id=row,

@@ -42,7 +42,8 @@ RowId = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 document = sa.Table(
     "document",
     metadata,
-    sa.Column("hash", sa.Text, primary_key=True),
+    sa.Column("id", RowId, primary_key=True),
+    sa.Column("hash", sa.Text, nullable=False, unique=True),
     sa.Column("body", sa.Text, nullable=False),
 )
 
@@ -74,7 +75,7 @@ job = sa.Table(
     sa.Column("backend_id", sa.Text),
     sa.Column("epoch", RowId),
     sa.Column("not_before", RowId),
-    sa.Column("document_hash", sa.Text, sa.ForeignKey("document.hash"), nullable=False),
+    sa.Column("document_id", RowId, sa.ForeignKey("document.id"), nullable=False),
     sa.Column("workflow_id", sa.Text, nullable=False),
     sa.Column("source", sa.Text),
     sa.Column("door", sa.Text, nullable=False),
@@ -106,6 +107,8 @@ sa.Index("ix_job_queue", job.c.lane_id, job.c.rank, job.c.id, **_where(_queued))
 sa.Index("ix_job_live", job.c.backend_id, **_where(_running))
 sa.Index("ix_job_due", job.c.not_before, **_where(_waiting))
 sa.Index("ix_job_delivery", job.c.id, **_where(job.c.delivery == sa.literal_column("1")))
+sa.Index("ix_job_document", job.c.document_id)
+sa.Index("ix_job_finished", job.c.finished_at, **_where(job.c.delivery == sa.literal_column("2")))
 sa.Index("ix_job_state", job.c.state, job.c.id)
 sa.Index(
     "uq_job_idempotency",

@@ -48,18 +48,25 @@ class Database:
         """
         try:
             self.writer = self._connect(self.path)
-            pragmas = ["journal_mode=wal", "synchronous=FULL", f"cache_size=-{CACHE_KIB}", "foreign_keys=ON"]
-            if self._exclusive:
-                pragmas.insert(0, "locking_mode=EXCLUSIVE")
-            for pragma in [*pragmas, f"journal_size_limit={WAL_LIMIT}"]:
-                self.writer.execute(f"PRAGMA {pragma}")
-            self._upgrade()
-            self.reader = self.writer if self._exclusive else self._open_reader()
+            try:
+                self._prepare()
+            except BaseException:
+                self.writer.close()
+                raise
         except sqlite3.Error as error:
             raise StartError(
                 f"The database {self.path} cannot be opened: {error}.",
                 hint="Check the folder's permissions and free space, or run `orchestrator-mcp doctor`.",
             ) from error
+
+    def _prepare(self) -> None:
+        pragmas = ["journal_mode=wal", "synchronous=FULL", f"cache_size=-{CACHE_KIB}", "foreign_keys=ON"]
+        if self._exclusive:
+            pragmas.insert(0, "locking_mode=EXCLUSIVE")
+        for pragma in [*pragmas, f"journal_size_limit={WAL_LIMIT}"]:
+            self.writer.execute(f"PRAGMA {pragma}")
+        self._upgrade()
+        self.reader = self.writer if self._exclusive else self._open_reader()
 
     def close(self) -> None:
         """Close both connections; the writer's close makes the last checkpoint."""
@@ -102,7 +109,7 @@ class Database:
             return
         from orchestrator_mcp.store.migrations.upgrade import upgrade  # Alembic takes 0.7 s to import
 
-        upgrade(self.path, self._revision())
+        upgrade(self.writer, self.path, self._revision())
 
 
 class Transaction:

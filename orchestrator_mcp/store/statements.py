@@ -115,10 +115,16 @@ def _writes(dialect: sa.Dialect) -> dict[str, sa.Executable]:
         .where(job.c.id == P("b_id"), job.c.state == _code("2"))
         .values(state=_code("0"), not_before=None),
         "add_artifact": sa.insert(artifact),
-        "drop_artifacts": sa.delete(artifact).where(artifact.c.job_id == P("b_id")),
         "deliver_job": sa.update(job)
         .where(job.c.id == P("b_id"))
         .values(delivery=_code("2"), delivery_path=P("b_path")),
+        "forget_artifacts": sa.delete(artifact).where(artifact.c.job_id == P("b_id")),
+        "forget_attempts": sa.delete(attempt).where(attempt.c.job_id == P("b_id")),
+        "forget_history": sa.delete(history).where(history.c.job_id == P("b_id")),
+        "forget_job": sa.delete(job).where(job.c.id == P("b_id")),
+        "forget_document": sa.delete(document).where(
+            document.c.id == P("b_document"), ~sa.exists().where(job.c.document_id == P("b_document"))
+        ),
         "add_lease": _insert_missing(dialect, lease),
         "take_lease": sa.update(lease)
         .where(lease.c.backend_id == P("b_backend"))
@@ -131,6 +137,13 @@ def _writes(dialect: sa.Dialect) -> dict[str, sa.Executable]:
     }
 
 
+def _distinct_files() -> sa.Subquery:
+    """Every stored file once, however many jobs made it."""
+    return (
+        sa.select(artifact.c.sha256, sa.func.max(artifact.c.size).label("size")).group_by(artifact.c.sha256).subquery()
+    )
+
+
 def _reads() -> dict[str, sa.Executable]:
     head = (
         sa.select(job.c.rank, job.c.submitted_at)
@@ -140,7 +153,7 @@ def _reads() -> dict[str, sa.Executable]:
     )
     pick = (
         sa.select(job, document.c.body, lane.c.spec.label("lane_spec"))
-        .join(document, document.c.hash == job.c.document_hash)
+        .join(document, document.c.id == job.c.document_id)
         .join(lane, lane.c.id == job.c.lane_id)
         .where(job.c.lane_id == P("b_lane"), job.c.state == _code("0"))
         .order_by(job.c.rank, job.c.id)
@@ -157,6 +170,7 @@ def _reads() -> dict[str, sa.Executable]:
         .limit(P("b_count", type_=sa.Integer))
     )
     return {
+        "document_by_hash": sa.select(document.c.id).where(document.c.hash == P("b_hash")),
         "lane_by_key": sa.select(lane).where(lane.c.key == P("b_key")),
         "lane_by_id": sa.select(lane).where(lane.c.id == P("b_lane")),
         "lanes_with_work": sa.select(lane).where(lane.c.queued > 0),
@@ -175,12 +189,12 @@ def _reads() -> dict[str, sa.Executable]:
         "artifacts_of": sa.select(artifact).where(artifact.c.job_id == P("b_id")).order_by(artifact.c.position),
         "history_of": sa.select(history).where(history.c.job_id == P("b_id")).order_by(history.c.seq),
         "document_of": sa.select(document.c.body)
-        .join(job, job.c.document_hash == document.c.hash)
+        .join(job, job.c.document_id == document.c.id)
         .where(job.c.id == P("b_id")),
         "running_jobs": sa.select(
             job, document.c.body, lane.c.spec.label("lane_spec"), attempt.c.accepted_at, attempt.c.prompt_id
         )
-        .join(document, document.c.hash == job.c.document_hash)
+        .join(document, document.c.id == job.c.document_id)
         .join(lane, lane.c.id == job.c.lane_id)
         .join(attempt, sa.and_(attempt.c.job_id == job.c.id, attempt.c.number == job.c.attempt))
         .where(job.c.state == _code("1"))
@@ -192,6 +206,12 @@ def _reads() -> dict[str, sa.Executable]:
         "next_due": sa.select(sa.func.min(job.c.not_before)).where(job.c.state == _code("2")),
         "cancel_flag": sa.select(job.c.cancel_requested_at).where(job.c.id == P("b_id")),
         "running_count": sa.select(sa.func.count()).where(job.c.state == _code("1")),
+        "oldest_finished": sa.select(job.c.id, job.c.document_id)
+        .where(job.c.delivery == _code("2"), job.c.finished_at < P("b_before"))
+        .order_by(job.c.finished_at)
+        .limit(P("b_count", type_=sa.Integer)),
+        "artifact_in_use": sa.select(artifact.c.job_id).where(artifact.c.sha256 == P("b_sha256")).limit(1),
+        "stored_bytes": sa.select(sa.func.coalesce(sa.func.sum(_distinct_files().c.size), 0)),
         "undelivered": sa.select(job.c.uid)
         .where(job.c.delivery == _code("1"), job.c.id > P("b_after"))
         .order_by(job.c.id)
@@ -206,7 +226,7 @@ def compile_statements(dialect: sa.Dialect) -> dict[str, Compiled]:
         dialect: SQLAlchemy's dialect of the database.
     """
     insert_columns = {
-        "add_document": [column.name for column in document.columns],
+        "add_document": ["hash", "body"],
         "add_lane": ["key", "spec"],
         "add_job": [c.name for c in job.columns if c.server_default is None and c.name not in _SET_LATER],
         "add_history": [c.name for c in history.columns if c.name != "seq"],

@@ -63,7 +63,7 @@ class JobStore:
         self._database = Database(path, exclusive=exclusive)
         self._tell = tell
         self._writer = Writer(self._database, committed=self._committed)
-        self._reading = anyio.CapacityLimiter(1)
+        self._reading = self._writer.thread if exclusive else anyio.CapacityLimiter(1)
 
     async def open(self) -> None:
         """Open the database and bring its schema up to date. Raises StartError."""
@@ -90,7 +90,7 @@ class JobStore:
 
         Raises:
             IdempotencyConflict: its key came before with another manifest.
-            TooLargeError: the queue is full.
+            QueueFullError: as many jobs wait as may.
             StorageError: it cannot be stored now.
         """
         acceptance, _ = await self._writer.write(lambda tx: operations.accept(tx, new, most_queued=most_queued))
@@ -185,6 +185,23 @@ class JobStore:
     async def record_delivery(self, job_id: str, path: str | None) -> None:
         """The result of a job is delivered."""
         await self._writer.write(lambda tx: operations.record_delivery(tx, job_id, path))
+
+    async def forget(self, before: datetime, *, count: int) -> tuple[int, list[str]]:
+        """Delete the oldest ended and delivered jobs; how many, and the files that nobody names any more."""
+        return await self._writer.write(lambda tx: operations.forget(tx, before, count))
+
+    async def unused(self, hashes: Sequence[str]) -> list[str]:
+        """Those files that no job names."""
+
+        def read(tx: Transaction) -> list[str]:
+            return [sha256 for sha256 in hashes if tx.one("artifact_in_use", b_sha256=sha256) is None]
+
+        return await self._read(read)
+
+    async def stored_bytes(self) -> int:
+        """How much the files of all jobs take, each file once."""
+        row = await self._read(lambda tx: tx.one("stored_bytes"))
+        return int(row[0]) if row else 0
 
     async def job(self, job_id: str) -> StoredJob:
         """Everything about a job. Raises NotFoundError."""

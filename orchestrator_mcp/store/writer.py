@@ -36,6 +36,9 @@ class Writer:
     Args:
         database: an open one.
         committed: called on the event loop with the results of each committed batch, before their callers go on.
+
+    Attributes:
+        thread: who else uses the writing connection must hold it.
     """
 
     def __init__(self, database: Database, *, committed: Callable[[Sequence[Any]], None]) -> None:
@@ -43,7 +46,7 @@ class Writer:
         self._committed = committed
         self._pending: list[_Pending] = []
         self._wake = anyio.Event()
-        self._thread = anyio.CapacityLimiter(1)
+        self.thread = anyio.CapacityLimiter(1)
         self._closed = False
 
     async def write(self, operation: Callable[[Transaction], T]) -> T:
@@ -75,7 +78,7 @@ class Writer:
             while self._pending:
                 batch, self._pending = self._pending[:LARGEST_BATCH], self._pending[LARGEST_BATCH:]
                 with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(self._commit, batch, limiter=self._thread)
+                    await anyio.to_thread.run_sync(self._commit, batch, limiter=self.thread)
                 self._committed([pending.result for pending in batch if pending.error is None])
                 for pending in batch:
                     pending.done.set()

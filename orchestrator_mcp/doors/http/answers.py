@@ -29,6 +29,7 @@ from orchestrator_mcp.errors import (
     NotFoundError,
     OrchestratorError,
     Problem,
+    QueueFullError,
     TooLargeError,
     UnavailableError,
 )
@@ -40,6 +41,7 @@ STATUS: Final[dict[type[OrchestratorError], int]] = {
     ConflictError: 409,
     TooLargeError: 413,
     UnavailableError: 503,
+    QueueFullError: 429,
     BackendError: 502,
     OrchestratorError: 500,
 }

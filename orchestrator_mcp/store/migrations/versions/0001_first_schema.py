@@ -20,9 +20,11 @@ def upgrade() -> None:
     """Make every table."""
     op.create_table(
         "document",
+        sa.Column("id", ROW_ID, nullable=False),
         sa.Column("hash", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("hash", name="pk_document"),
+        sa.PrimaryKeyConstraint("id", name="pk_document"),
+        sa.UniqueConstraint("hash", name="uq_document_hash"),
     )
     op.create_table(
         "lane",
@@ -66,7 +68,7 @@ def upgrade() -> None:
         sa.Column("backend_id", sa.Text(), nullable=True),
         sa.Column("epoch", ROW_ID, nullable=True),
         sa.Column("not_before", ROW_ID, nullable=True),
-        sa.Column("document_hash", sa.Text(), nullable=False),
+        sa.Column("document_id", ROW_ID, nullable=False),
         sa.Column("workflow_id", sa.Text(), nullable=False),
         sa.Column("source", sa.Text(), nullable=True),
         sa.Column("door", sa.Text(), nullable=False),
@@ -83,7 +85,7 @@ def upgrade() -> None:
         sa.Column("delivery_path", sa.Text(), nullable=True),
         sa.Column("rerun_of", sa.Text(), nullable=True),
         sa.Column("seq", ROW_ID, server_default="0", nullable=False),
-        sa.ForeignKeyConstraint(["document_hash"], ["document.hash"], name="fk_job_document_hash"),
+        sa.ForeignKeyConstraint(["document_id"], ["document.id"], name="fk_job_document_id"),
         sa.ForeignKeyConstraint(["lane_id"], ["lane.id"], name="fk_job_lane_id"),
         sa.PrimaryKeyConstraint("id", name="pk_job"),
         sa.UniqueConstraint("uid", name="uq_job_uid"),
@@ -96,6 +98,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("delivery = 1"),
         postgresql_where=sa.text("delivery = 1"),
     )
+    op.create_index("ix_job_document", "job", ["document_id"], unique=False)
     op.create_index(
         "ix_job_due",
         "job",
@@ -103,6 +106,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("state = 2"),
         postgresql_where=sa.text("state = 2"),
+    )
+    op.create_index(
+        "ix_job_finished",
+        "job",
+        ["finished_at"],
+        unique=False,
+        sqlite_where=sa.text("delivery = 2"),
+        postgresql_where=sa.text("delivery = 2"),
     )
     op.create_index(
         "ix_job_live",

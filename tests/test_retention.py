@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator_mcp.errors import NotFoundError
+from orchestrator_mcp.retention import Retention
+from orchestrator_mcp.sandbox import Sandbox, SandboxOptions
+from orchestrator_mcp.settings import RetentionSettings
+from tests.scheduler.core import PICTURE, Core, backend_for, core
+
+
+class ShiftedClock:
+    """The real clock, some days on."""
+
+    def __init__(self, shift: timedelta) -> None:
+        self.shift = shift
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.shift
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        return
+
+
+def retention(running: Core, shift: timedelta, **choices: Any) -> Retention:
+    """Retention over the files of a running core."""
+    service = running.service
+    return Retention(service._store, service._artifacts, RetentionSettings(**choices), ShiftedClock(shift))
+
+
+async def delivered_job(running: Core) -> str:
+    job_id = await running.submit(PICTURE)
+    await running.end_of(job_id)
+    await running.service.record_delivery(job_id, None)
+    return job_id
+
+
+async def test_old_jobs_and_their_files_go_and_young_ones_stay(tmp_path: Path) -> None:
+    async with Sandbox(SandboxOptions(step_ms=1)).serve() as server:  # noqa: SIM117
+        async with core(tmp_path, [backend_for(server, "one")]) as running:
+            job_id = await delivered_job(running)
+            [output] = (await running.service.job(job_id)).outputs
+            path = (await running.service.output_file(job_id, output.name)).path
+            assert await retention(running, timedelta(days=13)).forget_old() == 0
+            assert path.exists()
+            assert await retention(running, timedelta(days=15)).forget_old() == 1
+            assert not path.exists()
+            with pytest.raises(NotFoundError):
+                await running.service.job(job_id)
+
+
+async def test_jobs_go_by_size_when_the_files_take_too_much(tmp_path: Path) -> None:
+    async with Sandbox(SandboxOptions(step_ms=1)).serve() as server:  # noqa: SIM117
+        async with core(tmp_path, [backend_for(server, "one")]) as running:
+            await delivered_job(running)
+            assert await retention(running, timedelta(hours=1), bytes=0).forget_old() == 1
+
+
+async def test_a_job_that_is_not_delivered_yet_never_goes(tmp_path: Path) -> None:
+    async with Sandbox(SandboxOptions(step_ms=1)).serve() as server:  # noqa: SIM117
+        async with core(tmp_path, [backend_for(server, "one")]) as running:
+            await running.end_of(await running.submit(PICTURE))
+            assert await retention(running, timedelta(days=400)).forget_old() == 0
+
+
+async def test_a_file_that_another_job_names_too_stays(tmp_path: Path) -> None:
+    async with Sandbox(SandboxOptions(step_ms=1)).serve() as server:  # noqa: SIM117
+        async with core(tmp_path, [backend_for(server, "one")]) as running:
+            await delivered_job(running)
+            second = await running.submit(PICTURE)
+            [output] = (await running.end_of(second)).outputs
+            assert await retention(running, timedelta(days=15)).forget_old() == 1
+            assert (await running.service.output_file(second, output.name)).path.exists()
+
+
+async def test_a_file_that_came_in_just_now_is_spared_until_the_next_round(tmp_path: Path) -> None:
+    async with Sandbox(SandboxOptions(step_ms=1)).serve() as server:  # noqa: SIM117
+        async with core(tmp_path, [backend_for(server, "one")]) as running:
+            job_id = await delivered_job(running)
+            [output] = (await running.service.job(job_id)).outputs
+            path = (await running.service.output_file(job_id, output.name)).path
+            keeper = retention(running, timedelta(seconds=1), bytes=0)
+            assert await keeper.forget_old() == 1
+            assert path.exists()
+            keeper._clock = ShiftedClock(timedelta(hours=1))
+            await keeper.forget_old()
+            assert not path.exists()
