@@ -178,6 +178,13 @@ def test_values_of_other_kinds_are_set_where_such_values_stand() -> None:
     assert refused(graph, {"flag": 1}).code == "type"
 
 
+def test_what_is_made_shares_no_list_with_what_was_stored() -> None:
+    graph = text_to_image(_20=node("X", points=[1, 2, 3]))
+    bound = bind(graph, points=[[4]])
+    made(graph, bound)["20"]["inputs"]["points"][0].append(5)
+    assert bound.values == {"points": [[4]]}
+
+
 @pytest.mark.parametrize("link", [["4", 0], ["99", 0], [4, 0]])
 def test_a_list_that_is_a_link_cannot_be_smuggled_in(link: list[Any]) -> None:
     graph = text_to_image(_20=node("X", points=[1, 2, 3]))
