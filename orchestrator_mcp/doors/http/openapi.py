@@ -191,7 +191,7 @@ def _error(status: int) -> dict[str, Any]:
             }
         },
     }
-    if status == 503:
+    if status in {429, 503}:
         text = "Seconds after which another try makes sense."
         document["headers"] = {"Retry-After": {"description": text, "schema": {"type": "integer"}}}
     return document

@@ -98,6 +98,7 @@ ERRORS: Final[dict[int, str]] = {
     421: "The Host header names another machine.",
     422: "A field is wrong: where, what, and what would be right.",
     426: "This address speaks WebSocket.",
+    429: "As many jobs wait as may; try again after the time in Retry-After.",
     503: "It cannot be stored now; try again after the time in Retry-After.",
 }
 
@@ -142,7 +143,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
                 ),
             ),
         ),
-        errors=(404, 409, 413, 415, 422, 503),
+        errors=(404, 409, 413, 415, 422, 429, 503),
     ),
     Operation(
         method="get",

@@ -16,6 +16,7 @@ from orchestrator_mcp.errors import (
     LeaseLostError,
     ManifestError,
     OrchestratorError,
+    QueueFullError,
     StorageError,
     TooLargeError,
     UnavailableError,
@@ -186,6 +187,7 @@ async def test_a_large_manifest_is_read(client: httpx.AsyncClient, farm: Service
         (TooLargeError("Too many nodes."), 413, "too_large"),
         (StorageError("The disk is full.", retry_after=2.2), 503, "storage_unavailable"),
         (UnavailableError("Stopping."), 503, "unavailable"),
+        (QueueFullError("Too many wait."), 429, "queue_full"),
         (BackendAmbiguousError("No answer.", backend_id="node1"), 502, "backend_ambiguous"),
     ],
 )
@@ -198,7 +200,7 @@ async def test_each_error_has_its_status(
     assert response.status_code == status
     assert response.json()["code"] == code
     assert response.json()["detail"] == str(error)
-    if status == 503:
+    if status in {429, 503}:
         assert int(response.headers["retry-after"]) in {3, 5}
 
 
