@@ -7,12 +7,16 @@ so that `--help` comes at once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from orchestrator_mcp import __version__
+
+if TYPE_CHECKING:
+    from orchestrator_mcp.command.api import Where
 
 RUN = "Run an orchestrator"
 USE = "Use a running one"
@@ -28,6 +32,17 @@ program = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class State(StrEnum):
+    """The states of a job, as an option takes them: Typer takes no list of literals."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
 
 Level = Literal["debug", "info", "warning", "error"]
 Config = Annotated[
@@ -153,6 +168,150 @@ def demo(
     from orchestrator_mcp.command.demo import run_demo
 
     _end_with(lambda: run_demo(folder, keep=keep, port=port))
+
+
+@program.command(rich_help_panel=USE)
+def submit(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|ID",
+            help="A JSON file with a manifest or a graph (ComfyUI: Export (API)), - for standard input, or the id of "
+            "a workflow.",
+        ),
+    ],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p",
+            "--parameter",
+            metavar="NAME=VALUE",
+            help="Set a parameter, such as prompt='a harbour', steps=20 or 3.seed=7; name=@FILE takes the text of a "
+            "file. Again for each.",
+        ),
+    ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option("-m", "--metadata", metavar="KEY=VALUE", help="Put a label on the job. Again for each."),
+    ] = None,
+    priority: Annotated[
+        int | None, typer.Option("--priority", min=-100, max=100, help="Higher runs first; 0 is usual.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", metavar="ID", help="Run on this backend only, and wait for it.")
+    ] = None,
+    capability: Annotated[
+        list[str] | None,
+        typer.Option("--capability", metavar="LABEL", help="The backend must have this label. Again for each."),
+    ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option("--idempotency-key", metavar="TEXT", help="The same key and manifest give the same job."),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show its progress until it has ended.")] = False,
+    url: Url = None,
+    config: Config = None,
+    token: Token = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what the API answers, unchanged; with --watch, an event a line.")
+    ] = False,
+) -> None:
+    """Hand in a job, and print its id.
+
+    Values are numbers, true, false, null, lists or objects where they read as such in JSON, else text. Exit code 0:
+    accepted (with --watch: completed); 1: refused, failed or cancelled; 2: the command line or file is wrong; 3: no
+    orchestrator answers.
+    """
+    from orchestrator_mcp.command.manifest import Changes
+
+    changes = Changes(
+        parameters=parameter or (),
+        metadata=metadata or (),
+        fields={
+            "priority": priority,
+            "backend_affinity": backend,
+            "required_capabilities": capability,
+            "idempotency_key": idempotency_key,
+        },
+    )
+
+    def work() -> int:
+        from orchestrator_mcp.command import jobs
+
+        return jobs.submit(target, changes, _where(url, config, token), watch=watch, as_json=as_json)
+
+    _end_with(work)
+
+
+@program.command(rich_help_panel=USE)
+def status(
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="The id of a job; without it, the newest.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show its progress until it has ended.")] = False,
+    state: Annotated[
+        list[State] | None,
+        typer.Option("--state", help="Of the newest, only jobs in this state. Again for each."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="How many of the newest.")] = 20,
+    url: Url = None,
+    config: Config = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a job, or a table of the newest ones.
+
+    Exit code 1 says that the job failed or was cancelled.
+    """
+    from orchestrator_mcp.command import jobs
+
+    where = _where(url, config, token)
+    _end_with(lambda: jobs.status(job, where, watch=watch, states=tuple(state or ()), limit=limit, as_json=as_json))
+
+
+@program.command(rich_help_panel=USE)
+def cancel(
+    job: Annotated[list[str], typer.Argument(metavar="JOB...", help="The ids of jobs.")],
+    url: Url = None,
+    config: Config = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel jobs that wait or run.
+
+    Exit code 1 says that one of them could not be cancelled.
+    """
+    from orchestrator_mcp.command import jobs
+
+    _end_with(lambda: jobs.cancel(job, _where(url, config, token), as_json=as_json))
+
+
+@program.command(rich_help_panel=USE)
+def backends(url: Url = None, config: Config = None, token: Token = None, as_json: AsJson = False) -> None:
+    """Show the farm: each backend, whether it is there, and what it does."""
+    from orchestrator_mcp.command import farm
+
+    _end_with(lambda: farm.backends(_where(url, config, token), as_json=as_json))
+
+
+@program.command(rich_help_panel=USE)
+def workflows(
+    workflow: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Show the parameters of this one; without it, list all.")
+    ] = None,
+    url: Url = None,
+    config: Config = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the workflows that have a name, or what one of them takes."""
+    from orchestrator_mcp.command import farm
+
+    _end_with(lambda: farm.workflows(workflow, _where(url, config, token), as_json=as_json))
+
+
+def _where(url: str | None, config: Path | None, token: str | None) -> Where:
+    from orchestrator_mcp.command.api import Where
+
+    return Where(url=url, config=config, token=token)
 
 
 def main() -> None:

@@ -227,6 +227,8 @@ def refusal(response: httpx.Response) -> RefusedError:
         message = message.removesuffix(hint).rstrip()
     if response.status_code == 401:
         hint = "Set ORCHESTRATOR_TOKEN to the token; its file is named when the server starts."
+    if response.status_code == 404 and hint is None and response.url.path.startswith("/api/job/"):
+        hint = "`orchestrator-mcp status` lists the newest jobs."
     return RefusedError(message, status=response.status_code, body=body, hint=hint)
 
 
@@ -242,7 +244,8 @@ def _field_words(entry: Any) -> str:
     place = ".".join(str(part) for part in entry.get("loc", ()) if part not in {"body", "query"})
     message = str(entry.get("msg", "is wrong"))
     allowed = entry.get("allowed")
-    known = f" (allowed: {', '.join(map(str, allowed[:10]))})" if isinstance(allowed, list) and allowed else ""
+    told = isinstance(allowed, list) and all(str(name) in message for name in allowed)
+    known = f" (allowed: {', '.join(map(str, allowed[:10]))})" if isinstance(allowed, list) and not told else ""
     return f"{place}: {message}{known}" if place else f"{message}{known}"
 
 

@@ -103,9 +103,7 @@ async def _demo(folder: Path, keep: bool, port: int) -> int:
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(_cancel_when, stopped, tasks.cancel_scope)
-        console.print(
-            Text(f"It listens on {running.url}. One job goes through each of its three doors.\n"), soft_wrap=True
-        )
+        say(f"It listens on {running.url}. One job goes through each of its three doors.\n")
         rendered = await _render_all(running, api, clock, board_for(console))
         _report(console, running, rendered, seconds=clock.monotonic() - begun, keep=keep)
         code = ExitCode.OK if all(one.delivered for one in rendered) else ExitCode.FAILED

@@ -1,0 +1,176 @@
+"""Views of the API as tables for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator_mcp.command.board import job_words, status_text
+from orchestrator_mcp.domain.views import BackendView, JobView, WorkflowView
+from orchestrator_mcp.redaction import escape
+
+_PIPE_WIDTH: Final = 200  # columns where no terminal says how wide it is
+_LONGEST_VALUE: Final = 300
+_BACKEND_COLOURS: Final = {"idle": "green", "busy": "cyan", "offline": "red", "suspect": "red"}
+
+
+def paint(shown: RenderableType) -> None:
+    """Print to standard output, wide enough that nothing is cut off where it is no terminal.
+
+    Args:
+        shown: a table or text.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PIPE_WIDTH)
+    console.print(shown, soft_wrap=isinstance(shown, Text))
+
+
+def job_table(jobs: Sequence[JobView]) -> RenderableType:
+    """A row for each job.
+
+    Args:
+        jobs: newest first.
+    """
+    if not jobs:
+        return Text("There are no jobs. Hand one in with: orchestrator-mcp submit my_workflow_001")
+    table = _table("Job", "Status", "Workflow", "Backend", "Submitted", "What it does")
+    table.columns[0].no_wrap = True
+    for job in jobs:
+        row = (job.backend_id or "", local_time(job.submitted_at), job_words(job))
+        table.add_row(Text(job.job_id), status_text(job), *map(_text, (job.workflow_id, *row)))
+    return table
+
+
+def job_details(job: JobView) -> RenderableType:
+    """Everything a person wants to know of a job.
+
+    Args:
+        job: as the API shows it.
+    """
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    table.add_row("Job", Text(job.job_id))
+    table.add_row("Status", status_text(job))
+    for name, value in _details(job):
+        table.add_row(name, _text(value))
+    return table
+
+
+def backend_table(backends: Sequence[BackendView]) -> RenderableType:
+    """A row for each backend.
+
+    Args:
+        backends: as the API lists them.
+    """
+    if not backends:
+        return Text("No backends are configured.")
+    table = _table("Backend", "Status", "Address", "Jobs", "ComfyUI", "Capabilities", "Remarks")
+    for one in backends:
+        status = Text(one.status, style=_BACKEND_COLOURS.get(one.status, "yellow"))
+        jobs = f"{one.running} of {one.slots}" + (f", {one.foreign} of others" if one.foreign else "")
+        name = one.id if one.name in {"", one.id} else f"{one.id} ({one.name})"
+        address = f"{one.host}:{one.port}"
+        remarks = one.reason or ("draws placeholder pictures" if one.kind == "sandbox" else "")
+        rest = (address, jobs, one.comfyui_version or "", ", ".join(one.capabilities), remarks)
+        table.add_row(_text(name), status, *map(_text, rest))
+    return table
+
+
+def workflow_table(workflows: Sequence[WorkflowView]) -> RenderableType:
+    """A row for each workflow.
+
+    Args:
+        workflows: as the API lists them.
+    """
+    if not workflows:
+        return Text("There are no workflows. Put graphs in API format into workflows_dir, as <id>.json.")
+    table = _table("Workflow", "Parameters", "Remarks")
+    for one in workflows:
+        names = ", ".join(parameter.name for parameter in one.parameters)
+        table.add_row(_text(one.id), _text(names), Text(escape(one.problem or ""), style="red"))
+    return table
+
+
+def workflow_details(workflow: WorkflowView) -> RenderableType:
+    """The parameters of a workflow.
+
+    Args:
+        workflow: as the API shows it.
+    """
+    if workflow.problem:
+        return Text(f"{workflow.id} cannot be used: {escape(workflow.problem)}", style="red")
+    table = _table("Parameter", "Type", "Default", "Sets")
+    table.title = _text(f"{workflow.id}: {workflow.title}" if workflow.title else workflow.id)
+    table.title_justify = "left"
+    for one in workflow.parameters:
+        table.add_row(*map(_text, (one.name, one.type, _value(one.default), ", ".join(one.targets))))
+    return table
+
+
+def local_time(moment: datetime) -> str:
+    """A time as this machine's clock shows it.
+
+    Args:
+        moment: aware.
+    """
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def size_text(size: int) -> str:
+    """A size as people say it.
+
+    Args:
+        size: in bytes.
+    """
+    for factor, unit in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size} bytes"
+
+
+def _details(job: JobView) -> Iterable[tuple[str, str]]:
+    yield "Workflow", job.workflow_id
+    if job.status in {"queued", "running"}:
+        yield "Now", job_words(job)
+    yield "Submitted", local_time(job.submitted_at)
+    if job.finished_at:
+        yield "Finished", local_time(job.finished_at)
+    if job.backend_id:
+        yield "Backend", f"{job.backend_id}{' (sandbox: placeholder pictures)' if job.sandbox else ''}"
+    for name, values in (("Parameters", job.parameters), ("Metadata", job.metadata), ("Seeds", job.seeds)):
+        if values:
+            yield name, "\n".join(f"{key} = {_value(value)}" for key, value in values.items())
+    if len(job.attempts) > 1:
+        yield "Attempts", "\n".join(f"{a.number} on {a.backend_id}: {a.outcome or 'running'}" for a in job.attempts)
+    for output in job.outputs:
+        yield "Output", f"{output.path or output.url}  ({output.media_type}, {size_text(output.size)})"
+    if job.error:
+        yield "Error", job.error.message + (f"\n{job.error.hint}" if job.error.hint else "")
+    if job.attention:
+        yield "Attention", "The outcome is in doubt; a person should look."
+    for warning in job.warnings:
+        yield "Note", warning
+
+
+def _value(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+
+
+def _text(text: str) -> Text:
+    return Text("\n".join(escape(line) for line in text.split("\n")))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
