@@ -262,9 +262,11 @@ def _after_completion(view: JobView, *, left_out: int) -> str:
     if not view.outputs:
         return "It completed without a file; check that the workflow saves something."
     parts = [
-        "Open each output by its path on this machine, or fetch its url.",
+        "Open each output by its path on this machine, or fetch its url."
+        if all(output.path for output in view.outputs)
+        else "Fetch each output by its url; a path is told once its copy lies in Outbox.",
         f"{left_out} more lie beside them in Outbox." if left_out else "",
-        "They are test slates of the built-in sandbox, not diffusion renders." if view.sandbox else "",
+        "These are test slates of the built-in sandbox, not diffusion renders." if view.sandbox else "",
     ]
     return " ".join(part for part in parts if part)
 

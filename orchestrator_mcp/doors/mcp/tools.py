@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import islice
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -12,6 +13,7 @@ from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnno
 from pydantic import Field, ValidationError
 from starlette.requests import Request
 
+from orchestrator_mcp.domain.documents import value_problems
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import MAX_PRIORITY, Manifest
 from orchestrator_mcp.domain.views import JobView
@@ -23,6 +25,7 @@ from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.service import ANONYMOUS, JobService
 
 MAX_WAIT_SECONDS = 45.0
+_MOST_PROBLEMS = 20
 _HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
 _SMALLEST_STEP = 0.01  # of progress that is worth a notification
 
@@ -217,6 +220,9 @@ def _manifest(**fields: Any) -> Manifest:
             message="give workflow_id (a name that list_workflows shows) or workflow (a graph in API format)",
             code="missing",
         )
+    plain_values = {name: value for name, value in fields.items() if name != "workflow"}  # graphs: the service's matter
+    if problems := list(islice(value_problems(plain_values, ()), _MOST_PROBLEMS)):
+        raise ManifestError(problems)
     try:
         return Manifest.model_validate({name: value for name, value in fields.items() if value is not None})
     except ValidationError as error:

@@ -12,7 +12,7 @@ from mcp import Client
 from mcp.types import CallToolResult, TextContent
 
 from orchestrator_mcp.domain.jobs import Door
-from orchestrator_mcp.domain.views import BackendView, ErrorView, WaitingView, WorkflowView
+from orchestrator_mcp.domain.views import BackendView, ErrorView, OutputView, WaitingView, WorkflowView
 from orchestrator_mcp.doors.mcp.tools import build_server
 from orchestrator_mcp.errors import IdempotencyConflict, ManifestError, NotFoundError, Problem, StorageError
 from tests.doors.mcp.farm import JOB, ServiceDouble, picture
@@ -161,6 +161,23 @@ async def test_the_inputs_of_a_job_are_not_repeated_to_the_model(farm: ServiceDo
     assert not {"parameters", "metadata"} & set(status)
 
 
+@pytest.mark.parametrize(
+    ("outputs", "sandbox", "expected"),
+    [
+        ([picture(None)], False, "Open each output by its path"),
+        ([picture(None).model_copy(update={"path": None})], False, "Fetch each output by its url"),
+        ([picture(None)], True, "test slates"),
+    ],
+)
+async def test_a_completed_job_says_how_to_look_at_its_files(
+    farm: ServiceDouble, outputs: list[OutputView], sandbox: bool, expected: str
+) -> None:
+    farm.change(status="completed", outputs=outputs, sandbox=sandbox)
+    async with connected(farm) as client:
+        status = told(await client.call_tool("job_status", {"job_id": JOB}))
+    assert expected in status["next_step"]
+
+
 async def test_cancelling_says_how_far_it_has_come_and_refuses_what_has_ended(farm: ServiceDouble) -> None:
     async with connected(farm) as client:
         assert told(await client.call_tool("cancel_job", {"job_id": JOB}))["status"] == "cancelled"
@@ -225,7 +242,8 @@ async def test_unknown_arguments_are_refused_with_the_allowed_ones(farm: Service
         ({}, "list_workflows"),
         ({"workflow_id": "w", "priority": 101}, "priority: Input should be less than or equal to 100"),
         ({"workflow_id": "w", "parameters": "not an object"}, "parameters: Input should be a valid dictionary"),
-        ({"workflow_id": "w\x00"}, "workflow_id: control characters are not allowed"),
+        ({"workflow_id": "w\x07"}, "workflow_id: control characters are not allowed"),
+        ({"workflow_id": "w", "metadata": {"a": [2**70]}}, "metadata.a.0: is a whole number beyond 64 bits"),
         ({"workflow_id": "w" * 300}, "workflow_id: String should have at most 200 characters"),
     ],
 )

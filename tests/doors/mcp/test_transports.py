@@ -135,6 +135,29 @@ async def test_a_stop_lets_a_call_that_has_begun_finish(farm: ServiceDouble, pat
     assert results[0].structured_content["job_id"] == JOB
 
 
+@pytest.mark.parametrize(
+    "value", ["NaN", "Infinity", "1e999", '"\\ud800"', '"\\u0000"', "9" * 400, "[" * 5000 + "]" * 5000]
+)
+async def test_values_that_are_no_json_never_reach_the_farm(farm: ServiceDouble, value: str) -> None:
+    async with (
+        served(farm, max_message_bytes=100_000) as server,
+        httpx.AsyncClient(trust_env=False, headers=ACCEPT) as http,
+    ):
+        opened = await http.post(server.url + "/mcp", json=INITIALIZE)
+        session = {"Mcp-Session-Id": opened.headers["Mcp-Session-Id"]}
+        answer = await http.post(server.url + "/mcp", content=_submission(value), headers=session)
+        assert answer.status_code == 400 or "metadata.a" in answer.text
+        assert farm.submitted == []
+        await http.post(server.url + "/mcp", content=_submission("1"), headers=session)
+        assert len(farm.submitted) == 1
+
+
+def _submission(value: str) -> str:
+    arguments = f'{{"workflow_id":"w","metadata":{{"a":{value}}}}}'
+    params = f'{{"name":"submit_job","arguments":{arguments}}}'
+    return f'{{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{params}}}'
+
+
 @pytest.mark.parametrize("host", ["evil.example/path?", "a b", "x" * 300])
 async def test_a_host_that_is_none_does_not_get_into_urls(farm: ServiceDouble, host: str) -> None:
     farm.change(status="completed")
