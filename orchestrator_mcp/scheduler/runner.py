@@ -140,7 +140,7 @@ class Runner:
     def _resolved_graph(self) -> Graph:
         spec = self.held.spec
         graph = apply(self.held.graph, spec.targets, {**spec.parameters, **spec.values}, spec.seeds)
-        return isolate_outputs(graph, self.held.job_id)
+        return isolate_outputs(graph, self.held.job_id, self.held.number)
 
     async def _send(self, backend: Backend, graph: Graph) -> tuple[str, Stage] | Ended | NeverArrived:
         """Hand the graph over; the intent to do so is stored already."""

@@ -6,19 +6,25 @@ import hashlib
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 from orchestrator_mcp.domain.deliveries import InboxClaim
+from orchestrator_mcp.domain.documents import value_problems
 from orchestrator_mcp.domain.jobs import Door, Graph, new_job_id
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.views import ParameterView
+from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.store import JobSpec, NewJob
-from orchestrator_mcp.workflows.graph import graph_hash
+from orchestrator_mcp.workflows.graph import graph_hash, ignored_fields
 from orchestrator_mcp.workflows.parameters import apply, targets_for
+from orchestrator_mcp.workflows.prefixes import linked_prefixes
 from orchestrator_mcp.workflows.requirements import model_key, requirements
 
 UNNAMED: Final = "workflow"
+LARGE: Final = 200  # nodes; or inputs, times ten
+MOST_PROBLEMS: Final = 20  # told at once
 MOST_SOURCE: Final = 64  # characters of metadata.source that make a lane
 
 
@@ -48,8 +54,10 @@ def new_job(
         now: the moment of acceptance.
 
     Raises:
-        ManifestError: a parameter fits nothing, or has a wrong value.
+        ManifestError: a parameter fits nothing, or a value cannot be stored.
     """
+    if problems := list(islice(value_problems(dict(manifest.metadata), ("metadata",)), MOST_PROBLEMS)):
+        raise ManifestError(problems)
     bound = targets_for(graph, manifest.parameters, manifest.metadata, declared)
     resolved = apply(graph, bound.targets, bound.values, bound.seeds)
     source = manifest.metadata.get("source")
@@ -67,7 +75,7 @@ def new_job(
         values={name: value for name, value in bound.values.items() if manifest.parameters.get(name, None) != value},
         seeds=bound.seeds,
         metadata=dict(manifest.metadata),
-        warnings=[*warnings, *bound.warnings],
+        warnings=[*warnings, *_graph_warnings(manifest, graph), *bound.warnings],
     )
     return NewJob(
         job_id=new_job_id(now),
@@ -86,6 +94,22 @@ def new_job(
         body_hash=body_hash(manifest) if manifest.idempotency_key else None,
         claim=claim,
     )
+
+
+def is_large(graph: object) -> bool:
+    """Whether a graph, checked or not, is better worked on by a thread than by the event loop."""
+    if not isinstance(graph, dict) or len(graph) > LARGE:
+        return True
+    nodes = [node.get("inputs") for node in graph.values() if isinstance(node, dict)]
+    return sum(len(inputs) for inputs in nodes if isinstance(inputs, dict)) > LARGE * 10
+
+
+def _graph_warnings(manifest: Manifest, graph: Graph) -> list[str]:
+    said = [f"The field {name!r} beside the graph was ignored." for name in ignored_fields(manifest.workflow)]
+    return said + [
+        f"Node {node} takes its filename_prefix from another node: its files are not kept apart by job on the backend."
+        for node in linked_prefixes(graph)
+    ]
 
 
 def body_hash(manifest: Manifest) -> str:

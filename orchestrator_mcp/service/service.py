@@ -32,7 +32,7 @@ from orchestrator_mcp.domain.views import (
 )
 from orchestrator_mcp.errors import ManifestError, NotFoundError, StorageError, nearest
 from orchestrator_mcp.events import Events
-from orchestrator_mcp.service.acceptance import new_job, resolved_graph
+from orchestrator_mcp.service.acceptance import is_large, new_job, resolved_graph
 from orchestrator_mcp.service.deliveries import DeliveryQueue
 from orchestrator_mcp.service.showing import Live, job_view, links, output_views, timings
 from orchestrator_mcp.service.watching import watch_job
@@ -51,7 +51,6 @@ STATUSES: Final = {
     "failed": (JobState.FAILED,),
     "cancelled": (JobState.CANCELLED,),
 }
-LARGE_GRAPH: Final = 200  # nodes from which a manifest is checked on a thread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +157,7 @@ class JobService:
                 now=now,
             )
 
-        new = prepare() if len(graph) < LARGE_GRAPH else await anyio.to_thread.run_sync(prepare)
+        new = await anyio.to_thread.run_sync(prepare) if is_large(graph) else prepare()
         if self._damage is not None:
             raise StorageError(f"The database is damaged and nothing more is accepted: {self._damage}")
         answer = await self._store.accept(new, most_queued=self._settings.limits.queued_jobs)
@@ -339,7 +338,7 @@ class JobService:
         def check() -> Graph:
             return check_graph(manifest.workflow, max_nodes=limits.graph_nodes, max_depth=limits.graph_depth)
 
-        return (check() if len(manifest.workflow) < LARGE_GRAPH else await anyio.to_thread.run_sync(check)), ()
+        return (await anyio.to_thread.run_sync(check) if is_large(manifest.workflow) else check()), ()
 
     def _check_affinity(self, manifest: Manifest) -> None:
         wanted = manifest.backend_affinity
