@@ -307,7 +307,7 @@ async def _doors(
     from watcher.outbox import Outbox
 
     tokens, token_file = _tokens(settings, choices)
-    agents = build_server(service, version=__version__)
+    agents = build_server(service, version=__version__, public_url=settings.server.public_url)
     mcp, streams = McpDoor(agents, max_message_bytes=settings.limits.body_bytes), StreamShutdown()
     routes = build_routes(
         service,
