@@ -308,6 +308,55 @@ def workflows(
     _end_with(lambda: farm.workflows(workflow, _where(url, config, token), as_json=as_json))
 
 
+@program.command(rich_help_panel=LOOK)
+def doctor(
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Look at everything: configuration, folders, port, database and every backend; say what to mend.
+
+    Changes nothing. Exit code 1 says that something keeps the orchestrator from doing its work.
+    """
+    from orchestrator_mcp.command.doctor import examine
+
+    _end_with(lambda: examine(config, as_json=as_json))
+
+
+@program.command(rich_help_panel=LOOK)
+def sandbox(
+    ports: Annotated[
+        str, typer.Option("--ports", metavar="A-B", help="One port or a range; 0 takes a free one.")
+    ] = "8188",
+    host: Annotated[str, typer.Option("--host", metavar="HOST", help="Listen on this address.")] = "127.0.0.1",
+    step_ms: Annotated[float, typer.Option("--step-ms", min=0, help="Milliseconds for each sampler step.")] = 5.0,
+    load_ms: Annotated[float, typer.Option("--load-ms", min=0, help="Milliseconds to load another model.")] = 0.0,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="FOLDER/NAME", help="A model file that it offers. Again for each."),
+    ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", metavar="NAME[:ARG]", help="A way to misbehave, such as freeze. Again for each."),
+    ] = None,
+    oracle: Annotated[
+        Path | None,
+        typer.Option("--oracle", metavar="FILE", help="Note every accepted and ended prompt there, a JSON line each."),
+    ] = None,
+) -> None:
+    """Run ComfyUI-compatible servers without models, to try and test things; they draw placeholder pictures.
+
+    One process serves every port of the range, until Ctrl-C or SIGTERM.
+    """
+
+    def work() -> int:
+        from orchestrator_mcp.sandbox.command import run
+
+        run(ports, step_ms, load_ms, model, fault, oracle, host)
+        return 0
+
+    _end_with(work)
+
+
 def _where(url: str | None, config: Path | None, token: str | None) -> Where:
     from orchestrator_mcp.command.api import Where
 

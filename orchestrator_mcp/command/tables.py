@@ -44,7 +44,7 @@ def job_table(jobs: Sequence[JobView]) -> RenderableType:
     table.columns[0].no_wrap = True
     for job in jobs:
         row = (job.backend_id or "", local_time(job.submitted_at), job_words(job))
-        table.add_row(Text(job.job_id), status_text(job), *map(_text, (job.workflow_id, *row)))
+        table.add_row(Text(job.job_id), status_text(job), *map(plain_text, (job.workflow_id, *row)))
     return table
 
 
@@ -60,7 +60,7 @@ def job_details(job: JobView) -> RenderableType:
     table.add_row("Job", Text(job.job_id))
     table.add_row("Status", status_text(job))
     for name, value in _details(job):
-        table.add_row(name, _text(value))
+        table.add_row(name, plain_text(value))
     return table
 
 
@@ -80,7 +80,7 @@ def backend_table(backends: Sequence[BackendView]) -> RenderableType:
         address = f"{one.host}:{one.port}"
         remarks = one.reason or ("draws placeholder pictures" if one.kind == "sandbox" else "")
         rest = (address, jobs, one.comfyui_version or "", ", ".join(one.capabilities), remarks)
-        table.add_row(_text(name), status, *map(_text, rest))
+        table.add_row(plain_text(name), status, *map(plain_text, rest))
     return table
 
 
@@ -95,7 +95,7 @@ def workflow_table(workflows: Sequence[WorkflowView]) -> RenderableType:
     table = _table("Workflow", "Parameters", "Remarks")
     for one in workflows:
         names = ", ".join(parameter.name for parameter in one.parameters)
-        table.add_row(_text(one.id), _text(names), Text(escape(one.problem or ""), style="red"))
+        table.add_row(plain_text(one.id), plain_text(names), Text(escape(one.problem or ""), style="red"))
     return table
 
 
@@ -108,10 +108,10 @@ def workflow_details(workflow: WorkflowView) -> RenderableType:
     if workflow.problem:
         return Text(f"{workflow.id} cannot be used: {escape(workflow.problem)}", style="red")
     table = _table("Parameter", "Type", "Default", "Sets")
-    table.title = _text(f"{workflow.id}: {workflow.title}" if workflow.title else workflow.id)
+    table.title = plain_text(f"{workflow.id}: {workflow.title}" if workflow.title else workflow.id)
     table.title_justify = "left"
     for one in workflow.parameters:
-        table.add_row(*map(_text, (one.name, one.type, _value(one.default), ", ".join(one.targets))))
+        table.add_row(*map(plain_text, (one.name, one.type, _value(one.default), ", ".join(one.targets))))
     return table
 
 
@@ -165,7 +165,12 @@ def _value(value: Any) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
-def _text(text: str) -> Text:
+def plain_text(text: str) -> Text:
+    """Text for a terminal: no markup, and nothing that steers it.
+
+    Args:
+        text: from anywhere; may have several lines.
+    """
     return Text("\n".join(escape(line) for line in text.split("\n")))
 
 

@@ -1,0 +1,139 @@
+"""The doctor's look at folders and at the database. Reads only; a write test leaves nothing behind."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from orchestrator_mcp.command.findings import Finding, Verdict
+from orchestrator_mcp.command.tables import size_text
+from orchestrator_mcp.files import free_space, is_network_filesystem
+from orchestrator_mcp.settings import Settings
+from orchestrator_mcp.store.schema import SCHEMA_REVISION
+
+LITTLE_SPACE: Final = 5 * 10**9  # bytes
+TOO_LITTLE_SPACE: Final = 200 * 10**6
+DATABASE: Final = "orchestrator.db"
+
+
+def check_folders(settings: Settings) -> list[Finding]:
+    """Look at every folder of the configuration.
+
+    Args:
+        settings: the configuration.
+    """
+    kept = [
+        ("data dir", "data_dir", settings.data_dir),
+        ("log dir", "log_dir", settings.log_dir),
+        ("Inbox", "inbox_dir", settings.inbox_dir),
+        ("Outbox", "outbox_dir", settings.outbox_dir),
+    ]
+    found = [check_folder(subject, key, folder) for subject, key, folder in kept]
+    if is_network_filesystem(_nearest_existing(settings.data_dir)):
+        found.append(
+            Finding(
+                subject="data dir",
+                verdict="warn",
+                message=f"{settings.data_dir} lies on a network share, where a database is slower and less safe",
+                mend="Set data_dir to a local disk; Inbox and Outbox may stay on the share.",
+            )
+        )
+    return [*found, _workflows(settings)]
+
+
+def check_folder(subject: str, key: str, folder: Path) -> Finding:
+    """Whether a folder can be written, or made at the start, and how much room there is.
+
+    Args:
+        subject: what it is, for people.
+        key: its name in config.yaml.
+        folder: the folder.
+    """
+    found = partial(Finding, subject=subject)
+    there = _nearest_existing(folder)
+    if not there.is_dir():
+        return found(
+            verdict="fail", message=f"{there} is no folder", mend=f"Set {key} to another folder, or move that file."
+        )
+    try:
+        with tempfile.TemporaryFile(prefix=".doctor-", dir=there):
+            free = free_space(there)
+    except OSError as error:
+        mend = f"Mend the permissions of {there}, or set {key} to another folder."
+        return found(verdict="fail", message=f"{folder} cannot be written: {error.strerror or error}", mend=mend)
+    made = "" if there == folder else ", made at the start"
+    message = f"{folder}{made}, {size_text(free)} free"
+    if free < LITTLE_SPACE:
+        verdict: Verdict = "fail" if free < TOO_LITTLE_SPACE else "warn"
+        return Finding(subject=subject, verdict=verdict, message=message, mend="Free some space on that disk.")
+    return found(verdict="ok", message=message)
+
+
+def check_database(data_dir: Path, *, held: bool) -> Finding:
+    """Whether the database can be read, is of this program's schema, and is undamaged.
+
+    Args:
+        data_dir: where it lies.
+        held: whether an orchestrator runs on it; then it is only named, not read through.
+    """
+    found = partial(Finding, subject="database")
+    path = data_dir / DATABASE
+    if not path.exists():
+        return found(verdict="ok", message=f"{path}, made at the first start")
+    if held:
+        return found(verdict="ok", message=f"{path} is in use; read through only when no orchestrator runs")
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as database:
+            schema = _schema_of(database)
+            damage = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        mend = f"Put a backup of {path} in its place, or move it away: a new one is made at the start."
+        return found(verdict="fail", message=f"{path} cannot be read: {error}", mend=mend)
+    if damage != "ok":
+        mend = "Put a backup in its place, or move it away: a new one is made at the start."
+        return found(verdict="fail", message=f"{path} is damaged: {damage}", mend=mend)
+    return _weigh_schema(path, schema)
+
+
+def _weigh_schema(path: Path, schema: str | None) -> Finding:
+    found = partial(Finding, subject="database")
+    size = size_text(path.stat().st_size)
+    if schema == SCHEMA_REVISION:
+        return found(verdict="ok", message=f"{path}, {size}, schema {schema}, undamaged")
+    if schema is None or schema < SCHEMA_REVISION:
+        brought = f"schema {schema or 'none'} is brought to {SCHEMA_REVISION} at the next start"
+        return found(verdict="ok", message=f"{path}, {size}, undamaged; {brought}")
+    return found(
+        verdict="fail",
+        message=f"{path} has schema {schema}, which is newer than this program knows ({SCHEMA_REVISION})",
+        mend="Update orchestrator-mcp, or set another data_dir.",
+    )
+
+
+def _schema_of(database: sqlite3.Connection) -> str | None:
+    if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone() is None:
+        return None
+    row = database.execute("SELECT version_num FROM alembic_version").fetchone()
+    return str(row[0]) if row else None
+
+
+def _workflows(settings: Settings) -> Finding:
+    folders = [folder for folder in settings.workflows_dirs if folder.is_dir()]
+    count = len({path.relative_to(folder) for folder in folders for path in folder.rglob("*.json")})
+    where = ", ".join(map(str, folders or settings.workflows_dirs))
+    if count:
+        return Finding(subject="workflows", verdict="ok", message=f"{count} in {where}")
+    return Finding(
+        subject="workflows",
+        verdict="warn",
+        message=f"none in {where}; only manifests that bring their own graph can be run",
+        mend="Put graphs in API format there, as <workflow_id>.json.",
+    )
+
+
+def _nearest_existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
