@@ -24,6 +24,7 @@ from orchestrator_mcp import __version__
 from orchestrator_mcp.artifacts import ArtifactStore
 from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.clock import Clock, SystemClock
+from orchestrator_mcp.domain.steps import AtStep, no_step
 from orchestrator_mcp.errors import StartError, StorageError
 from orchestrator_mcp.events import Events
 from orchestrator_mcp.files import is_network_filesystem
@@ -32,7 +33,6 @@ from orchestrator_mcp.logs import hide
 from orchestrator_mcp.presence import announce, hold_data_dir
 from orchestrator_mcp.retention import Retention
 from orchestrator_mcp.scheduler import Dispatcher, Resources
-from orchestrator_mcp.scheduler.resources import no_step
 from orchestrator_mcp.service import JobService
 from orchestrator_mcp.settings import BackendSettings, Settings
 from orchestrator_mcp.shipped import shipped
@@ -59,12 +59,12 @@ class Choices:
     Attributes:
         any_port: take a free port when the configured one is taken.
         open_to_all: ask for no token, even beyond loopback.
-        at_step: see `Resources`; only a chaos run gives one.
+        at_step: see `domain.steps`; only a chaos run gives one.
     """
 
     any_port: bool = False
     open_to_all: bool = False
-    at_step: Callable[[str], None] = no_step
+    at_step: AtStep = no_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,6 +271,7 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
         settings=settings,
         running=lambda: dispatcher.running,
         version=__version__,
+        at_step=choices.at_step,
     )
     await store.open()
     async with anyio.create_task_group() as storage:
@@ -337,11 +338,12 @@ async def _doors(
             ws="websockets-sansio",
         )
     )
-    inbox = Inbox(settings.inbox_dir, service, clock=clock)
-    outbox = Outbox(settings.outbox_dir, settings.inbox_dir, service, clock=clock)
+    inbox = Inbox(settings.inbox_dir, service, clock=clock, at_step=choices.at_step)
+    outbox = Outbox(settings.outbox_dir, settings.inbox_dir, service, clock=clock, at_step=choices.at_step)
     url = reachable_url(settings.server.host, settings.server.port)
     async with mcp.run(), anyio.create_task_group() as tasks:
         tasks.start_soon(http.run_on, [listener], name="http")
+        service.expect_deliveries()
         for door in (inbox, outbox):
             service.report_trouble(lambda door=door: door.trouble)  # type: ignore[misc]
             tasks.start_soon(door.run, name=type(door).__name__.lower())

@@ -20,6 +20,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.jobs import Door
+from orchestrator_mcp.domain.steps import AtStep, Step, no_step
 from orchestrator_mcp.errors import CallerError, ManifestError, UnavailableError
 from orchestrator_mcp.files import is_network_filesystem
 from orchestrator_mcp.service import JobService
@@ -91,6 +92,7 @@ class Inbox:
         interval: seconds between scans; by the kind of file system when None.
         force_no_events: leave it all to the scans.
         network: whether the folder is a share; looked up when None.
+        at_step: see `domain.steps`.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Inbox:
         interval: float | None = None,
         force_no_events: bool = False,
         network: bool | None = None,
+        at_step: AtStep = no_step,
     ) -> None:
         self._claims = ClaimFolder(folder)
         self._service = service
@@ -111,6 +114,7 @@ class Inbox:
         self._interval = interval
         self._events = not force_no_events
         self._network = network
+        self._at_step = at_step
         self._thread = CapacityLimiter(1)
         self._submissions = CapacityLimiter(self._limits.submissions)
         self._wake = anyio.Event()
@@ -273,6 +277,7 @@ class Inbox:
     async def _accept(self, taken: Taken) -> None:
         claim = taken.claim
         assert taken.manifest is not None
+        self._at_step(Step.CLAIMED)
         key = (claim.file_name, taken.sha256)
         self._refuse_the_same_file(key)
         accepted = await self._service.submit(

@@ -15,6 +15,7 @@ from anyio.abc import TaskStatus
 
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.deliveries import Delivery
+from orchestrator_mcp.domain.steps import AtStep, Step, no_step
 from orchestrator_mcp.errors import UnavailableError
 from orchestrator_mcp.service import JobService
 from watcher.claims import Claim, ClaimFolder
@@ -38,10 +39,14 @@ class Outbox:
         inbox_folder: where manifests are put away.
         service: what is to be delivered.
         clock: the time.
+        at_step: see `domain.steps`.
     """
 
-    def __init__(self, folder: Path, inbox_folder: Path, service: JobService, *, clock: Clock) -> None:
-        self._results = ResultFolder(folder)
+    def __init__(
+        self, folder: Path, inbox_folder: Path, service: JobService, *, clock: Clock, at_step: AtStep = no_step
+    ) -> None:
+        self._results = ResultFolder(folder, at_step=at_step)
+        self._at_step = at_step
         self._claims = ClaimFolder(inbox_folder)
         self._service = service
         self._clock = clock
@@ -105,6 +110,7 @@ class Outbox:
         try:
             folder = await self._in_thread(partial(self._place, delivery))
             await self._service.record_delivery(job_id, folder)
+            self._at_step(Step.RECORDED)
         except UnavailableError as failure:
             logger.warning("A delivery could not be recorded and is repeated: %s", failure, extra={"job_id": job_id})
             return False
@@ -126,7 +132,9 @@ class Outbox:
 
     def _place(self, delivery: Delivery) -> Path | None:
         folder = self._results.publish(delivery) if delivery.to_outbox else None
+        self._at_step(Step.DELIVERED)
         self._put_manifest_away(delivery)
+        self._at_step(Step.ARCHIVED)
         return folder.absolute() if folder is not None else None
 
     def _put_manifest_away(self, delivery: Delivery) -> None:

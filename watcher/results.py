@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Final
 from orchestrator_mcp import files
 from orchestrator_mcp.domain.deliveries import Delivery, DeliveryFile
 from orchestrator_mcp.domain.jobs import job8
+from orchestrator_mcp.domain.steps import AtStep, Step, no_step
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +35,16 @@ class DamagedFileError(OSError):
 
 
 class ResultFolder:
-    """The Outbox as a place where results are put. Synchronous; call it in a thread."""
+    """The Outbox as a place where results are put. Synchronous; call it in a thread.
 
-    def __init__(self, outbox: Path) -> None:
+    Args:
+        outbox: the folder.
+        at_step: see `domain.steps`.
+    """
+
+    def __init__(self, outbox: Path, *, at_step: AtStep = no_step) -> None:
         self.outbox = outbox
+        self._at_step = at_step
 
     def prepare(self) -> None:
         """Make the Outbox, and delete what runs before left unfinished in it."""
@@ -70,6 +77,7 @@ class ResultFolder:
                         return final
                     continue
                 hidden = hidden or self._build(delivery, name)
+                self._at_step(Step.COPIED)
                 if _shown(delivery, hidden, final):
                     hidden = None
                     return final

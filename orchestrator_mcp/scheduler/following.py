@@ -31,6 +31,7 @@ from orchestrator_mcp.backends.progress import ProgressMeter
 from orchestrator_mcp.domain.events import JobProgressed
 from orchestrator_mcp.domain.jobs import Graph, Outcome, Stage
 from orchestrator_mcp.domain.retry import Ended
+from orchestrator_mcp.domain.steps import Step
 from orchestrator_mcp.errors import BackendError
 from orchestrator_mcp.scheduler.reconciler import CLEAN_LOOKS, Place, look
 from orchestrator_mcp.scheduler.resources import Resources
@@ -156,7 +157,7 @@ class Follower:
         await self.resources.persist(
             lambda: self.resources.store.advance(self.held, Stage.RENDERING, self.resources.clock.now())
         )
-        self.resources.at_step("rendering")
+        self.resources.at_step(Step.RENDERING)
 
     async def _poll(self) -> HistoryEntry | Ended | None:
         """Ask for the truth. None: it goes on."""

@@ -1,4 +1,4 @@
-"""What every runner works with, and the names of the steps of a job's way."""
+"""What every runner works with."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from orchestrator_mcp.artifacts import ArtifactStore
 from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.clock import Clock
+from orchestrator_mcp.domain.steps import AtStep, no_step
 from orchestrator_mcp.errors import StorageError
 from orchestrator_mcp.events import Events
 from orchestrator_mcp.settings import LimitSettings, SchedulingSettings
@@ -21,16 +22,12 @@ T = TypeVar("T")
 LONGEST_PAUSE: Final = 5.0  # seconds between two tries to store something that must not be lost
 
 
-def no_step(_name: str) -> None:
-    """The step callback of every normal run."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Resources:
     """Everything that dispatching needs, built once by the app.
 
     Attributes:
-        at_step: called with the name of each step that was just done; a chaos run gives one that kills.
+        at_step: called after each step of a job's way; a chaos run gives one that kills.
     """
 
     store: JobStore
@@ -41,7 +38,7 @@ class Resources:
     scheduling: SchedulingSettings
     limits: LimitSettings
     instance: str
-    at_step: Callable[[str], None] = no_step
+    at_step: AtStep = no_step
 
     async def persist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Store something that must not be lost: try again for as long as the disk refuses.

@@ -17,6 +17,7 @@ from orchestrator_mcp.backends.rejections import Submission
 from orchestrator_mcp.domain.jobs import Artifact, Graph, JobState, Outcome, Stage
 from orchestrator_mcp.domain.placement import refusal
 from orchestrator_mcp.domain.retry import Again, Ended, decide
+from orchestrator_mcp.domain.steps import Step
 from orchestrator_mcp.errors import (
     ArtifactError,
     BackendAmbiguousError,
@@ -146,7 +147,7 @@ class Runner:
         """Hand the graph over; the intent to do so is stored already."""
         if self._wishes.any:
             return self._unsent()
-        self.resources.at_step("intent")
+        self.resources.at_step(Step.INTENT)
         falls = backend.falls
         try:
             submission = await backend.client.submit(
@@ -191,21 +192,23 @@ class Runner:
         if isinstance(found, (Ended, NeverArrived)):
             return found
         log.info("the prompt is %s on its backend", found.place.value)
+        self.resources.at_step(Step.ADOPTED)
         stage = Stage.WAITING if found.place is Place.PENDING else Stage.RENDERING
         return await self._accepted(backend, found.prompt_id, stage)
 
     async def _accepted(self, backend: Backend, prompt_id: str, stage: Stage) -> tuple[str, Stage]:
         if prompt_id != self.held.prompt_id:
             backend.also_known_as(self.held.prompt_id, prompt_id)
-        self.resources.at_step("posted")
+        self.resources.at_step(Step.POSTED)
         store, now = self.resources.store, self.resources.clock.now()
         await self.resources.persist(lambda: store.advance(self.held, stage, now, accepted_as=prompt_id))
         self.held = replace(self.held, prompt_id=prompt_id, accepted=True)
-        self.resources.at_step("accepted")
+        self.resources.at_step(Step.ACCEPTED)
         return prompt_id, stage
 
     async def _judge(self, backend: Backend, entry: HistoryEntry) -> Ended:
         """The render is over: its slot is free, its outputs are to be fetched."""
+        self.resources.at_step(Step.RENDERED)
         self._release()
         wrong = verdicts.judged(entry, backend.id, cancelled=self._wishes.cancel)
         if wrong is not None:
@@ -214,6 +217,7 @@ class Runner:
         artifacts = await self._collect(backend, entry)
         if isinstance(artifacts, Ended):
             return artifacts
+        self.resources.at_step(Step.FETCHED)
         await self._enter(Stage.PUBLISHING)
         return Ended(outcome=Outcome.SUCCEEDED, reason=f"rendered by {backend.id}", artifacts=tuple(artifacts))
 
@@ -237,7 +241,7 @@ class Runner:
     async def _enter(self, stage: Stage) -> None:
         store, clock = self.resources.store, self.resources.clock
         await self.resources.persist(lambda: store.advance(self.held, stage, clock.now()))
-        self.resources.at_step(stage.value)
+        self.resources.at_step(Step(stage.value))
 
     async def _conclude(self, ended: Ended) -> None:
         """Store what becomes of the job."""
@@ -285,7 +289,7 @@ class Runner:
             verdict.state.value,
             ended.reason,
         )
-        self.resources.at_step("published")
+        self.resources.at_step(Step.PUBLISHED)
 
     def _others_may_run(self) -> bool:
         """Whether another enabled backend may be able to: one that is offline or not yet known may be."""

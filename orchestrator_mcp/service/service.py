@@ -16,9 +16,11 @@ from orchestrator_mcp.artifacts import ArtifactStore
 from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.deliveries import Delivery, DeliveryFile, InboxClaim
+from orchestrator_mcp.domain.events import JobDelivered
 from orchestrator_mcp.domain.jobs import Door, Graph, JobState
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.placement import waiting_reasons
+from orchestrator_mcp.domain.steps import AtStep, Step, no_step
 from orchestrator_mcp.domain.views import (
     AcceptedView,
     BackendView,
@@ -44,6 +46,7 @@ from orchestrator_mcp.workflows.library import WorkflowLibrary
 log = logging.getLogger(__name__)
 
 ANONYMOUS: Final = "anonymous"
+DELIVERY_GRACE: Final = 2.0  # seconds that a stream's last word waits for the files in Outbox
 STATUSES: Final = {
     "queued": (JobState.QUEUED, JobState.WAITING),
     "running": (JobState.RUNNING,),
@@ -77,6 +80,7 @@ class JobService:
         settings: the configuration.
         running: attempts that each backend holds now.
         version: of the program.
+        at_step: see `domain.steps`.
     """
 
     def __init__(
@@ -91,6 +95,7 @@ class JobService:
         settings: Settings,
         running: Callable[[], Mapping[str, int]],
         version: str,
+        at_step: AtStep = no_step,
     ) -> None:
         self._store = store
         self._pool = pool
@@ -101,8 +106,10 @@ class JobService:
         self._settings = settings
         self._running = running
         self._version = version
+        self._at_step = at_step
         self._began = clock.monotonic()
         self._deliveries = DeliveryQueue(clock)
+        self._delivery_grace = 0.0
         self._damage: str | None = None
         self._troubles: list[Callable[[], str | None]] = []
         self.base_url = settings.server.public_url or f"http://{settings.server.host}:{settings.server.port}"
@@ -161,6 +168,7 @@ class JobService:
         if self._damage is not None:
             raise StorageError(f"The database is damaged and nothing more is accepted: {self._damage}")
         answer = await self._store.accept(new, most_queued=self._settings.limits.queued_jobs)
+        self._at_step(Step.STORED)
         log.info("accepted through %s: %s", door.value, new.workflow_id, extra={"job_id": answer.job_id})
         return AcceptedView(
             job_id=answer.job_id,
@@ -247,7 +255,14 @@ class JobService:
         Raises:
             NotFoundError: on entering, when there is no such job.
         """
-        return watch_job(self._store, self._events, lambda stored: self._show(stored, base_url), job_id, after=after)
+        return watch_job(
+            self._store,
+            self._events,
+            lambda stored: self._show(stored, base_url),
+            job_id,
+            after=after,
+            delivery_grace=self._delivery_grace,
+        )
 
     def backends(self) -> list[BackendView]:
         """Every configured backend as it is now."""
@@ -310,10 +325,15 @@ class JobService:
         """A job's result stands in Outbox (or needs none) and its Inbox file is put away."""
         await self._store.record_delivery(job_id, str(folder) if folder is not None else None)
         self._deliveries.done(job_id)
+        self._events.publish(JobDelivered(job_id=job_id))
 
     async def put_off_delivery(self, job_id: str, reason: str) -> None:
         """A delivery failed; it is due again after a growing pause, and health tells the reason."""
         self._deliveries.put_off(job_id, reason)
+
+    def expect_deliveries(self) -> None:
+        """Somebody delivers ended jobs: streams hold their last word back for a moment, until the files stand there."""
+        self._delivery_grace = DELIVERY_GRACE
 
     def report_trouble(self, source: Callable[[], str | None]) -> None:
         """Have health ask a part of the house whether something is wrong with it.

@@ -14,6 +14,7 @@ from orchestrator_mcp.app import Choices, _core
 from orchestrator_mcp.clock import SystemClock
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
+from orchestrator_mcp.domain.steps import Step
 from orchestrator_mcp.domain.views import JobView
 from orchestrator_mcp.sandbox import SandboxServer
 from orchestrator_mcp.service import JobService
@@ -75,7 +76,7 @@ class Core:
 
     service: JobService
     settings: Settings
-    steps: list[str] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
 
     async def submit(self, graph: dict[str, Any], **fields: Any) -> str:
         manifest = Manifest.model_validate({"workflow": graph, **fields})
@@ -108,6 +109,6 @@ async def core(
         scheduling=scheduling,
     )
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    steps: list[str] = []
+    steps: list[Step] = []
     async with _core(settings, Choices(at_step=steps.append), SystemClock()) as service:
         yield Core(service=service, settings=settings, steps=steps)
