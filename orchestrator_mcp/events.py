@@ -13,7 +13,7 @@ from typing import Final
 import anyio
 
 from orchestrator_mcp.clock import Clock
-from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged, JobProgressed
+from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged, JobDelivered, JobProgressed
 
 MOST_WAITING: Final = 256  # changes that a slow subscriber may have waiting
 PROGRESS_INTERVAL: Final = 0.2  # seconds between two progress events of a job
@@ -23,19 +23,19 @@ class Subscription:
     """What one reader has not seen yet: every change in order, and only the newest progress."""
 
     def __init__(self) -> None:
-        self._changes: deque[JobChanged] = deque(maxlen=MOST_WAITING)
+        self._changes: deque[JobChanged | JobDelivered] = deque(maxlen=MOST_WAITING)
         self._progress: JobProgressed | None = None
         self._wake = anyio.Event()
 
-    def put(self, event: JobChanged | JobProgressed) -> None:
+    def put(self, event: JobChanged | JobDelivered | JobProgressed) -> None:
         """Keep an event; never blocks. Beyond the bound the oldest change goes."""
-        if isinstance(event, JobChanged):
-            self._changes.append(event)
-        else:
+        if isinstance(event, JobProgressed):
             self._progress = event
+        else:
+            self._changes.append(event)
         self._wake.set()
 
-    async def next(self) -> JobChanged | JobProgressed:
+    async def next(self) -> JobChanged | JobDelivered | JobProgressed:
         """The oldest change that waits, else the newest progress; waits for one."""
         while True:
             if self._changes:

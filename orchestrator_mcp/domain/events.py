@@ -46,10 +46,17 @@ class JobProgressed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobDelivered:
+    """The result of an ended job stands in Outbox, or needs no place there."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackendChanged:
     """A backend came, went, or changed what it can do."""
 
     backend_id: str
 
 
-Event = JobChanged | JobProgressed | BackendChanged
+Event = JobChanged | JobProgressed | JobDelivered | BackendChanged

@@ -12,7 +12,7 @@ from orchestrator_mcp.clock import from_millis
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.jobs import Artifact, Attempt, Door, Graph, Job, JobFailure, JobState, Outcome, Stage
 from orchestrator_mcp.domain.lanes import LaneSpec
-from orchestrator_mcp.store.schema import STATES
+from orchestrator_mcp.store.schema import DELIVERY_DONE, STATES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,11 @@ class OpenAttempt:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredJob:
-    """A job with what only the service needs beside it."""
+    """A job with what only the service needs beside it.
+
+    Attributes:
+        delivered: whether its result stands in Outbox, or needs no place there.
+    """
 
     row: int
     job: Job
@@ -121,6 +125,7 @@ class StoredJob:
     rank: int
     seq: int
     claim: InboxClaim | None
+    delivered: bool
 
 
 def open_attempt(row: sqlite3.Row, **changes: Any) -> OpenAttempt:
@@ -188,6 +193,7 @@ def stored_job(row: sqlite3.Row, attempts: list[sqlite3.Row], artifacts: list[sq
         rank=row["rank"],
         seq=row["seq"],
         claim=claim,
+        delivered=row["delivery"] == DELIVERY_DONE,
     )
 
 
