@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -252,9 +252,10 @@ def _field_words(entry: Any) -> str:
 def _checked_url(url: str) -> str:
     spelled = url if "://" in url else f"http://{url}"
     try:
-        parsed = httpx.URL(spelled)
-    except httpx.InvalidURL as error:
+        parsed = urlsplit(spelled)
+        httpx.URL(spelled)
+    except (httpx.InvalidURL, ValueError) as error:
         raise UsageError(f"--url: {url[:200]!r} is no address: {error}.") from error
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
+    if parsed.scheme not in {"http", "https"} or not parsed.hostname:
         raise UsageError(f"--url: {url[:200]!r} is no address such as http://127.0.0.1:9800.")
     return spelled.rstrip("/").removesuffix("/api")

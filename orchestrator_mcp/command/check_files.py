@@ -87,7 +87,7 @@ def check_database(data_dir: Path, *, held: bool) -> Finding:
     if held:
         return found(verdict="ok", message=f"{path} is in use; read through only when no orchestrator runs")
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as database:
+        with closing(_open_to_read(path)) as database:
             schema = _schema_of(database)
             damage = database.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.Error as error:
@@ -112,6 +112,12 @@ def _weigh_schema(path: Path, schema: str | None) -> Finding:
         message=f"{path} has schema {schema}, which is newer than this program knows ({SCHEMA_REVISION})",
         mend="Update orchestrator-mcp, or set another data_dir.",
     )
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    """A database that was closed well is read without leaving the files of a write-ahead log beside it."""
+    closed_well = not path.with_name(f"{path.name}-wal").exists()
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable={int(closed_well)}", uri=True, timeout=5)
 
 
 def _schema_of(database: sqlite3.Connection) -> str | None:

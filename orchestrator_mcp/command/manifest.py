@@ -21,7 +21,7 @@ _PICTURES: Final = frozenset({".png", ".webp", ".jpg", ".jpeg", ".gif", ".mp4", 
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """What the command line says beside the file; None and empty leave what the file says.
+    """What the command line says beside the file; None and an empty list leave what the file says.
 
     Attributes:
         parameters: `name=value` texts.
@@ -53,7 +53,7 @@ def build_manifest(target: str, changes: Changes) -> dict[str, Any]:
             raise UsageError(f"{target}: {field} is no object, so nothing can be put on top of it.")
         if pairs:
             manifest[field] = {**present, **read_pairs(pairs, option=field)}
-    return {**manifest, **{name: value for name, value in changes.fields.items() if value}}
+    return {**manifest, **{name: value for name, value in changes.fields.items() if value not in (None, [])}}
 
 
 def read_pairs(pairs: Sequence[str], *, option: str) -> dict[str, Any]:

@@ -1,0 +1,107 @@
+"""The program as its users start it: a process of its own, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Queue
+
+ROOT = Path(__file__).parents[2]
+CLI = (sys.executable, "-m", "orchestrator_mcp.cli")
+SERVER = (sys.executable, "-m", "orchestrator_mcp.server")
+SECONDS = 60.0
+_URL = re.compile(r"API +(http://\S+)/api ")
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment without what a developer's own may say to the program."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "TERM": "dumb", **more}
+
+
+def run(
+    *arguments: str, folder: Path, stdin: str | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the program to its end."""
+    return subprocess.run(
+        [*CLI, *arguments],
+        cwd=folder,
+        env=environment(**(env or {})),
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+@dataclass
+class Running:
+    """A process, and what it writes to standard error as it comes."""
+
+    process: subprocess.Popen[str]
+    lines: Queue[str | None] = field(default_factory=Queue)
+    said: list[str] = field(default_factory=list)
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first line from now on that matches; fails when the process ends or is silent for too long."""
+        while True:
+            line = self.lines.get(timeout=SECONDS)
+            assert line is not None, "the program ended:\n" + "".join(self.said)
+            self.said.append(line)
+            if match := re.search(pattern, line):
+                return match
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, *, within: float = 10.0) -> int:
+        """Send a signal; the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout=within)
+
+
+@contextmanager
+def started(*command: str, folder: Path, stdout_too: bool = False) -> Iterator[Running]:
+    """Start a process; it is ended with the block. With `stdout_too`, its standard output is heard as well."""
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if stdout_too else subprocess.DEVNULL,
+        stderr=subprocess.STDOUT if stdout_too else subprocess.PIPE,
+        text=True,
+    ) as process:
+        running = Running(process)
+        reader = threading.Thread(target=_read, args=(running,), daemon=True)
+        reader.start()
+        try:
+            yield running
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            reader.join()
+
+
+def _read(running: Running) -> None:
+    source = running.process.stdout or running.process.stderr
+    assert source is not None
+    for line in source:
+        running.lines.put(line)
+    running.lines.put(None)
+
+
+@contextmanager
+def served(folder: Path, *options: str, config: str = "server: {port: 0}\n") -> Iterator[tuple[Running, str]]:
+    """An orchestrator in a folder; the process and its url."""
+    (folder / "config.yaml").write_text(config, encoding="utf-8")
+    with started(*SERVER, *options, folder=folder) as running:
+        yield running, running.wait_for(_URL.pattern)[1]
