@@ -72,11 +72,16 @@ def backend_for(server: SandboxServer, name: str, **choices: Any) -> BackendSett
 
 @dataclass(kw_only=True)
 class Core:
-    """A running core and what tests ask of it."""
+    """A running core and what tests ask of it.
+
+    Attributes:
+        patience: seconds that a wait may take; a real renderer needs more than a sandbox.
+    """
 
     service: JobService
     settings: Settings
     steps: list[Step] = field(default_factory=list)
+    patience: float = 20.0
 
     async def submit(self, graph: dict[str, Any], **fields: Any) -> str:
         manifest = Manifest.model_validate({"workflow": graph, **fields})
@@ -84,7 +89,7 @@ class Core:
 
     async def until(self, job_id: str, *statuses: str, stage: str | None = None) -> JobView:
         """Wait until a job has one of these statuses (and stage)."""
-        with anyio.fail_after(20):
+        with anyio.fail_after(self.patience):
             async with self.service.watch(job_id) as events:
                 async for event in events:
                     job = event.job

@@ -1,0 +1,191 @@
+"""The whole core, without doors, on a real ComfyUI: from the manifest to verified files, and every way to fail."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from orchestrator_mcp.domain.views import JobView
+from tests.partners import picture_graph
+from tests.real.graphs import blurred, broken, every_kind, film, own_prefix, plain
+from tests.real.partner import client_of, needs_server, real_core, standing
+from tests.scheduler.core import Core
+
+pytestmark = needs_server
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def content_of(running: Core, job: JobView, name: str) -> bytes:
+    (output,) = [output for output in job.outputs if output.name == name]
+    content = (await running.service.output_file(job.job_id, name)).path.read_bytes()
+    assert (len(content), hashlib.sha256(content).hexdigest()) == (output.size, output.sha256)
+    return content
+
+
+async def test_a_picture_is_rendered_verified_and_published_once(tmp_path: Path) -> None:
+    async with real_core(tmp_path, standing()) as running:
+        job = await running.end_of(await running.submit(picture_graph(own_prefix())))
+        assert (job.status, job.progress, job.error) == ("completed", 1.0, None)
+        assert [attempt.outcome for attempt in job.attempts] == ["succeeded"]
+        [output] = job.outputs
+        assert (output.node, output.kind, output.media_type) == ("3", "image", "image/png")
+        assert (await content_of(running, job, output.name)).startswith(b"\x89PNG")
+        assert not job.sandbox
+        backend = running.service.backend("real")
+    assert backend.comfyui_version
+    assert backend.devices
+
+
+async def test_two_equal_jobs_have_files_of_their_own(tmp_path: Path) -> None:
+    graph = picture_graph(own_prefix())
+    async with real_core(tmp_path, standing()) as running, client_of(standing()) as client:
+        jobs = [await running.end_of(await running.submit(graph)) for _ in range(2)]
+        folders = []
+        for job in jobs:
+            assert job.status == "completed"
+            entry = await client.history(job.attempts[0].prompt_id)
+            assert entry is None or len(entry.outputs) == 1
+            folders.append(entry.outputs[0].subfolder if entry else job.job_id)
+    assert len(set(folders)) == 2
+
+
+async def test_every_kind_of_output_is_published_and_previews_are_not(tmp_path: Path) -> None:
+    async with real_core(tmp_path, standing()) as running:
+        job = await running.end_of(await running.submit(every_kind()))
+        assert job.status == "completed", job.error
+        found = sorted((output.node, output.kind, output.media_type) for output in job.outputs)
+        assert found == [
+            ("3", "image", "image/png"),
+            ("3", "image", "image/png"),
+            ("4", "image", "image/webp"),
+            ("6", "text", "text/plain"),
+        ]
+        by_node = {output.node: output.name for output in job.outputs}
+        moving = await content_of(running, job, by_node["4"])
+        assert moving[8:12] == b"WEBP"
+        assert b"ANIM" in moving
+        assert await content_of(running, job, by_node["6"]) == b"64"
+
+
+async def test_temporary_pictures_are_published_when_there_is_nothing_else(tmp_path: Path) -> None:
+    graph = {**plain(batch=2), "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}
+    async with real_core(tmp_path, standing()) as running:
+        job = await running.end_of(await running.submit(graph))
+        assert (job.status, [output.media_type for output in job.outputs]) == ("completed", ["image/png"] * 2)
+
+
+async def test_a_text_alone_is_a_result(tmp_path: Path) -> None:
+    graph = {**every_kind()}
+    for node in ("3", "4", "5"):
+        del graph[node]
+    async with real_core(tmp_path, standing()) as running:
+        job = await running.end_of(await running.submit(graph))
+        assert (job.status, [output.kind for output in job.outputs]) == ("completed", ["text"])
+
+
+async def test_films_are_videos_whatever_list_they_stand_in(tmp_path: Path) -> None:
+    async with client_of(standing()) as client:
+        catalogue = await client.object_info()
+    missing = [node["class_type"] for node in film().values() if not catalogue.has_class(node["class_type"])]
+    if missing:
+        pytest.skip(f"this server has no {missing[0]}")
+    async with real_core(tmp_path, standing()) as running:
+        job = await running.end_of(await running.submit(film()))
+        assert job.status == "completed", job.error
+        found = sorted((output.node, output.kind, output.media_type) for output in job.outputs)
+        assert found == [("3", "video", "video/mp4"), ("4", "video", "video/webm")]
+        names = {output.node: output.name for output in job.outputs}
+        assert (await content_of(running, job, names["3"]))[4:8] == b"ftyp"
+
+
+async def test_a_node_that_raises_fails_the_job_in_comfyuis_words(tmp_path: Path) -> None:
+    async with real_core(tmp_path, standing()) as running:
+        job = await running.end_of(await running.submit(broken()))
+        assert (job.status, len(job.attempts), job.outputs) == ("failed", 1, [])
+        assert job.error is not None
+        assert job.error.code == "node_error"
+        assert (job.error.details["node_id"], job.error.details["node_type"]) == ("4", "ImageBlend")
+        assert job.error.details["exception_type"] == "RuntimeError"
+        assert "The size of tensor" in job.error.message
+        assert "ImageBlend" in job.error.message
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"width": 0}, "value_smaller_than_min"),
+        ({"width": "wide"}, "invalid_input_type"),
+        ({"width": ["2", 0]}, "return_type_mismatch"),
+    ],
+)
+async def test_a_refused_graph_fails_with_the_node_the_input_and_the_reason(
+    tmp_path: Path, changed: dict[str, object], reason: str
+) -> None:
+    graph = picture_graph(own_prefix())
+    graph["4"] = {"class_type": "EmptyImage", "inputs": {**graph["1"]["inputs"], **changed}}
+    graph["2"]["inputs"]["image"] = ["4", 0]
+    if reason == "return_type_mismatch":
+        graph["4"]["inputs"]["width"] = ["1", 0]
+    async with real_core(tmp_path, standing()) as running:
+        job = await running.end_of(await running.submit(graph))
+        assert (job.status, job.outputs) == ("failed", [])
+        assert job.error is not None
+        assert job.error.code == "prompt_rejected"
+        [node] = [node for node in job.error.details["node_errors"] if node["errors"]]
+        assert (node["node_id"], node["class_type"]) == ("4", "EmptyImage")
+        assert [(error["type"], error["input_name"]) for error in node["errors"]] == [(reason, "width")]
+        assert "width" in job.error.message
+
+
+async def test_a_graph_that_is_valid_in_part_only_is_not_rendered(tmp_path: Path) -> None:
+    graph = picture_graph(own_prefix())
+    graph["4"] = {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "bad"}}
+    graph["5"] = {"class_type": "EmptyImage", "inputs": {**graph["1"]["inputs"], "height": 0}}
+    async with real_core(tmp_path, standing()) as running, client_of(standing()) as client:
+        job = await running.end_of(await running.submit(graph))
+        assert (job.status, job.outputs) == ("failed", [])
+        assert job.error is not None
+        assert job.error.code == "prompt_rejected"
+        assert "5" in [node["node_id"] for node in job.error.details["node_errors"]]
+        assert (await client.queue()).find(job.attempts[0].prompt_id) is None
+
+
+async def test_a_job_whose_node_class_is_nowhere_waits_and_says_so(tmp_path: Path) -> None:
+    graph = {**picture_graph(own_prefix()), "9": {"class_type": "NoSuchNodeAnywhere", "inputs": {}}}
+    async with real_core(tmp_path, standing()) as running:
+        await running.end_of(await running.submit(picture_graph(own_prefix())))
+        job_id = await running.submit(graph)
+        job = await running.service.job(job_id)
+        assert job.status == "queued"
+        assert "NoSuchNodeAnywhere" in job.waiting_because[0].reason
+        assert (await running.service.cancel(job_id)).status == "cancelled"
+
+
+async def test_progress_rises_to_the_end_and_names_nodes_of_the_graph(tmp_path: Path) -> None:
+    graph = blurred(4, size=512, colour=0x102030)
+    async with real_core(tmp_path, standing()) as running:
+        job_id = await running.submit(graph)
+        fractions, nodes, stages, last = [], set(), [], None
+        async with running.service.watch(job_id) as events:
+            async for event in events:
+                last = event
+                if event.type == "progress":
+                    fractions.append(event.progress)
+                    nodes.add(event.node)
+                elif event.job is not None:
+                    stages.append(event.job.stage)
+        assert last is not None
+        assert last.type == "end"
+        assert last.job is not None
+        assert (last.job.status, last.job.progress) == ("completed", 1.0)
+    assert fractions
+    assert fractions == sorted(fractions)
+    assert nodes & set(graph)
+    assert nodes <= {*graph, None}
+    assert "rendering" in stages
