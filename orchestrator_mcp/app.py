@@ -32,6 +32,7 @@ from orchestrator_mcp.listening import reachable_url, take_port
 from orchestrator_mcp.logs import hide
 from orchestrator_mcp.presence import announce, hold_data_dir
 from orchestrator_mcp.retention import Retention
+from orchestrator_mcp.reload import Reload, reload_on_hangup
 from orchestrator_mcp.scheduler import Dispatcher, Resources
 from orchestrator_mcp.service import JobService
 from orchestrator_mcp.settings import BackendSettings, Settings
@@ -61,11 +62,13 @@ class Choices:
         open_to_all: ask for no token, even beyond loopback.
         at_step: see `domain.steps`; only a chaos run gives one.
     """
+        reload_on_hangup: read the configuration again on SIGHUP.
 
     any_port: bool = False
     open_to_all: bool = False
     at_step: AtStep = no_step
 
+    reload_on_hangup: bool = False
 
 @dataclass(frozen=True, kw_only=True)
 class Orchestrator:
@@ -245,9 +248,9 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
     network = is_network_filesystem(settings.data_dir)
     store = JobStore(settings.data_dir / "orchestrator.db", tell=events.publish, exclusive=network)
     artifacts = ArtifactStore(settings.data_dir / "artifacts")
-    pool = BackendPool(
-        settings.backends, scheduling=settings.scheduling, limits=settings.limits, clock=clock, tell=events.publish
-    )
+    current, owner = CurrentSettings(settings), socket.gethostname()
+    pool = BackendPool(current, clock=clock, tell=events.publish)
+    reload = Reload(current, pool=pool, store=store, owner=owner, clock=clock)
     dispatcher = Dispatcher(
         Resources(
             store=store,
@@ -255,26 +258,27 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
             artifacts=artifacts,
             events=events,
             clock=clock,
-            scheduling=settings.scheduling,
-            limits=settings.limits,
-            instance=socket.gethostname(),
+            settings=current,
+            instance=owner,
             at_step=choices.at_step,
         )
     )
     service = JobService(
         store=store,
         pool=pool,
-        library=WorkflowLibrary((*settings.workflows_dirs, shipped("workflows")), settings.limits),
+        library=WorkflowLibrary((*settings.workflows_dirs, shipped("workflows")), lambda: current.now.limits),
         artifacts=artifacts,
         events=events,
         clock=clock,
-        settings=settings,
+        settings=current,
         running=lambda: dispatcher.running,
         version=__version__,
         at_step=choices.at_step,
     )
     await store.open()
     async with anyio.create_task_group() as storage:
+    service.report_trouble(lambda: reload.trouble)
+    service.report_notice(lambda: reload.notice)
         storage.start_soon(store.run, name="store")
         try:
             async with pool.opened(), anyio.create_task_group() as work:
@@ -282,7 +286,10 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
                 await work.start(dispatcher.run, name="dispatcher")
                 work.start_soon(_sweep, artifacts, name="sweep")
                 work.start_soon(service.check_database, name="database check")
-                work.start_soon(Retention(store, artifacts, settings.retention, clock).run, name="retention")
+                work.start_soon(Retention(store, artifacts, lambda: current.now.retention, clock).run, name="retention")
+                work.start_soon(reload.run, name="reload")
+                if choices.reload_on_hangup:
+                    work.start_soon(reload_on_hangup, reload.ask, name="hangup")
                 yield service
                 work.cancel_scope.cancel()
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -26,11 +27,13 @@ class Retention:
     Args:
         store: the jobs.
         artifacts: their files.
-        settings: for how long, and how much.
+        settings: tells for how long, and how much.
         clock: the time.
     """
 
-    def __init__(self, store: JobStore, artifacts: ArtifactStore, settings: RetentionSettings, clock: Clock) -> None:
+    def __init__(
+        self, store: JobStore, artifacts: ArtifactStore, settings: Callable[[], RetentionSettings], clock: Clock
+    ) -> None:
         self._store = store
         self._artifacts = artifacts
         self._settings = settings
@@ -54,9 +57,9 @@ class Retention:
         """
         await self._delete_files(await self._store.unused(sorted(self._spared)))
         gone = 0
-        while (step := await self._step(timedelta(days=self._settings.days))) > 0:
+        while (step := await self._step(timedelta(days=self._settings().days))) > 0:
             gone += step
-        while await self._store.stored_bytes() > self._settings.bytes:
+        while await self._store.stored_bytes() > self._settings().bytes:
             step = await self._step(timedelta(0))
             if step == 0:
                 break

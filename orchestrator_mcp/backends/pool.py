@@ -2,6 +2,9 @@
 
 Each backend has one HTTP client, one task that looks at it, and one WebSocket. HTTP is the truth, the WebSocket a
 hint. Two looks that fail take a backend out; one that succeeds brings it back.
+
+The configuration may change at run time: a backend that left it takes nothing new and goes when its last attempt has
+ended; one that moved to another address is a new one, and the old one ends the same way, unseen.
 """
 
 from __future__ import annotations
@@ -10,144 +13,182 @@ import logging
 import random
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Literal
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.abc import TaskGroup
 
-from orchestrator_mcp.backends.catalogue import NodeCatalogue
+from orchestrator_mcp.backends.backend import Backend, client_for, needs_new_client
 from orchestrator_mcp.backends.comfy import ComfyClient
-from orchestrator_mcp.backends.messages import Message, StatusChanged
-from orchestrator_mcp.backends.queues import BackendStats
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.events import BackendChanged
 from orchestrator_mcp.domain.placement import Candidate
 from orchestrator_mcp.domain.views import BackendView
 from orchestrator_mcp.errors import BackendError, BackendRefusedError, NotFoundError
 from orchestrator_mcp.logs import log_context
-from orchestrator_mcp.settings import BackendSettings, LimitSettings, SchedulingSettings
+from orchestrator_mcp.settings import BackendSettings, CurrentSettings, Settings
+
+__all__ = ["Backend", "BackendPool"]
 
 log = logging.getLogger(__name__)
 
 MISSES_TO_OFFLINE: Final = 2
 CATALOGUE_AGE: Final = 300.0  # seconds until nodes and models are asked for again
-MESSAGES_WAITING: Final = 256
 SOCKET_PAUSE: Final = (0.5, 30.0)  # seconds between two tries of the WebSocket, growing
-
-
-@dataclass(kw_only=True, eq=False)
-class Backend:
-    """One ComfyUI server as it is now. Changed on the event loop only.
-
-    Attributes:
-        client_id: names our WebSocket of this moment; a new connection takes a new one, because a server that drops
-            an old socket late also forgets the new one of the same name (ComfyUI issue 16010).
-        falls: how often it was seen to go down, or cut its WebSocket: what it held before may be gone.
-        epoch: the lease under which we dispatch to it.
-    """
-
-    settings: BackendSettings
-    client: ComfyClient
-    epoch: int = 0
-    online: bool = False
-    reason: str | None = "it has not answered yet"
-    misses: int = 0
-    falls: int = 0
-    client_id: str = ""
-    listening: bool = False
-    queue_remaining: int = 0
-    last_seen: datetime | None = None
-    stats: BackendStats | None = None
-    catalogue: NodeCatalogue | None = None
-    catalogue_at: float = 0.0
-    warm: str = ""
-    wake: anyio.Event = field(default_factory=anyio.Event)
-    came_online: anyio.Event = field(default_factory=anyio.Event)
-    readers: dict[str, MemoryObjectSendStream[Message | None]] = field(default_factory=dict)
-
-    @property
-    def id(self) -> str:
-        return self.settings.id
-
-    @property
-    def unavailable(self) -> str | None:
-        """Why it takes no job now, or None."""
-        if not self.settings.enabled:
-            return "it is disabled in the configuration"
-        return None if self.online else f"it is offline: {self.reason}"
-
-    @contextmanager
-    def messages(self, prompt_id: str) -> Iterator[MemoryObjectReceiveStream[Message | None]]:
-        """Hear what it says of one prompt; None means that the WebSocket broke and something may be missed."""
-        send, receive = anyio.create_memory_object_stream[Message | None](MESSAGES_WAITING)
-        self.readers[prompt_id] = send
-        try:
-            with send, receive:
-                yield receive
-        finally:
-            for known in [known for known, reader in self.readers.items() if reader is send]:
-                del self.readers[known]
-
-    def also_known_as(self, prompt_id: str, drawn: str) -> None:
-        """A server too old to take our prompt id drew its own: its messages come under that."""
-        self.readers[drawn] = self.readers[prompt_id]
-
-    def distrust(self) -> None:
-        """Have it looked at again at once."""
-        self.wake.set()
-
-    def forget_catalogue(self) -> None:
-        """Ask for its nodes and models again: it has just refused something that it should have."""
-        self.catalogue_at = float("-inf")
-        self.wake.set()
 
 
 class BackendPool:
     """Every configured backend, watched.
 
     Args:
-        backends: the configuration.
-        scheduling: intervals and time-outs.
-        limits: sizes.
+        settings: the configuration: its backends, the time-outs, the sizes.
         clock: the time.
         tell: called with each change of a backend.
     """
 
-    def __init__(
-        self,
-        backends: Sequence[BackendSettings],
-        *,
-        scheduling: SchedulingSettings,
-        limits: LimitSettings,
-        clock: Clock,
-        tell: Callable[[BackendChanged], None],
-    ) -> None:
-        self._scheduling = scheduling
+    def __init__(self, settings: CurrentSettings, *, clock: Clock, tell: Callable[[BackendChanged], None]) -> None:
+        self._current = settings
         self._clock = clock
         self._tell = tell
         self._backends = {
-            settings.id: Backend(settings=settings, client=ComfyClient(settings, scheduling=scheduling, limits=limits))
-            for settings in backends
+            entry.id: Backend(settings=entry, client=client_for(entry, settings.now)) for entry in settings.now.backends
         }
+        self._moved: list[Backend] = []
+        self._placing = 0
+        self._tasks: TaskGroup | None = None
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[BackendPool]:
         """Open every client, and close it afterwards."""
-        async with AsyncExitStack() as stack:
+        try:
             for backend in self:
-                await stack.enter_async_context(backend.client)
+                await backend.clients.enter_async_context(backend.client)
             yield self
+        finally:
+            with anyio.CancelScope(shield=True):
+                for backend in (*self, *self._moved):
+                    await backend.clients.aclose()
 
     async def run(self) -> None:
         """Look at every backend, for ever."""
         async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
             for backend in self:
-                if backend.settings.enabled:
-                    tasks.start_soon(self._watch, backend, name=f"watch {backend.id}")
-                    tasks.start_soon(self._listen, backend, name=f"listen {backend.id}")
+                self._attend(backend)
+            await anyio.sleep_forever()
+
+    async def change(self, settings: Settings, epochs: Mapping[str, int]) -> None:
+        """Take other settings, all in one step; attempts that run now go on.
+
+        Args:
+            settings: what holds from now on.
+            epochs: the leases of the backends that are new.
+        """
+        with self.placing():
+            made, clients = await self._prepared(settings)
+            self._current.replace(settings)
+            for entry in settings.backends:
+                if entry.id in made:
+                    self._join(made[entry.id], epochs)
+                else:
+                    self._keep(entry, clients.get(entry.id))
+            for gone in self._backends.keys() - {entry.id for entry in settings.backends}:
+                self._drain(self._backends[gone])
+
+    async def _prepared(self, settings: Settings) -> tuple[dict[str, Backend], dict[str, ComfyClient]]:
+        """Backends that are new or elsewhere, and clients of the others that are to speak differently; all open."""
+        made, clients = {}, {}
+        for entry in settings.backends:
+            known = self._backends.get(entry.id)
+            if known is None or known.settings.url != entry.url:
+                made[entry.id] = Backend(settings=entry, client=client_for(entry, settings))
+                await made[entry.id].clients.enter_async_context(made[entry.id].client)
+            elif needs_new_client(known.settings, entry, self._current.now, settings):
+                clients[entry.id] = await known.clients.enter_async_context(client_for(entry, settings))
+        return made, clients
+
+    def _join(self, backend: Backend, epochs: Mapping[str, int]) -> None:
+        former = self._backends.get(backend.id)
+        if former is not None:
+            backend.epoch = former.epoch
+            self._moved.append(former)
+            self._drain(former)
+        else:
+            backend.epoch = epochs[backend.id]
+        self._backends[backend.id] = backend
+        self._attend(backend)
+        self._tell(BackendChanged(backend_id=backend.id))
+
+    def _keep(self, entry: BackendSettings, client: ComfyClient | None) -> None:
+        backend = self._backends[entry.id]
+        if client is not None:
+            backend.client, backend.stats = client, None
+        backend.settings, backend.draining = entry, False
+        self._attend(backend)
+        backend.wake.set()
+        self._tell(BackendChanged(backend_id=entry.id))
+
+    def _drain(self, backend: Backend) -> None:
+        if not backend.draining:
+            backend.draining = True
+            log.info("backend left the configuration; %d attempts end there", backend.attempts)
+            self._tell(BackendChanged(backend_id=backend.id))
+
+    def _attend(self, backend: Backend) -> None:
+        """Look at a backend and listen to it, if that is not done already."""
+        if self._tasks is not None and backend.settings.enabled and backend.tasks is None:
+            backend.tasks = anyio.CancelScope()
+            self._tasks.start_soon(self._watch_and_listen, backend, backend.tasks, name=f"backend {backend.id}")
+
+    async def _watch_and_listen(self, backend: Backend, scope: anyio.CancelScope) -> None:
+        with scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch, backend, name=f"watch {backend.id}")
+                tasks.start_soon(self._listen, backend, name=f"listen {backend.id}")
+
+    @contextmanager
+    def placing(self) -> Iterator[None]:
+        """While jobs are claimed and their runners made: no backend goes in between."""
+        self._placing += 1
+        try:
+            yield
+        finally:
+            self._placing -= 1
+            self._let_go()
+
+    def take(self, backend_id: str) -> Backend | None:
+        """Work with a backend until `leave`; None when it is not in the configuration."""
+        backend = self._backends.get(backend_id)
+        if backend is not None:
+            backend.attempts += 1
+        return backend
+
+    def leave(self, backend: Backend) -> None:
+        """An attempt needs a backend no longer."""
+        backend.attempts -= 1
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Part with what is not wanted any more, as soon as no attempt needs it."""
+        if self._placing:
+            return
+        for backend in [backend for backend in (*self, *self._moved) if not backend.attempts]:
+            if backend.draining:
+                self._remove(backend)
+            elif not backend.settings.enabled:
+                backend.rest()
+
+    def _remove(self, backend: Backend) -> None:
+        backend.rest()
+        if backend in self._moved:
+            self._moved.remove(backend)
+        else:
+            del self._backends[backend.id]
+        if self._tasks is not None:
+            self._tasks.start_soon(backend.clients.aclose, name=f"close {backend.id}")
+        log.info("backend %s at %s is gone", backend.id, backend.settings.url)
+        self._tell(BackendChanged(backend_id=backend.id))
 
     def __iter__(self) -> Iterator[Backend]:
         return iter(self._backends.values())
@@ -216,7 +257,7 @@ class BackendPool:
             while True:
                 await self._look(backend)
                 backend.wake = anyio.Event()
-                pause = self._scheduling.probe_interval * random.uniform(0.9, 1.1)
+                pause = self._current.now.scheduling.probe_interval * random.uniform(0.9, 1.1)
                 with anyio.move_on_after(pause):
                     await backend.wake.wait()
 
@@ -269,36 +310,21 @@ class BackendPool:
                         backend.listening = True
                         async for message in messages:
                             pause = SOCKET_PAUSE[0]
-                            self._hear(backend, message)
+                            backend.hear(message)
                     backend.falls += 1
                 except BackendError as error:
                     log.debug("event stream ended: %s", error.message)
                     backend.falls += backend.listening
                 finally:
                     backend.listening = False
-                for reader in list(backend.readers.values()):
-                    _offer(reader, None)
+                backend.tell_of_a_gap()
                 await self._clock.sleep(pause * random.uniform(0.8, 1.2))
                 pause = min(pause * 2, SOCKET_PAUSE[1])
 
-    def _hear(self, backend: Backend, message: Message) -> None:
-        if isinstance(message, StatusChanged):
-            backend.queue_remaining = message.queue_remaining
-            return
-        reader = backend.readers.get(message.prompt_id or "")
-        if reader is not None:
-            _offer(reader, message)
 
-
-def _offer(reader: MemoryObjectSendStream[Message | None], message: Message | None) -> None:
-    """A reader that does not keep up misses hints, never truth."""
-    try:
-        reader.send_nowait(message)
-    except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
-        return
-
-
-def _status(backend: Backend, prompts: int) -> Literal["idle", "busy", "offline", "disabled"]:
+def _status(backend: Backend, prompts: int) -> Literal["idle", "busy", "offline", "disabled", "draining"]:
+    if backend.draining:
+        return "draining"
     if not backend.settings.enabled:
         return "disabled"
     if not backend.online:

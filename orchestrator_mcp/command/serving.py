@@ -66,7 +66,7 @@ def serve(choices: ServeChoices) -> int:
         with _logging(settings, choices.log_level):
             from orchestrator_mcp import app  # it takes a second, and a wrong file is to be told at once
 
-            how = app.Choices(open_to_all=choices.insecure_no_auth)
+            how = app.Choices(open_to_all=choices.insecure_no_auth, reload_on_hangup=True)
             anyio.run(partial(app.serve, settings, how, ready=lambda running: say(ready_text(running))))
     return ExitCode.OK
 

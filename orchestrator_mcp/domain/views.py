@@ -166,6 +166,7 @@ class HealthView(View):
     jobs_running: int = 0
     uptime_seconds: float = 0.0
     problems: list[str] = Field(default_factory=list)
+    notices: list[str] = Field(default_factory=list, description="What is worth knowing and needs no mending.")
 
 
 class StreamEvent(View):

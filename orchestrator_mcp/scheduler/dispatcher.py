@@ -71,8 +71,9 @@ class Dispatcher:
                 await store.promote_due(clock.now())
             candidates = self._resources.pool.candidates(self.running)
             if any(c.idle or c.standing_by for c in candidates):
-                for held in await store.claim(lambda: candidates, clock.now()):
-                    self._start(tasks, held, adopted=False)
+                with self._resources.pool.placing():
+                    for held in await store.claim(lambda: candidates, clock.now()):
+                        self._start(tasks, held, adopted=False)
                 self._revoke_standbys()
             self._due = await store.next_due()
         except StorageError as error:

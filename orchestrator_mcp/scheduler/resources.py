@@ -13,7 +13,7 @@ from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.steps import AtStep, no_step
 from orchestrator_mcp.errors import StorageError
 from orchestrator_mcp.events import Events
-from orchestrator_mcp.settings import LimitSettings, SchedulingSettings
+from orchestrator_mcp.settings import CurrentSettings, LimitSettings, SchedulingSettings
 from orchestrator_mcp.store import JobStore
 
 log = logging.getLogger(__name__)
@@ -35,10 +35,19 @@ class Resources:
     artifacts: ArtifactStore
     events: Events
     clock: Clock
-    scheduling: SchedulingSettings
-    limits: LimitSettings
+    settings: CurrentSettings
     instance: str
     at_step: AtStep = no_step
+
+    @property
+    def scheduling(self) -> SchedulingSettings:
+        """Times and counts, as they are configured now."""
+        return self.settings.now.scheduling
+
+    @property
+    def limits(self) -> LimitSettings:
+        """What is too much, as it is configured now."""
+        return self.settings.now.limits
 
     async def persist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Store something that must not be lost: try again for as long as the disk refuses.

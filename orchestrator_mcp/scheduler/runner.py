@@ -58,6 +58,7 @@ class Runner:
         self.held = held
         self._adopted = adopted
         self._slot_free = slot_free
+        self._backend = resources.pool.take(held.backend_id)
         self._follower: Follower | None = None
         self._wishes = Wishes(cancel=held.cancel_requested)
         self._holds_slot = True
@@ -105,12 +106,13 @@ class Runner:
                 log.warning("%s", error)
             finally:
                 self._release()
+                if self._backend is not None:
+                    self.resources.pool.leave(self._backend)
 
     async def _render(self) -> Ended:
-        pool = self.resources.pool
-        if self.held.backend_id not in pool:
+        backend = self._backend
+        if backend is None:
             return verdicts.lost(f"{self.held.backend_id} is no longer in the configuration")
-        backend = pool[self.held.backend_id]
         graph = self._resolved_graph()
         with backend.messages(self.held.prompt_id) as messages:
             falls = backend.falls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator_mcp.settings.current import CurrentSettings, Difference, difference, merged
 from orchestrator_mcp.settings.sections import (
     BackendSettings,
     LimitSettings,
@@ -13,11 +14,15 @@ from orchestrator_mcp.settings.settings import Settings, load_settings, locate_c
 
 __all__ = [
     "BackendSettings",
+    "CurrentSettings",
+    "Difference",
     "LimitSettings",
     "RetentionSettings",
     "SchedulingSettings",
     "ServerSettings",
     "Settings",
+    "difference",
     "load_settings",
     "locate_config",
+    "merged",
 ]

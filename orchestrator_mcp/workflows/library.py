@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -70,10 +70,10 @@ class WorkflowLibrary:
 
     Args:
         folders: where they lie; of equal ids the first folder's counts. A folder that does not exist is empty.
-        limits: how large, deep and wide a workflow may be.
+        limits: tells how large, deep and wide a workflow may be.
     """
 
-    def __init__(self, folders: Sequence[Path], limits: LimitSettings) -> None:
+    def __init__(self, folders: Sequence[Path], limits: Callable[[], LimitSettings]) -> None:
         self._folders = tuple(folders)
         self._limits = limits
         self._entries: Mapping[Path, _Entry] = MappingProxyType({})
@@ -146,7 +146,7 @@ class WorkflowLibrary:
         return _Entry(signature=signature, workflow=workflow, view=_view(workflow))
 
     def _load(self, workflow_id: str, path: Path) -> LibraryWorkflow:
-        limits = self._limits
+        limits = self._limits()
         raw = read_regular(path, most=limits.body_bytes).content
         document = parse_document(raw, max_bytes=limits.body_bytes, max_depth=limits.graph_depth)
         graph = check_graph(document, max_nodes=limits.graph_nodes, max_depth=limits.graph_depth)

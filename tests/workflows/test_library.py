@@ -28,7 +28,7 @@ def write(path: Path, graph: Any = None) -> Path:
 
 
 def library(*folders: Path, **limits: int) -> WorkflowLibrary:
-    return WorkflowLibrary(folders, LimitSettings(**limits))
+    return WorkflowLibrary(folders, lambda: LimitSettings(**limits))
 
 
 async def listed(one: WorkflowLibrary) -> dict[str, WorkflowView]:

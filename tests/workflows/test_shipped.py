@@ -30,7 +30,7 @@ SHIPPED = Path(__file__).parents[2] / "workflows"
 async def test_a_shipped_workflow_renders_where_its_job_says(
     sandbox: SandboxServer, workflow_id: str, parameters: dict[str, Any], output: str
 ) -> None:
-    workflow = await WorkflowLibrary([SHIPPED], LimitSettings()).get(workflow_id)
+    workflow = await WorkflowLibrary([SHIPPED], LimitSettings).get(workflow_id)
     bound = targets_for(workflow.graph, parameters, {})
     job_id = new_job_id(SystemClock().now())
     graph = isolate_outputs(apply(workflow.graph, bound.targets, bound.values, bound.seeds), job_id)

@@ -1,0 +1,150 @@
+"""One ComfyUI server as it is now: what is known of it, and who hears its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from orchestrator_mcp.backends.catalogue import NodeCatalogue
+from orchestrator_mcp.backends.comfy import ComfyClient
+from orchestrator_mcp.backends.messages import Message, StatusChanged
+from orchestrator_mcp.backends.queues import BackendStats
+from orchestrator_mcp.settings import BackendSettings, Settings
+
+MESSAGES_WAITING: Final = 256
+
+
+@dataclass(kw_only=True, eq=False)
+class Backend:
+    """One ComfyUI server as it is now. Changed on the event loop only.
+
+    Attributes:
+        client_id: names our WebSocket of this moment; a new connection takes a new one, because a server that drops
+            an old socket late also forgets the new one of the same name (ComfyUI issue 16010).
+        falls: how often it was seen to go down, or cut its WebSocket: what it held before may be gone.
+        epoch: the lease under which we dispatch to it.
+        attempts: how many runners work with it, from their claim to their end.
+        draining: it left the configuration, and goes when no runner needs it.
+        clients: open connections, those before a change of the configuration too: they may be in use.
+    """
+
+    settings: BackendSettings
+    client: ComfyClient
+    epoch: int = 0
+    attempts: int = 0
+    draining: bool = False
+    clients: AsyncExitStack = field(default_factory=AsyncExitStack)
+    tasks: anyio.CancelScope | None = None
+    online: bool = False
+    reason: str | None = "it has not answered yet"
+    misses: int = 0
+    falls: int = 0
+    client_id: str = ""
+    listening: bool = False
+    queue_remaining: int = 0
+    last_seen: datetime | None = None
+    stats: BackendStats | None = None
+    catalogue: NodeCatalogue | None = None
+    catalogue_at: float = 0.0
+    warm: str = ""
+    wake: anyio.Event = field(default_factory=anyio.Event)
+    came_online: anyio.Event = field(default_factory=anyio.Event)
+    readers: dict[str, MemoryObjectSendStream[Message | None]] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return self.settings.id
+
+    @property
+    def unavailable(self) -> str | None:
+        """Why it takes no job now, or None."""
+        if self.draining:
+            return "it left the configuration and ends what it has"
+        if not self.settings.enabled:
+            return "it is disabled in the configuration"
+        return None if self.online else f"it is offline: {self.reason}"
+
+    @contextmanager
+    def messages(self, prompt_id: str) -> Iterator[MemoryObjectReceiveStream[Message | None]]:
+        """Hear what it says of one prompt; None means that the WebSocket broke and something may be missed."""
+        send, receive = anyio.create_memory_object_stream[Message | None](MESSAGES_WAITING)
+        self.readers[prompt_id] = send
+        try:
+            with send, receive:
+                yield receive
+        finally:
+            for known in [known for known, reader in self.readers.items() if reader is send]:
+                del self.readers[known]
+
+    def also_known_as(self, prompt_id: str, drawn: str) -> None:
+        """A server too old to take our prompt id drew its own: its messages come under that."""
+        self.readers[drawn] = self.readers[prompt_id]
+
+    def distrust(self) -> None:
+        """Have it looked at again at once."""
+        self.wake.set()
+
+    def forget_catalogue(self) -> None:
+        """Ask for its nodes and models again: it has just refused something that it should have."""
+        self.catalogue_at = float("-inf")
+        self.wake.set()
+
+    def rest(self) -> None:
+        """Look at it and listen to it no more."""
+        if self.tasks is None:
+            return
+        self.tasks.cancel()
+        self.tasks = None
+        self.online, self.reason, self.stats = False, "it is not looked at", None
+        self.catalogue_at = float("-inf")
+        self.came_online = anyio.Event()
+
+    def hear(self, message: Message) -> None:
+        """Hand a message to whoever follows its prompt."""
+        if isinstance(message, StatusChanged):
+            self.queue_remaining = message.queue_remaining
+            return
+        reader = self.readers.get(message.prompt_id or "")
+        if reader is not None:
+            _offer(reader, message)
+
+    def tell_of_a_gap(self) -> None:
+        """The WebSocket broke: whoever listens may have missed something."""
+        for reader in list(self.readers.values()):
+            _offer(reader, None)
+
+
+def _offer(reader: MemoryObjectSendStream[Message | None], message: Message | None) -> None:
+    """A reader that does not keep up misses hints, never truth."""
+    try:
+        reader.send_nowait(message)
+    except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        return
+
+
+def client_for(entry: BackendSettings, settings: Settings) -> ComfyClient:
+    """A client that is not open yet.
+
+    Args:
+        entry: the backend.
+        settings: time-outs and sizes.
+    """
+    return ComfyClient(entry, scheduling=settings.scheduling, limits=settings.limits)
+
+
+def needs_new_client(old: BackendSettings, new: BackendSettings, before: Settings, after: Settings) -> bool:
+    """Whether a client that was made for one configuration does not do for the other.
+
+    Args:
+        old: the backend as it was; its address is that of `new`.
+        new: as it is to be.
+        before: the configuration that held.
+        after: the one that is to hold.
+    """
+    return old.headers != new.headers or (before.scheduling, before.limits) != (after.scheduling, after.limits)
