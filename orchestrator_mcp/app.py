@@ -24,6 +24,7 @@ from orchestrator_mcp import __version__
 from orchestrator_mcp.artifacts import ArtifactStore
 from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.clock import Clock, SystemClock
+from orchestrator_mcp.domain.access import KnownToken, Scope, digest_of
 from orchestrator_mcp.domain.steps import AtStep, no_step
 from orchestrator_mcp.errors import StartError, StorageError
 from orchestrator_mcp.events import Events
@@ -32,10 +33,10 @@ from orchestrator_mcp.listening import reachable_url, take_port
 from orchestrator_mcp.logs import hide
 from orchestrator_mcp.presence import announce, hold_data_dir
 from orchestrator_mcp.retention import Retention
-from orchestrator_mcp.reload import Reload, reload_on_hangup
 from orchestrator_mcp.scheduler import Dispatcher, Resources
 from orchestrator_mcp.service import JobService
 from orchestrator_mcp.settings import BackendSettings, Settings
+from orchestrator_mcp.settings.token_file import OWN, read_token_file
 from orchestrator_mcp.shipped import shipped
 from orchestrator_mcp.store import JobStore
 from orchestrator_mcp.tokens import load_token
@@ -62,13 +63,11 @@ class Choices:
         open_to_all: ask for no token, even beyond loopback.
         at_step: see `domain.steps`; only a chaos run gives one.
     """
-        reload_on_hangup: read the configuration again on SIGHUP.
 
     any_port: bool = False
     open_to_all: bool = False
     at_step: AtStep = no_step
 
-    reload_on_hangup: bool = False
 
 @dataclass(frozen=True, kw_only=True)
 class Orchestrator:
@@ -248,9 +247,9 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
     network = is_network_filesystem(settings.data_dir)
     store = JobStore(settings.data_dir / "orchestrator.db", tell=events.publish, exclusive=network)
     artifacts = ArtifactStore(settings.data_dir / "artifacts")
-    current, owner = CurrentSettings(settings), socket.gethostname()
-    pool = BackendPool(current, clock=clock, tell=events.publish)
-    reload = Reload(current, pool=pool, store=store, owner=owner, clock=clock)
+    pool = BackendPool(
+        settings.backends, scheduling=settings.scheduling, limits=settings.limits, clock=clock, tell=events.publish
+    )
     dispatcher = Dispatcher(
         Resources(
             store=store,
@@ -258,27 +257,26 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
             artifacts=artifacts,
             events=events,
             clock=clock,
-            settings=current,
-            instance=owner,
+            scheduling=settings.scheduling,
+            limits=settings.limits,
+            instance=socket.gethostname(),
             at_step=choices.at_step,
         )
     )
     service = JobService(
         store=store,
         pool=pool,
-        library=WorkflowLibrary((*settings.workflows_dirs, shipped("workflows")), lambda: current.now.limits),
+        library=WorkflowLibrary((*settings.workflows_dirs, shipped("workflows")), settings.limits),
         artifacts=artifacts,
         events=events,
         clock=clock,
-        settings=current,
+        settings=settings,
         running=lambda: dispatcher.running,
         version=__version__,
         at_step=choices.at_step,
     )
     await store.open()
     async with anyio.create_task_group() as storage:
-    service.report_trouble(lambda: reload.trouble)
-    service.report_notice(lambda: reload.notice)
         storage.start_soon(store.run, name="store")
         try:
             async with pool.opened(), anyio.create_task_group() as work:
@@ -286,10 +284,7 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
                 await work.start(dispatcher.run, name="dispatcher")
                 work.start_soon(_sweep, artifacts, name="sweep")
                 work.start_soon(service.check_database, name="database check")
-                work.start_soon(Retention(store, artifacts, lambda: current.now.retention, clock).run, name="retention")
-                work.start_soon(reload.run, name="reload")
-                if choices.reload_on_hangup:
-                    work.start_soon(reload_on_hangup, reload.ask, name="hangup")
+                work.start_soon(Retention(store, artifacts, settings.retention, clock).run, name="retention")
                 yield service
                 work.cancel_scope.cancel()
         finally:
@@ -388,19 +383,24 @@ async def _until(stopped: anyio.Event, work: Callable[[], object]) -> int:
     return code
 
 
-def _tokens(settings: Settings, choices: Choices) -> tuple[dict[str, str], Path | None]:
-    """Who must show which token: nobody on loopback, one for all beyond it."""
-    from orchestrator_mcp.doors.http import describe_bind
+def _tokens(settings: Settings, choices: Choices) -> tuple[tuple[KnownToken, ...], Path | None]:
+    """Who may come in with which token: nobody needs one on loopback, unless a file of them is configured.
 
-    if describe_bind(settings.server.host):
-        return {}, None
+    Raises:
+        SettingsError: that file is wrong.
+        StartError: the server's own token can be neither read nor made.
+    """
+    server = settings.server
+    if not server.asks_for_token:
+        return (), None
     if choices.open_to_all:
         log.warning("%s is reachable from the network and asks for no token", settings.server.host)
         return {}, None
     token, path, made = load_token(settings.data_dir)
     hide(token)
     log.warning("callers must send the header 'Authorization: Bearer <token>'; the token is in %s", path)
-    return {"token": token}, path
+    own = KnownToken(name=OWN, scope=Scope.ADMIN, digest=digest_of(token.encode()))
+    return (own, *(read_token_file(server.tokens_file) if server.tokens_file else ())), path
 
 
 def _prepare_folders(settings: Settings) -> None:

@@ -8,9 +8,11 @@ OrchestratorError
 │   ├── ConflictError           the state of things forbids it
 │   │   ├── IdempotencyConflict the same key came with another body
 │   │   └── JobFinishedError    the job has ended and cannot be cancelled
+│   ├── ForbiddenError          the caller may not do it
 │   └── TooLargeError           a size, depth or count is over its limit
 ├── UnavailableError            the orchestrator cannot do it now; try again later
-│   ├── QueueFullError          as many jobs wait as may
+│   ├── TooManyError            more often, or more at once, than the limits allow
+│   │   └── QueueFullError      as many jobs wait as may
 │   └── StorageError            it cannot store (disk full, read-only, damaged)
 ├── SettingsError               the configuration is wrong; nothing starts
 ├── StartError                  a port, folder or database is not to be had
@@ -156,6 +158,12 @@ class JobFinishedError(ConflictError):
         )
 
 
+class ForbiddenError(CallerError):
+    """The caller may not do this."""
+
+    code = "forbidden"
+
+
 class TooLargeError(CallerError):
     """A size, depth or count is over its limit."""
 
@@ -183,7 +191,13 @@ class UnavailableError(OrchestratorError):
         self.retry_after = retry_after
 
 
-class QueueFullError(UnavailableError):
+class TooManyError(UnavailableError):
+    """This caller asks more often, or for more at once, than the limits allow."""
+
+    code = "too_many"
+
+
+class QueueFullError(TooManyError):
     """As many jobs wait as `limits.queued_jobs` allows."""
 
     code = "queue_full"

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from orchestrator_mcp.service.service import ANONYMOUS, JobService, OutputFile
+from orchestrator_mcp.service.service import JobService, OutputFile
 
-__all__ = ["ANONYMOUS", "JobService", "OutputFile"]
+__all__ = ["JobService", "OutputFile"]

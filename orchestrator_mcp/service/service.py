@@ -15,6 +15,7 @@ import anyio.to_thread
 from orchestrator_mcp.artifacts import ArtifactStore
 from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.clock import Clock
+from orchestrator_mcp.domain.access import LOCAL, Caller
 from orchestrator_mcp.domain.deliveries import Delivery, DeliveryFile, InboxClaim
 from orchestrator_mcp.domain.events import JobDelivered
 from orchestrator_mcp.domain.jobs import Door, Graph, JobState
@@ -32,20 +33,19 @@ from orchestrator_mcp.domain.views import (
     StreamEvent,
     WorkflowView,
 )
-from orchestrator_mcp.errors import ManifestError, NotFoundError, StorageError, nearest
+from orchestrator_mcp.errors import ForbiddenError, ManifestError, NotFoundError, StorageError, nearest
 from orchestrator_mcp.events import Events
 from orchestrator_mcp.service.acceptance import is_large, new_job, resolved_graph
 from orchestrator_mcp.service.deliveries import DeliveryQueue
 from orchestrator_mcp.service.showing import Live, job_view, links, output_views, timings
 from orchestrator_mcp.service.watching import watch_job
-from orchestrator_mcp.settings import CurrentSettings
+from orchestrator_mcp.settings import Settings
 from orchestrator_mcp.store import JobFilter, JobStore, NewJob, StoredJob
 from orchestrator_mcp.workflows.graph import check_graph
 from orchestrator_mcp.workflows.library import WorkflowLibrary
 
 log = logging.getLogger(__name__)
 
-ANONYMOUS: Final = "anonymous"
 DELIVERY_GRACE: Final = 2.0  # seconds that a stream's last word waits for the files in Outbox
 STATUSES: Final = {
     "queued": (JobState.QUEUED, JobState.WAITING),
@@ -92,7 +92,7 @@ class JobService:
         artifacts: ArtifactStore,
         events: Events,
         clock: Clock,
-        settings: CurrentSettings,
+        settings: Settings,
         running: Callable[[], Mapping[str, int]],
         version: str,
         at_step: AtStep = no_step,
@@ -112,9 +112,7 @@ class JobService:
         self._delivery_grace = 0.0
         self._damage: str | None = None
         self._troubles: list[Callable[[], str | None]] = []
-        self._notices: list[Callable[[], str | None]] = []
-        server = settings.now.server
-        self.base_url = server.public_url or f"http://{server.host}:{server.port}"
+        self.base_url = settings.server.public_url or f"http://{settings.server.host}:{settings.server.port}"
         events.listen(self._deliveries.hear)
 
     async def submit(
@@ -122,7 +120,7 @@ class JobService:
         manifest: Manifest,
         *,
         door: Door,
-        owner: str = ANONYMOUS,
+        by: Caller = LOCAL,
         stem: str | None = None,
         claim: InboxClaim | None = None,
         warnings: Sequence[str] = (),
@@ -135,7 +133,7 @@ class JobService:
         Args:
             manifest: what the caller wants.
             door: the way it came.
-            owner: whose it is: the token's name, or `anonymous`; the scope of idempotency keys.
+            by: who hands it in: the owner, and the scope of idempotency keys.
             stem: readable name for the result folder; the workflow id when None.
             claim: the Inbox file that it came by.
             warnings: what the door already has to say about it.
@@ -159,7 +157,7 @@ class JobService:
                 graph,
                 declared,
                 door=door,
-                owner=owner,
+                owner=by.name,
                 stem=stem,
                 claim=claim,
                 warnings=[*warnings, *self._capability_warnings(manifest)],
@@ -169,7 +167,7 @@ class JobService:
         new = await anyio.to_thread.run_sync(prepare) if is_large(graph) else prepare()
         if self._damage is not None:
             raise StorageError(f"The database is damaged and nothing more is accepted: {self._damage}")
-        answer = await self._store.accept(new, most_queued=self._settings.now.limits.queued_jobs)
+        answer = await self._store.accept(new, most_queued=self._settings.limits.queued_jobs)
         self._at_step(Step.STORED)
         log.info("accepted through %s: %s", door.value, new.workflow_id, extra={"job_id": answer.job_id})
         return AcceptedView(
@@ -208,7 +206,7 @@ class JobService:
             ManifestError: a status, limit or cursor that does not exist (422).
         """
         states = tuple(state for name in status for state in _states(name))
-        most = self._settings.now.limits.page
+        most = self._settings.limits.page
         if not 1 <= limit <= most:
             raise ManifestError.at("limit", message=f"found {limit}; a whole number from 1 to {most} is needed")
         wanted = JobFilter(states=states, workflow_id=workflow_id, backend_id=backend_id, source=source)
@@ -232,19 +230,31 @@ class JobService:
             raise NotFoundError("output", name, known=views)
         return OutputFile(view=views[name], path=self._artifacts.path_of(views[name].sha256))
 
-    async def cancel(self, job_id: str, *, base_url: str | None = None) -> JobView:
+    async def cancel(self, job_id: str, *, by: Caller = LOCAL, base_url: str | None = None) -> JobView:
         """Ask for the end of a job; the answer shows how far that has come.
+
+        Args:
+            job_id: the job.
+            by: who asks.
+            base_url: see the class.
 
         Raises:
             NotFoundError: no such job.
+            ForbiddenError: it is somebody else's.
             JobFinishedError: it has completed or failed.
         """
+        owner = (await self._store.job(job_id)).job.owner
+        if not by.may_end(owner):
+            raise ForbiddenError(
+                f"The job {job_id} belongs to {owner!r}: only its owner or an admin may cancel it.",
+                hint="Use the token that it was submitted with, or one with the scope admin.",
+            )
         await self._store.request_cancel(job_id, self._clock.now())
-        log.info("cancel requested", extra={"job_id": job_id})
+        log.info("cancel requested by %s", by.name, extra={"job_id": job_id})
         return await self.job(job_id, base_url=base_url)
 
     def watch(
-        self, job_id: str, *, after: int | None = None, base_url: str | None = None
+        self, job_id: str, *, by: Caller = LOCAL, after: int | None = None, base_url: str | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[StreamEvent]]:
         """Follow a job: the present state first, then each change and progress, then `end`, then nothing.
 
@@ -252,6 +262,7 @@ class JobService:
 
         Args:
             job_id: the job.
+            by: who reads.
             after: the number of the last history row that the reader has seen.
 
         Raises:
@@ -322,7 +333,6 @@ class JobService:
             if job_ids:
                 return [await self._delivery(await self._store.job(job_id)) for job_id in job_ids]
             await self._deliveries.wait()
-            notices=[said for source in self._notices if (said := source()) is not None],
 
     async def record_delivery(self, job_id: str, folder: Path | None) -> None:
         """A job's result stands in Outbox (or needs none) and its Inbox file is put away."""
@@ -353,20 +363,12 @@ class JobService:
             log.error("the database is damaged: %s", self._damage)
 
     async def _graph_of(self, manifest: Manifest) -> tuple[Graph, Sequence[ParameterView]]:
-        limits = self._settings.now.limits
+        limits = self._settings.limits
         if manifest.workflow is None:
             found = await self._library.get(manifest.workflow_id or "")
             return found.graph, ()
 
         def check() -> Graph:
-    def report_notice(self, source: Callable[[], str | None]) -> None:
-        """Have health ask a part of the house whether there is something to know that needs no mending.
-
-        Args:
-            source: gives a sentence, or None.
-        """
-        self._notices.append(source)
-
             return check_graph(manifest.workflow, max_nodes=limits.graph_nodes, max_depth=limits.graph_depth)
 
         return (await anyio.to_thread.run_sync(check) if is_large(manifest.workflow) else check()), ()
@@ -411,7 +413,7 @@ class JobService:
         return Delivery(
             job=job_view(job, Live(), self.base_url),
             stem=job.stem,
-            to_outbox=self._settings.now.outbox == "all" or job.door is Door.INBOX,
+            to_outbox=self._settings.outbox == "all" or job.door is Door.INBOX,
             files=tuple(
                 DeliveryFile(
                     name=artifact.name,

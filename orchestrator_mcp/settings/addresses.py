@@ -18,6 +18,24 @@ _HEADER_TEXT = re.compile(r"[\x20-\x7e]{1,8192}")
 _OWN_HEADERS = {"connection", "content-length", "content-type", "host", "transfer-encoding", "upgrade"}
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a server that listens on this address can be reached from this machine only.
+
+    Args:
+        host: a name or an IP address, as in the configuration; IPv6 with or without brackets.
+
+    Returns:
+        True for loopback; False for every other address, for "all addresses" and for names that are not localhost.
+    """
+    bare = host.strip().strip("[]").rstrip(".").casefold()
+    if bare == "localhost" or bare.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(bare.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
 def check_host(value: str) -> str:
     """Take a host name or IP address as it stands, an IPv6 address also in brackets.
 

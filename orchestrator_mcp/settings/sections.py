@@ -27,6 +27,7 @@ from orchestrator_mcp.settings.addresses import (
     check_host,
     check_origin,
     check_public_url,
+    is_loopback,
 )
 from orchestrator_mcp.settings.checking import Needs
 from orchestrator_mcp.settings.quantities import parse_duration, parse_size, show_duration, show_size
@@ -70,6 +71,7 @@ Size = Annotated[
     int, BeforeValidator(_read_size), Needs('a size (bytes, or a text such as "16MiB" or "20GB")', show_size)
 ]
 Folder = Annotated[Path, BeforeValidator(_read_folder), Needs("a folder as text (such as ./data)")]
+File = Annotated[Path, BeforeValidator(_read_folder), Needs("a file as text (such as ./tokens.yaml)")]
 Host = Annotated[str, AfterValidator(check_host), Needs("a host name or IP address (such as 192.168.1.100)")]
 Labels = Annotated[tuple[Text, ...], Field(max_length=64), Needs("a list of texts (such as [flux, sdxl])")]
 
@@ -159,6 +161,20 @@ class ServerSettings(BaseModel):
         Field(max_length=64),
         Needs("a list of origins (such as [http://localhost:3000])"),
     ] = Field(default=(), description="Web pages of other origins that may call the API from a browser.")
+    tokens_file: File | None = Field(
+        default=None,
+        description="Further callers with tokens of their own, see security.md. With it, loopback asks for one too.",
+    )
+
+    @property
+    def exposed(self) -> bool:
+        """Whether other machines can reach it."""
+        return not is_loopback(self.host)
+
+    @property
+    def asks_for_token(self) -> bool:
+        """Whether callers must show who they are, unless the command line says otherwise."""
+        return self.exposed or self.tokens_file is not None
 
 
 class SchedulingSettings(BaseModel):

@@ -98,6 +98,13 @@ class Settings(BaseModel):
     def _locate_folders(cls, paths: tuple[Path, ...], info: ValidationInfo) -> tuple[Path, ...]:
         return tuple(dict.fromkeys(_beside(info.data.get("config_file"), path) for path in paths))
 
+    @field_validator("server", mode="after")
+    @classmethod
+    def _locate_tokens(cls, server: ServerSettings, info: ValidationInfo) -> ServerSettings:
+        if server.tokens_file is None:
+            return server
+        return server.model_copy(update={"tokens_file": _beside(info.data.get("config_file"), server.tokens_file)})
+
     @field_validator("workflows_dirs", mode="before")
     @classmethod
     def _take_one_folder(cls, value: Any) -> Any:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
+from orchestrator_mcp.domain.access import KnownToken
 from orchestrator_mcp.doors.http.answers import exception_handlers
 from orchestrator_mcp.doors.http.faults import FaultGuard
 from orchestrator_mcp.doors.http.guard import HostGuard, OriginGuard, TokenGuard
-from orchestrator_mcp.doors.http.machine import describe_bind
 from orchestrator_mcp.doors.http.routes import build_routes
 from orchestrator_mcp.doors.http.streams import StreamShutdown
 
@@ -22,14 +22,13 @@ __all__ = [
     "TokenGuard",
     "build_middleware",
     "build_routes",
-    "describe_bind",
     "exception_handlers",
 ]
 
 
 def build_middleware(
     *,
-    tokens: Mapping[str, str] | None = None,
+    tokens: Iterable[KnownToken] = (),
     allowed_hosts: Iterable[str] = (),
     cors_origins: Iterable[str] = (),
     public_url: str | None = None,
@@ -39,7 +38,7 @@ def build_middleware(
     CORS stands before the token: a browser's preflight request carries none.
 
     Args:
-        tokens: owner name -> token; nobody needs one when empty or None.
+        tokens: those that let somebody in; nobody needs one when there are none.
         allowed_hosts: `server.allowed_hosts`.
         cors_origins: `server.cors_origins`.
         public_url: `server.public_url`; its host is allowed as well.
@@ -59,5 +58,5 @@ def build_middleware(
         Middleware(HostGuard, hosts),
         Middleware(OriginGuard, origins),
         *([cors] if origins else []),
-        Middleware(TokenGuard, tokens or {}),
+        Middleware(TokenGuard, tuple(tokens)),
     ]

@@ -25,12 +25,13 @@ from orchestrator_mcp.errors import (
     BackendError,
     CallerError,
     ConflictError,
+    ForbiddenError,
     ManifestError,
     NotFoundError,
     OrchestratorError,
     Problem,
-    QueueFullError,
     TooLargeError,
+    TooManyError,
     UnavailableError,
 )
 
@@ -39,9 +40,10 @@ STATUS: Final[dict[type[OrchestratorError], int]] = {
     ManifestError: 422,
     NotFoundError: 404,
     ConflictError: 409,
+    ForbiddenError: 403,
     TooLargeError: 413,
     UnavailableError: 503,
-    QueueFullError: 429,
+    TooManyError: 429,
     BackendError: 502,
     OrchestratorError: 500,
 }

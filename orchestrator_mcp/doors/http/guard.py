@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from orchestrator_mcp.domain.access import Caller, KnownToken, bearer_of
+from orchestrator_mcp.domain.access import Scope as AccessScope
 from orchestrator_mcp.doors.http.answers import refuse
 from orchestrator_mcp.doors.http.machine import canonical_address, names_of_this_machine
+from orchestrator_mcp.doors.http.permissions import needed_scope
 
 SUBPROTOCOL_PREFIX: Final = "bearer."
-OPEN_PATHS: Final = frozenset({"/health", "/health/"})
 _CHANGES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _HOST: Final = re.compile(
     r"(?:\[(?P<v6>[0-9a-fA-F:.]{2,45})\]|(?P<name>[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252})))(?::(?P<port>[0-9]{1,5}))?"
@@ -157,52 +158,73 @@ class OriginGuard:
 
 
 class TokenGuard:
-    """Let in only who shows a token, and say whose it is in `scope["state"]["owner"]`.
+    """Let in only who may do what the request is for, and say in `scope["state"]["caller"]` who that is.
 
     A token passes as `Authorization: Bearer`, as the password of `Authorization: Basic` (so that a browser can open
     the documentation) and as the WebSocket subprotocol `bearer.<token>` (browsers cannot set headers there).
-    `/health` is free. It answers before any byte of a body is read.
+    It answers before any byte of a body is read: 401 without a token that is known, 403 with one whose scope does not
+    reach (see `permissions`).
 
     Args:
         app: what is guarded.
-        tokens: owner name -> token. Without any, everybody passes as they are.
+        tokens: those that let somebody in. Without any, everybody passes, as `anonymous`, and may do everything.
     """
 
-    def __init__(self, app: ASGIApp, tokens: Mapping[str, str]) -> None:
+    def __init__(self, app: ASGIApp, tokens: Iterable[KnownToken] = ()) -> None:
         self._app = app
-        self._tokens = tuple((owner, token.encode()) for owner, token in tokens.items())
+        self._tokens = tuple(tokens)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or not self._tokens or scope["path"] in OPEN_PATHS:
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        owner = self._owner(scope)
-        if owner is not None:
-            scope.setdefault("state", {})["owner"] = owner
+        needed = needed_scope(scope.get("method", "GET"), scope["path"])
+        caller = self._caller(scope)
+        if caller is None and needed is not None:
+            await _ask_for_token(scope, receive, send)
+        elif caller is not None and needed is not None and not caller.may(needed):
+            await _refuse_scope(scope, receive, send, caller, needed)
+        else:
+            scope.setdefault("state", {})["caller"] = caller
             await self._app(scope, receive, send)
-            return
-        await refuse(
-            scope,
-            receive,
-            send,
-            status=401,
-            code="unauthorized",
-            detail="This server wants a token.",
-            hint="Send `Authorization: Bearer <token>`; the server printed where the token lies when it started.",
-            headers=[
-                (b"www-authenticate", b'Bearer realm="orchestrator"'),
-                (b"www-authenticate", b'Basic realm="orchestrator", charset="UTF-8"'),
-            ],
-        )
 
-    def _owner(self, scope: Scope) -> str | None:
-        found: str | None = None
-        for shown in shown_tokens(scope):
-            for owner, token in self._tokens:
-                # Every token is compared, so that the time taken does not tell which one came near.
-                if hmac.compare_digest(shown, token):
-                    found = owner
-        return found
+    def _caller(self, scope: Scope) -> Caller | None:
+        client = scope.get("client")
+        address = str(client[0]) if client else "unknown"
+        if not self._tokens:
+            return Caller(address=address)
+        bearer = bearer_of(shown_tokens(scope), self._tokens)
+        return Caller(name=bearer.name, scope=bearer.scope, address=address) if bearer is not None else None
+
+
+async def _ask_for_token(scope: Scope, receive: Receive, send: Send) -> None:
+    await refuse(
+        scope,
+        receive,
+        send,
+        status=401,
+        code="unauthorized",
+        detail="This server wants a token.",
+        hint="Send `Authorization: Bearer <token>`; the server printed where the token lies when it started.",
+        headers=[
+            (b"www-authenticate", b'Bearer realm="orchestrator"'),
+            (b"www-authenticate", b'Basic realm="orchestrator", charset="UTF-8"'),
+        ],
+    )
+
+
+async def _refuse_scope(scope: Scope, receive: Receive, send: Send, caller: Caller, needed: AccessScope) -> None:
+    challenge = f'Bearer realm="orchestrator", error="insufficient_scope", scope="{needed}"'
+    await refuse(
+        scope,
+        receive,
+        send,
+        status=403,
+        code="insufficient_scope",
+        detail=f"This needs the scope {needed}; the token {caller.name!r} has {caller.scope}.",
+        hint="Use a token with that scope, or ask the operator for one.",
+        headers=[(b"www-authenticate", challenge.encode())],
+    )
 
 
 def shown_tokens(scope: Scope) -> list[bytes]:

@@ -15,24 +15,6 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _MOST_LINES = 20_000
 
 
-def describe_bind(host: str) -> bool:
-    """Whether a server that listens on this address can be reached from this machine only.
-
-    Args:
-        host: a name or an IP address, as in the configuration; IPv6 with or without brackets.
-
-    Returns:
-        True for loopback; False for every other address, for "all addresses" and for names that are not localhost.
-    """
-    bare = host.strip().strip("[]").rstrip(".").casefold()
-    if bare == "localhost" or bare.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(bare.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
-
-
 def names_of_this_machine() -> frozenset[str]:
     """Every name and address by which this machine knows itself; nothing is resolved over the network.
 

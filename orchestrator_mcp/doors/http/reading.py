@@ -11,12 +11,12 @@ import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import HTTPConnection, Request
 
+from orchestrator_mcp.domain.access import Caller
 from orchestrator_mcp.domain.documents import parse_document
 from orchestrator_mcp.domain.manifests import Manifest, unknown_fields
 from orchestrator_mcp.domain.views import Status
 from orchestrator_mcp.doors.http.answers import WrongRequest
 from orchestrator_mcp.errors import ManifestError, Problem, TooLargeError, nearest
-from orchestrator_mcp.service import ANONYMOUS
 
 IDEMPOTENCY_HEADER: Final = "idempotency-key"
 _THREAD_FROM: Final = 256 * 1024  # bytes; smaller bodies are read faster than a thread is reached
@@ -51,10 +51,11 @@ class JobFilters(BaseModel):
     cursor: str | None = Field(default=None, max_length=500, description="`next_cursor` of the page before.")
 
 
-def owner_of(connection: HTTPConnection) -> str:
-    """Whose request this is: the name that the token guard found, or `anonymous`."""
-    owner = connection.scope.get("state", {}).get("owner", ANONYMOUS)
-    return str(owner)
+def caller_of(connection: HTTPConnection) -> Caller:
+    """Who sent this, as the token guard found."""
+    caller = connection.scope["state"]["caller"]
+    assert isinstance(caller, Caller)  # the guard stands in front of every route but those that are open
+    return caller
 
 
 def urls_begin(connection: HTTPConnection, public_url: str | None) -> str | None:

@@ -22,7 +22,7 @@ from orchestrator_mcp.doors.http.answers import (
 )
 from orchestrator_mcp.doors.http.outputs import serve_output
 from orchestrator_mcp.doors.http.pages import page_routes
-from orchestrator_mcp.doors.http.reading import last_event_id, owner_of, read_filters, read_manifest, urls_begin
+from orchestrator_mcp.doors.http.reading import caller_of, last_event_id, read_filters, read_manifest, urls_begin
 from orchestrator_mcp.doors.http.streams import EventStreamResponse, StreamShutdown, is_final, serve_websocket
 from orchestrator_mcp.service import JobService
 
@@ -54,7 +54,7 @@ class HttpDoor:
         accepted = await self.service.submit(
             read.manifest,
             door=Door.HTTP,
-            owner=owner_of(request),
+            by=caller_of(request),
             warnings=read.warnings,
             base_url=urls_begin(request, self.public_url),
         )
@@ -64,7 +64,8 @@ class HttpDoor:
         return answer(await self.service.job(_job_id(request), base_url=urls_begin(request, self.public_url)))
 
     async def cancel(self, request: Request) -> Response:
-        view = await self.service.cancel(_job_id(request), base_url=urls_begin(request, self.public_url))
+        begin = urls_begin(request, self.public_url)
+        view = await self.service.cancel(_job_id(request), by=caller_of(request), base_url=begin)
         return answer(view, 202)
 
     async def jobs(self, request: Request) -> Response:
@@ -84,12 +85,13 @@ class HttpDoor:
         job_id, begin = _job_id(request), urls_begin(request, self.public_url)
         after = last_event_id(request)
         ended = after is not None and is_final(await self.service.job(job_id, base_url=begin))
-        watch = self.service.watch(job_id, after=after, base_url=begin)
+        watch = self.service.watch(job_id, by=caller_of(request), after=after, base_url=begin)
         return EventStreamResponse(watch, self.streams, after=after, ended=ended)
 
     async def stream(self, websocket: WebSocket) -> None:
         job_id = websocket.path_params["job_id"]
-        watch = self.service.watch(job_id, base_url=urls_begin(websocket, self.public_url))
+        begin = urls_begin(websocket, self.public_url)
+        watch = self.service.watch(job_id, by=caller_of(websocket), base_url=begin)
         await serve_websocket(websocket, watch, self.streams)
 
     async def stream_without_upgrade(self, request: Request) -> Response:

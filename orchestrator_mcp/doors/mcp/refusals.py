@@ -12,6 +12,8 @@ from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from pydantic import ValidationError
 
+from orchestrator_mcp.domain.access import Caller, Scope
+from orchestrator_mcp.doors.mcp.callers import caller_of
 from orchestrator_mcp.doors.mcp.text import plain
 from orchestrator_mcp.errors import (
     ManifestError,
@@ -32,7 +34,13 @@ _LOOK_IN = {
 
 
 class CheckedTool(Tool):
-    """A tool that refuses unknown arguments and turns every failure into words for the model."""
+    """A tool that refuses unknown arguments and turns every failure into words for the model.
+
+    Attributes:
+        needs: the scope that a caller must have.
+    """
+
+    needs: Scope = Scope.READ
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         """Run the tool.
@@ -41,6 +49,7 @@ class CheckedTool(Tool):
             ToolError: always with a text that the model can act on.
             MCPError: for the protocol, untouched.
         """
+        self._refuse_without_scope(caller_of(context))
         refuse_unknown(self.name, arguments, allowed=self.fn_metadata.arg_model.model_fields)
         try:
             return await super().run(arguments, context, convert_result)
@@ -50,6 +59,13 @@ class CheckedTool(Tool):
             if isinstance(error.__cause__, ValidationError):
                 raise ToolError(spell_validation(error.__cause__)) from error.__cause__
             raise
+
+    def _refuse_without_scope(self, caller: Caller) -> None:
+        if not caller.may(self.needs):
+            raise ToolError(
+                f"{self.name} needs a token with the scope {self.needs}; the token {caller.name!r} has {caller.scope}. "
+                "Nothing was changed. Ask a person for a token with that scope."
+            )
 
     def _in_words(self, cause: BaseException) -> ToolError:
         if isinstance(cause, OrchestratorError):

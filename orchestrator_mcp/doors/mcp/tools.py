@@ -11,18 +11,19 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
 from pydantic import Field, ValidationError
-from starlette.requests import Request
 
+from orchestrator_mcp.domain.access import Scope
 from orchestrator_mcp.domain.documents import value_problems
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import MAX_PRIORITY, Manifest
 from orchestrator_mcp.domain.views import JobView
 from orchestrator_mcp.doors.mcp import answers
+from orchestrator_mcp.doors.mcp.callers import caller_of, request_of
 from orchestrator_mcp.doors.mcp.calls import OpenCalls
 from orchestrator_mcp.doors.mcp.refusals import CheckedTool, problems_of
 from orchestrator_mcp.doors.mcp.schemas import slim
 from orchestrator_mcp.errors import ManifestError
-from orchestrator_mcp.service import ANONYMOUS, JobService
+from orchestrator_mcp.service import JobService
 
 MAX_WAIT_SECONDS = 45.0
 _MOST_PROBLEMS = 20
@@ -128,7 +129,7 @@ class AgentTools:
             idempotency_key=idempotency_key,
         )
         accepted = await self._service.submit(
-            manifest, door=Door.MCP, owner=_owner(ctx), base_url=self._urls_begin(ctx)
+            manifest, door=Door.MCP, by=caller_of(ctx), base_url=self._urls_begin(ctx)
         )
         return _result(answers.submitted(accepted))
 
@@ -147,7 +148,8 @@ class AgentTools:
         return _result(answers.backend_lines(self._service.backends()))
 
     async def cancel_job(self, ctx: Context[Any, Any], job_id: JobId) -> Annotated[CallToolResult, answers.Cancelled]:
-        return _result(answers.cancelled(await self._service.cancel(job_id, base_url=self._urls_begin(ctx))))
+        view = await self._service.cancel(job_id, by=caller_of(ctx), base_url=self._urls_begin(ctx))
+        return _result(answers.cancelled(view))
 
     async def list_workflows(
         self,
@@ -159,7 +161,7 @@ class AgentTools:
 
     def _urls_begin(self, ctx: Context[Any, Any]) -> str | None:
         """The configured address, else the caller's own Host; None over stdio, where the service knows best."""
-        request = _request(ctx)
+        request = request_of(ctx)
         if self._public_url or request is None:
             return self._public_url
         host = request.headers.get("host", "")
@@ -170,7 +172,7 @@ class AgentTools:
         told = 0.0
         message: str | None = None
         with self._calls.wait(seconds):
-            async with self._service.watch(job_id, base_url=self._urls_begin(ctx)) as events:
+            async with self._service.watch(job_id, by=caller_of(ctx), base_url=self._urls_begin(ctx)) as events:
                 async for event in events:
                     if event.job is not None and event.job.status in answers.FINAL:
                         return event.job
@@ -197,17 +199,21 @@ def build_server(service: JobService, *, version: str, public_url: str | None = 
     ends = ToolAnnotations(destructive_hint=True, idempotent_hint=True, open_world_hint=False)
     reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
     listed = [
-        _tool(tools.submit_job, "Submit a render", SUBMIT, changes),
+        _tool(tools.submit_job, "Submit a render", SUBMIT, changes, needs=Scope.SUBMIT),
         _tool(tools.job_status, "Job status and results", STATUS, reads),
         _tool(tools.list_backends, "List render backends", BACKENDS, reads),
-        _tool(tools.cancel_job, "Cancel a job", CANCEL, ends),
+        _tool(tools.cancel_job, "Cancel a job", CANCEL, ends, needs=Scope.SUBMIT),
         _tool(tools.list_workflows, "List workflows", WORKFLOWS, reads),
     ]
     return AgentServer(listed, version=version, calls=calls)
 
 
-def _tool(function: Any, title: str, description: str, annotations: ToolAnnotations) -> Tool:
+def _tool(
+    function: Any, title: str, description: str, annotations: ToolAnnotations, *, needs: Scope = Scope.READ
+) -> Tool:
     tool = CheckedTool.from_function(function, title=title, description=description, annotations=annotations)
+    assert isinstance(tool, CheckedTool)
+    tool.needs = needs
     tool.parameters = slim(tool.parameters, strict=True)
     tool.fn_metadata.output_schema = slim(tool.fn_metadata.output_schema or {})
     return tool
@@ -233,14 +239,3 @@ def _result(answer: answers.Answer) -> CallToolResult:
     structured = answer.model_dump(mode="json", exclude_none=True)
     text = json.dumps(structured, ensure_ascii=False, separators=(",", ":"))
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structured)
-
-
-def _request(ctx: Context[Any, Any]) -> Request | None:
-    request = ctx.request_context.request
-    return request if isinstance(request, Request) else None
-
-
-def _owner(ctx: Context[Any, Any]) -> str:
-    request = _request(ctx)
-    owner = request.scope.get("state", {}).get("owner") if request is not None else None
-    return owner if isinstance(owner, str) and owner else ANONYMOUS

@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator_mcp.doors.mcp.callers import name_principal
 from orchestrator_mcp.doors.mcp.eras import lowlevel, serve_connection
 from orchestrator_mcp.doors.mcp.tools import AgentServer
 
@@ -106,12 +107,13 @@ class McpDoor:
 
 
 class _Endpoint:
-    """An ASGI app as an object: Starlette takes a bare method for one that returns a response."""
+    """An ASGI app as an object (Starlette takes a bare method for one that returns a response), told who calls."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        name_principal(scope)
         await self._app(scope, receive, send)
 
 

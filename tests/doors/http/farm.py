@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 
+from orchestrator_mcp.domain.access import LOCAL, Caller
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
@@ -25,7 +26,7 @@ from orchestrator_mcp.domain.views import (
     WorkflowView,
 )
 from orchestrator_mcp.errors import JobFinishedError, NotFoundError
-from orchestrator_mcp.service import ANONYMOUS, JobService, OutputFile
+from orchestrator_mcp.service import JobService, OutputFile
 
 JOB = "019ab0c4-8e6f-7a31-9c1d-5f0e2b7a6c42"
 THEN = datetime(2026, 1, 28, 12, 0, tzinfo=UTC)
@@ -101,7 +102,7 @@ class ServiceDouble(JobService):
         manifest: Manifest,
         *,
         door: Door,
-        owner: str = ANONYMOUS,
+        by: Caller = LOCAL,
         stem: str | None = None,
         claim: InboxClaim | None = None,
         warnings: Sequence[str] = (),
@@ -109,7 +110,7 @@ class ServiceDouble(JobService):
     ) -> AcceptedView:
         self._check("submit")
         self.submitted.append(
-            Submitted(manifest=manifest, door=door, owner=owner, warnings=tuple(warnings), base_url=base_url)
+            Submitted(manifest=manifest, door=door, owner=by.name, warnings=tuple(warnings), base_url=base_url)
         )
         return AcceptedView(job_id=JOB, submitted_at=THEN, warnings=list(warnings), links={"self": f"{base_url}/x"})
 
@@ -135,15 +136,16 @@ class ServiceDouble(JobService):
             raise NotFoundError("output", name, known=self._files)
         return self._files[name]
 
-    async def cancel(self, job_id: str, *, base_url: str | None = None) -> JobView:
+    async def cancel(self, job_id: str, *, by: Caller = LOCAL, base_url: str | None = None) -> JobView:
         job = await self.job(job_id)
+        self._check("cancel")
         if job.status in {"completed", "failed"}:
             raise JobFinishedError(job_id, job.status)
         return job
 
     @asynccontextmanager
     async def watch(
-        self, job_id: str, *, after: int | None = None, base_url: str | None = None
+        self, job_id: str, *, by: Caller = LOCAL, after: int | None = None, base_url: str | None = None
     ) -> AsyncIterator[AsyncIterator[StreamEvent]]:
         job = await self.job(job_id, base_url=base_url)
         self.listeners += 1

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 
+from orchestrator_mcp.domain.access import LOCAL, Caller
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
@@ -22,7 +23,7 @@ from orchestrator_mcp.domain.views import (
     WorkflowView,
 )
 from orchestrator_mcp.errors import JobFinishedError, NotFoundError
-from orchestrator_mcp.service import ANONYMOUS, JobService
+from orchestrator_mcp.service import JobService
 
 JOB = "01997b1e-0000-7000-8000-00000000abcd"
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -73,7 +74,7 @@ class ServiceDouble(JobService):
         manifest: Manifest,
         *,
         door: Door,
-        owner: str = ANONYMOUS,
+        by: Caller = LOCAL,
         stem: str | None = None,
         claim: InboxClaim | None = None,
         warnings: Sequence[str] = (),
@@ -84,7 +85,7 @@ class ServiceDouble(JobService):
             await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        self.submitted.append((manifest, door, owner))
+        self.submitted.append((manifest, door, by.name))
         return AcceptedView(job_id=JOB, submitted_at=AT)
 
     async def job(self, job_id: str, *, base_url: str | None = None) -> JobView:
@@ -93,7 +94,7 @@ class ServiceDouble(JobService):
         done = self.view.status == "completed" and not self.view.outputs
         return self.view.model_copy(update={"outputs": [picture(base_url)]}) if done else self.view
 
-    async def cancel(self, job_id: str, *, base_url: str | None = None) -> JobView:
+    async def cancel(self, job_id: str, *, by: Caller = LOCAL, base_url: str | None = None) -> JobView:
         view = await self.job(job_id, base_url=base_url)
         if view.status == "completed":
             raise JobFinishedError(job_id, view.status)
@@ -102,7 +103,7 @@ class ServiceDouble(JobService):
 
     @asynccontextmanager
     async def watch(
-        self, job_id: str, *, after: int | None = None, base_url: str | None = None
+        self, job_id: str, *, by: Caller = LOCAL, after: int | None = None, base_url: str | None = None
     ) -> AsyncIterator[AsyncIterator[StreamEvent]]:
         await self.job(job_id)
         yield self._told(base_url)

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from orchestrator_mcp.domain.access import Caller
 from orchestrator_mcp.doors.mcp.tools import build_server
 from orchestrator_mcp.doors.mcp.transports import McpDoor
 from orchestrator_mcp.service import JobService
@@ -38,7 +39,7 @@ def owned_by(owner: str, app: ASGIApp) -> ASGIApp:
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope.setdefault("state", {})["owner"] = owner
+            scope.setdefault("state", {})["caller"] = Caller(name=owner)
         await app(scope, receive, send)
 
     return guarded
