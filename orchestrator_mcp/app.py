@@ -32,10 +32,11 @@ from orchestrator_mcp.files import is_network_filesystem
 from orchestrator_mcp.listening import reachable_url, take_port
 from orchestrator_mcp.logs import hide
 from orchestrator_mcp.presence import announce, hold_data_dir
+from orchestrator_mcp.reload import Reload, reload_on_hangup
 from orchestrator_mcp.retention import Retention
 from orchestrator_mcp.scheduler import Dispatcher, Resources
 from orchestrator_mcp.service import JobService
-from orchestrator_mcp.settings import BackendSettings, Settings
+from orchestrator_mcp.settings import BackendSettings, CurrentSettings, Settings
 from orchestrator_mcp.settings.token_file import OWN, read_token_file
 from orchestrator_mcp.shipped import shipped
 from orchestrator_mcp.store import JobStore
@@ -61,11 +62,13 @@ class Choices:
     Attributes:
         any_port: take a free port when the configured one is taken.
         open_to_all: ask for no token, even beyond loopback.
+        reload_on_hangup: read the configuration again on SIGHUP.
         at_step: see `domain.steps`; only a chaos run gives one.
     """
 
     any_port: bool = False
     open_to_all: bool = False
+    reload_on_hangup: bool = False
     at_step: AtStep = no_step
 
 
@@ -247,9 +250,9 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
     network = is_network_filesystem(settings.data_dir)
     store = JobStore(settings.data_dir / "orchestrator.db", tell=events.publish, exclusive=network)
     artifacts = ArtifactStore(settings.data_dir / "artifacts")
-    pool = BackendPool(
-        settings.backends, scheduling=settings.scheduling, limits=settings.limits, clock=clock, tell=events.publish
-    )
+    current, owner = CurrentSettings(settings), socket.gethostname()
+    pool = BackendPool(current, clock=clock, tell=events.publish)
+    reload = Reload(current, pool=pool, store=store, owner=owner, clock=clock)
     dispatcher = Dispatcher(
         Resources(
             store=store,
@@ -257,24 +260,25 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
             artifacts=artifacts,
             events=events,
             clock=clock,
-            scheduling=settings.scheduling,
-            limits=settings.limits,
-            instance=socket.gethostname(),
+            settings=current,
+            instance=owner,
             at_step=choices.at_step,
         )
     )
     service = JobService(
         store=store,
         pool=pool,
-        library=WorkflowLibrary((*settings.workflows_dirs, shipped("workflows")), settings.limits),
+        library=WorkflowLibrary((*settings.workflows_dirs, shipped("workflows")), lambda: current.now.limits),
         artifacts=artifacts,
         events=events,
         clock=clock,
-        settings=settings,
+        settings=current,
         running=lambda: dispatcher.running,
         version=__version__,
         at_step=choices.at_step,
     )
+    service.report_trouble(lambda: reload.trouble)
+    service.report_notice(lambda: reload.notice)
     await store.open()
     async with anyio.create_task_group() as storage:
         storage.start_soon(store.run, name="store")
@@ -284,7 +288,10 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
                 await work.start(dispatcher.run, name="dispatcher")
                 work.start_soon(_sweep, artifacts, name="sweep")
                 work.start_soon(service.check_database, name="database check")
-                work.start_soon(Retention(store, artifacts, settings.retention, clock).run, name="retention")
+                work.start_soon(Retention(store, artifacts, lambda: current.now.retention, clock).run, name="retention")
+                work.start_soon(reload.run, name="reload")
+                if choices.reload_on_hangup:
+                    work.start_soon(reload_on_hangup, reload.ask, name="hangup")
                 yield service
                 work.cancel_scope.cancel()
         finally:
@@ -394,9 +401,9 @@ def _tokens(settings: Settings, choices: Choices) -> tuple[tuple[KnownToken, ...
     if not server.asks_for_token:
         return (), None
     if choices.open_to_all:
-        log.warning("%s is reachable from the network and asks for no token", settings.server.host)
-        return {}, None
-    token, path, made = load_token(settings.data_dir)
+        log.warning("%s:%s asks for no token, whoever can reach it (--insecure-no-auth)", server.host, server.port)
+        return (), None
+    token, path, _ = load_token(settings.data_dir)
     hide(token)
     log.warning("callers must send the header 'Authorization: Bearer <token>'; the token is in %s", path)
     own = KnownToken(name=OWN, scope=Scope.ADMIN, digest=digest_of(token.encode()))

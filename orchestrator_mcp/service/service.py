@@ -39,7 +39,7 @@ from orchestrator_mcp.service.acceptance import is_large, new_job, resolved_grap
 from orchestrator_mcp.service.deliveries import DeliveryQueue
 from orchestrator_mcp.service.showing import Live, job_view, links, output_views, timings
 from orchestrator_mcp.service.watching import watch_job
-from orchestrator_mcp.settings import Settings
+from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.store import JobFilter, JobStore, NewJob, StoredJob
 from orchestrator_mcp.workflows.graph import check_graph
 from orchestrator_mcp.workflows.library import WorkflowLibrary
@@ -92,7 +92,7 @@ class JobService:
         artifacts: ArtifactStore,
         events: Events,
         clock: Clock,
-        settings: Settings,
+        settings: CurrentSettings,
         running: Callable[[], Mapping[str, int]],
         version: str,
         at_step: AtStep = no_step,
@@ -112,7 +112,9 @@ class JobService:
         self._delivery_grace = 0.0
         self._damage: str | None = None
         self._troubles: list[Callable[[], str | None]] = []
-        self.base_url = settings.server.public_url or f"http://{settings.server.host}:{settings.server.port}"
+        self._notices: list[Callable[[], str | None]] = []
+        server = settings.now.server
+        self.base_url = server.public_url or f"http://{server.host}:{server.port}"
         events.listen(self._deliveries.hear)
 
     async def submit(
@@ -167,7 +169,7 @@ class JobService:
         new = await anyio.to_thread.run_sync(prepare) if is_large(graph) else prepare()
         if self._damage is not None:
             raise StorageError(f"The database is damaged and nothing more is accepted: {self._damage}")
-        answer = await self._store.accept(new, most_queued=self._settings.limits.queued_jobs)
+        answer = await self._store.accept(new, most_queued=self._settings.now.limits.queued_jobs)
         self._at_step(Step.STORED)
         log.info("accepted through %s: %s", door.value, new.workflow_id, extra={"job_id": answer.job_id})
         return AcceptedView(
@@ -206,7 +208,7 @@ class JobService:
             ManifestError: a status, limit or cursor that does not exist (422).
         """
         states = tuple(state for name in status for state in _states(name))
-        most = self._settings.limits.page
+        most = self._settings.now.limits.page
         if not 1 <= limit <= most:
             raise ManifestError.at("limit", message=f"found {limit}; a whole number from 1 to {most} is needed")
         wanted = JobFilter(states=states, workflow_id=workflow_id, backend_id=backend_id, source=source)
@@ -320,6 +322,7 @@ class JobService:
             jobs_running=running,
             uptime_seconds=round(self._clock.monotonic() - self._began, 1),
             problems=problems,
+            notices=[said for source in self._notices if (said := source()) is not None],
         )
 
     async def claimed_job(self, claim_id: str) -> str | None:
@@ -356,6 +359,14 @@ class JobService:
         """
         self._troubles.append(source)
 
+    def report_notice(self, source: Callable[[], str | None]) -> None:
+        """Have health ask a part of the house whether there is something to know that needs no mending.
+
+        Args:
+            source: gives a sentence, or None.
+        """
+        self._notices.append(source)
+
     async def check_database(self) -> None:
         """Look for damage; when there is some, accept nothing more and say so in health."""
         self._damage = await self._store.check()
@@ -363,7 +374,7 @@ class JobService:
             log.error("the database is damaged: %s", self._damage)
 
     async def _graph_of(self, manifest: Manifest) -> tuple[Graph, Sequence[ParameterView]]:
-        limits = self._settings.limits
+        limits = self._settings.now.limits
         if manifest.workflow is None:
             found = await self._library.get(manifest.workflow_id or "")
             return found.graph, ()
@@ -413,7 +424,7 @@ class JobService:
         return Delivery(
             job=job_view(job, Live(), self.base_url),
             stem=job.stem,
-            to_outbox=self._settings.outbox == "all" or job.door is Door.INBOX,
+            to_outbox=self._settings.now.outbox == "all" or job.door is Door.INBOX,
             files=tuple(
                 DeliveryFile(
                     name=artifact.name,
