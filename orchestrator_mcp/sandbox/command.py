@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,10 @@ import anyio
 
 from orchestrator_mcp.errors import StartError
 from orchestrator_mcp.sandbox.farm import same_for_all, serve_many
+from orchestrator_mcp.sandbox.faults import PROXY_FAULTS, parse_fault
 from orchestrator_mcp.sandbox.options import DEFAULT_MODELS, DEFAULT_VERSION, SandboxOptions
+from orchestrator_mcp.sandbox.proxy import FaultProxy
+from orchestrator_mcp.sandbox.server import SandboxServer
 
 _MOST_PORTS = 10_000
 
@@ -60,7 +63,8 @@ def run(
         step_ms: Simulated work per sampler step, in milliseconds.
         load_ms: Simulated time to load another model, in milliseconds.
         models: Model files as ``folder/name``; the default ones if there are none.
-        faults: Faults from the start, as ``name`` or ``name:argument``.
+        faults: Faults from the start, as ``name`` or ``name:argument``; with one of ``PROXY_FAULTS`` among them,
+            a proxy listens on each port, and its server on a free one behind it.
         oracle: File to which every accepted and every ended prompt is appended as a JSON line.
         host: The address to listen on.
         folder: Where pictures are kept, each server in a subfolder; None makes a temporary folder.
@@ -71,11 +75,12 @@ def run(
         StartError: If an argument is wrong, a port is taken or a folder cannot be made.
     """
     try:
+        between = tuple(fault for fault in faults or () if parse_fault(fault)[0] in PROXY_FAULTS)
         options = SandboxOptions(
             step_ms=step_ms,
             load_ms=load_ms,
             models=tuple(models) if models else DEFAULT_MODELS,
-            faults=tuple(faults or ()),
+            faults=tuple(fault for fault in faults or () if fault not in between),
             oracle=oracle,
             folder=folder,
             comfyui_version=comfyui_version,
@@ -85,19 +90,31 @@ def run(
     except ValueError as error:
         raise StartError(f"The sandbox cannot start: {error}.") from error
     try:
-        anyio.run(partial(_serve, wanted, options, host))
+        anyio.run(partial(_serve, wanted, options, host, between))
     except OSError as error:
         hint = "Choose other ports with --ports, or stop what uses these."
         raise StartError(f"The sandbox cannot serve {host}:{ports}: {error}.", hint=hint) from error
 
 
-async def _serve(ports: list[int], options: SandboxOptions, host: str) -> None:
+async def _serve(ports: list[int], options: SandboxOptions, host: str, between: tuple[str, ...]) -> None:
+    behind = [0] * len(ports) if between else ports
     with _stop_signal() as stopped:
-        async with serve_many(ports, same_for_all(options), host=host) as servers:
-            for server in servers:
-                sys.stdout.write(f"sandbox ready on {server.url}\n")
-            sys.stdout.flush()
+        async with serve_many(behind, same_for_all(options), host=host) as servers, AsyncExitStack() as stack:
+            fronts: list[SandboxServer | FaultProxy] = [*servers]
+            if between:
+                proxies = [FaultProxy((host, server.port), between) for server in servers]
+                fronts = [
+                    await stack.enter_async_context(one.serve(host, port))
+                    for one, port in zip(proxies, ports, strict=True)
+                ]
+            _announce(fronts)
             await stopped.wait()
+
+
+def _announce(fronts: Sequence[SandboxServer | FaultProxy]) -> None:
+    for front in fronts:
+        sys.stdout.write(f"sandbox ready on {front.url}\n")
+    sys.stdout.flush()
 
 
 @contextmanager

@@ -1,9 +1,9 @@
-"""Ways in which a sandbox server can misbehave on purpose, and which of them are on."""
+"""Ways in which a sandbox server, or the network before it, can misbehave on purpose, and which of them are on."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
 FAULTS: Mapping[str, str] = MappingProxyType(
@@ -30,12 +30,33 @@ FAULTS: Mapping[str, str] = MappingProxyType(
         "runtime-error": "The first node that runs fails with a RuntimeError.",
         "ignore-interrupt": "POST /interrupt is answered and has no effect.",
         "lose-prompt-id": "As 0.3.40: the caller's prompt_id is ignored and a new one is drawn.",
+        "tcp-latency": "Every piece on a connection comes later, both ways (argument: milliseconds, default 100).",
+        "tcp-cut": "A connection is closed after so many bytes of answers (argument: bytes, default 1000).",
+        "tcp-reset": "A connection is reset after so many bytes of answers (argument: bytes, default 0).",
+        "tcp-blackhole": "Connections stay open and carry nothing any more, as when a router drops everything.",
+        "tcp-garbage": "Answers arrive as random bytes of the same length.",
+        "tcp-post-delay": "POST /prompt arrives late, and without its caller too (argument: milliseconds, default 1000).",
     }
 )
 """Every fault by name, with what it does."""
 
+PROXY_FAULTS = frozenset(name for name in FAULTS if name.startswith("tcp-"))
+"""Those that happen between client and server, in a ``FaultProxy``."""
+
+SERVER_FAULTS = frozenset(FAULTS) - PROXY_FAULTS
+"""Those of the server itself."""
+
 _DEFAULT_ARGUMENTS: Mapping[str, str] = MappingProxyType(
-    {"slow-http": "1000", "prompt-delay": "1000", "history-delay": "500", "ws-drop": "5"}
+    {
+        "slow-http": "1000",
+        "prompt-delay": "1000",
+        "history-delay": "500",
+        "ws-drop": "5",
+        "tcp-latency": "100",
+        "tcp-cut": "1000",
+        "tcp-reset": "0",
+        "tcp-post-delay": "1000",
+    }
 )
 _PATH_ARGUMENTS = frozenset({"garbage-json", "html-502"})
 
@@ -70,19 +91,27 @@ def parse_fault(text: str) -> tuple[str, str]:
 
 
 class FaultSet:
-    """The faults that are on for one server; every change is announced."""
+    """The faults that are on for one server or proxy; every change is announced."""
 
-    def __init__(self, faults: tuple[str, ...], *, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        faults: tuple[str, ...],
+        *,
+        changed: Callable[[], None],
+        known: Collection[str] = SERVER_FAULTS,
+    ) -> None:
         """Turn on the first faults.
 
         Args:
             faults: Each as ``name`` or ``name:argument``.
             changed: Called after each later change.
+            known: Names that are possible here: ``SERVER_FAULTS`` or ``PROXY_FAULTS``.
 
         Raises:
-            ValueError: If one of them does not exist.
+            ValueError: If one of them does not exist, or not here.
         """
-        self._active = dict(parse_fault(fault) for fault in faults)
+        self._known = known
+        self._active = dict(self._parse(fault) for fault in faults)
         self._changed = changed
 
     def set(self, fault: str) -> None:
@@ -92,11 +121,18 @@ class FaultSet:
             fault: ``name`` or ``name:argument``.
 
         Raises:
-            ValueError: If there is no such fault.
+            ValueError: If there is no such fault, or not here.
         """
-        name, argument = parse_fault(fault)
+        name, argument = self._parse(fault)
         self._active[name] = argument
         self._changed()
+
+    def _parse(self, fault: str) -> tuple[str, str]:
+        name, argument = parse_fault(fault)
+        if name not in self._known:
+            place = "the proxy before a server" if name in PROXY_FAULTS else "the server"
+            raise ValueError(f"the fault {name!r} happens in {place}, not here")
+        return name, argument
 
     def clear(self, *names: str) -> None:
         """Turn faults off.

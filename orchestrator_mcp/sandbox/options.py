@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator_mcp.sandbox.faults import parse_fault
+from orchestrator_mcp.sandbox.faults import FaultSet
 
 DEFAULT_VERSION = "0.3.64"
 
@@ -92,7 +92,7 @@ class SandboxOptions:
         models: Model files as ``folder/name``; the loaders list these and no others.
         comfyui_version: The version that is imitated; decides a few old and new behaviours.
         previews: Whether samplers send a preview picture at each step.
-        faults: Faults set from the start, as ``name`` or ``name:argument`` (see ``faults.FAULTS``).
+        faults: Faults set from the start, as ``name`` or ``name:argument`` (see ``faults.SERVER_FAULTS``).
         oracle: File to which every accepted and every ended prompt is appended as a JSON line.
         folder: Where ``input``, ``output`` and ``temp`` lie; None makes a temporary folder.
         max_body: Largest request body taken, in bytes.
@@ -115,8 +115,7 @@ class SandboxOptions:
         parse_version(self.comfyui_version)
         for model in self.models:
             split_model(model)
-        for fault in self.faults:
-            parse_fault(fault)
+        FaultSet(self.faults, changed=lambda: None)
 
     def models_in(self, folder: str) -> list[str]:
         """List the model names of one folder, sorted as a directory listing would be.

@@ -9,7 +9,7 @@ from typing import Any
 
 import websockets
 
-from orchestrator_mcp.sandbox import SandboxServer
+from orchestrator_mcp.sandbox import FaultProxy, SandboxServer
 
 
 class Listener:
@@ -46,7 +46,9 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(server: SandboxServer, client_id: str = "", *, metadata: bool = False) -> AsyncIterator[Listener]:
+async def listening(
+    server: SandboxServer | FaultProxy, client_id: str = "", *, metadata: bool = False
+) -> AsyncIterator[Listener]:
     """Connect to a server as a client, and hear the first status."""
     query = f"?clientId={client_id}" if client_id else ""
     async with websockets.connect(f"ws://127.0.0.1:{server.port}/ws{query}", max_size=None) as socket:
