@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
 import pytest
@@ -15,17 +13,12 @@ from orchestrator_mcp.backends.comfy import INTERRUPT_BY_ID, ComfyClient
 from orchestrator_mcp.backends.history import chosen_outputs
 from orchestrator_mcp.backends.messages import NodeStarted, PromptFinished, PromptStarted, PromptSucceeded
 from orchestrator_mcp.errors import ArtifactError, PromptRejectedError
-from orchestrator_mcp.settings import BackendSettings, LimitSettings, SchedulingSettings
 from tests.backends.talk import downloaded, ended, heard_until_finished, send
 from tests.partners import picture_graph, text_to_image
+from tests.real.graphs import blurred, own_prefix
+from tests.real.partner import WAIT, client_of, needs_server, standing
 
-ADDRESS = urlsplit(os.environ.get("COMFYUI_URL", ""))
-WAIT = 300.0
-
-pytestmark = [
-    pytest.mark.comfyui,
-    pytest.mark.skipif(not ADDRESS.hostname, reason="COMFYUI_URL does not name a ComfyUI server"),
-]
+pytestmark = needs_server
 
 
 @pytest.fixture
@@ -35,28 +28,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def client() -> AsyncIterator[ComfyClient]:
-    backend = BackendSettings(
-        id="real",
-        host=ADDRESS.hostname or "",
-        port=ADDRESS.port or 8188,
-        scheme="https" if ADDRESS.scheme == "https" else "http",
-    )
-    async with ComfyClient(backend, scheduling=SchedulingSettings(), limits=LimitSettings()) as connected:
+    async with client_of(standing()) as connected:
         yield connected
-
-
-def own_prefix() -> str:
-    """A prefix that no earlier run used, so that nothing comes from a cache."""
-    return f"orchestrator-test/{uuid.uuid4().hex}"
-
-
-def blurred(pictures: int) -> dict[str, Any]:
-    graph = picture_graph(own_prefix(), size=256)
-    graph["1"]["inputs"]["batch_size"] = pictures
-    graph["2"] = {"class_type": "RebatchImages", "inputs": {"images": ["1", 0], "batch_size": 1}}
-    graph["4"] = {"class_type": "ImageBlur", "inputs": {"image": ["2", 0], "blur_radius": 31, "sigma": 10.0}}
-    graph["3"]["inputs"]["images"] = ["4", 0]
-    return graph
 
 
 async def test_it_says_what_it_is_and_what_it_can_do(client: ComfyClient) -> None:
@@ -155,8 +128,10 @@ async def test_an_uploaded_picture_can_be_loaded(client: ComfyClient) -> None:
     with anyio.fail_after(WAIT):
         (made,) = chosen_outputs(await ended(client, await send(client, picture_graph(own_prefix()))))
         content = await downloaded(client, made)
-        name = await client.upload("orchestrator-test.png", content, "image/png")
+        name = await client.upload(f"{hashlib.sha256(content).hexdigest()}.png", content, "image/png")
         assert await client.upload(name, content, "image/png") == name
+        other = await client.upload(name, content + b"more", "image/png")
+        assert other != name
         graph = picture_graph(own_prefix())
         graph["1"] = {"class_type": "LoadImage", "inputs": {"image": name}}
         entry = await ended(client, await send(client, graph))
