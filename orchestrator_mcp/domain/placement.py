@@ -139,7 +139,7 @@ def waiting_reasons(spec: LaneSpec, candidates: Iterable[Candidate]) -> Iterator
         elif candidate.running >= candidate.slots:
             yield candidate.backend_id, f"it is busy with {candidate.running} of ours"
         else:
-            yield candidate.backend_id, "it is free; jobs before this one come first"
+            yield candidate.backend_id, "it is free; the next job that it can run goes to it"
     if empty:
         yield None, "no backend is configured"
 
