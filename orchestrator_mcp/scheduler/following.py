@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 LOOK_EVERY: Final = 4  # polls of history for one look into the queue, which is heavy
 AFTER_SUCCESS: Final = 0.05  # seconds: ComfyUI says success before it writes history
 MOST_DECLARED: Final = 1_000  # outputs remembered from the WebSocket
+DEAF_PATIENCE: Final = 4.0  # times stall_timeout for a render whose events go to a WebSocket that is no more
 
 
 @dataclass(kw_only=True, eq=False)
@@ -70,6 +71,8 @@ class Follower:
     Attributes:
         prompt_id: under which the backend knows it.
         falls: `backend.falls` when it was sent.
+        sent_as: the client id under which it was sent, to which its events go; empty if a process before this one
+            sent it.
         stage: how far it is known to be.
         wishes: what somebody wants; looked at whenever the follower wakes.
     """
@@ -80,6 +83,7 @@ class Follower:
     prompt_id: str
     graph: Graph
     falls: int
+    sent_as: str
     wishes: Wishes
     stage: Stage = Stage.WAITING
     _declared: list[DeclaredOutput] = field(default_factory=list)
@@ -118,8 +122,8 @@ class Follower:
                 continue
             if (end := await self._poll()) is not None:
                 return end
-            if self.stage is Stage.RENDERING and clock.monotonic() - moved_at > scheduling.stall_timeout:
-                return await self._give_up_stalled()
+            if self.stage is Stage.RENDERING and (quiet := clock.monotonic() - moved_at) > self._stall_patience():
+                return await self._give_up_stalled(quiet)
             next_poll = clock.monotonic() + pause
             pause = min(pause * 1.5, scheduling.poll_interval_max)
 
@@ -221,8 +225,12 @@ class Follower:
             return Ended(outcome=Outcome.REVOKED, reason="taken back for a backend that is idle")
         return None
 
-    async def _give_up_stalled(self) -> HistoryEntry | Ended:
-        seconds = self.resources.scheduling.stall_timeout
+    def _stall_patience(self) -> float:
+        """How long silence may last, in seconds; nothing is heard of a render whose owner's WebSocket has gone."""
+        hears = self.backend.listening and self.backend.client_id == self.sent_as
+        return self.resources.scheduling.stall_timeout * (1.0 if hears else DEAF_PATIENCE)
+
+    async def _give_up_stalled(self, seconds: float) -> HistoryEntry | Ended:
         log.warning("no progress for %g s; stopping the render", seconds)
         sighting = await stop_prompt(
             self.backend, self.prompt_id, clock=self.resources.clock, patience=self.resources.scheduling.lost_after

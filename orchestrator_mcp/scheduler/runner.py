@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
@@ -40,6 +40,8 @@ from orchestrator_mcp.workflows.prefixes import isolate_outputs
 
 log = logging.getLogger(__name__)
 
+MOST_ERROR_ANSWERS: Final = 3  # to the same graph, each without taking it; then it is the graph or the backend
+
 
 class Runner:
     """Carries one attempt through: send, follow, collect, publish.
@@ -62,6 +64,8 @@ class Runner:
         self._follower: Follower | None = None
         self._wishes = Wishes(cancel=held.cancel_requested)
         self._holds_slot = True
+        self._sent_as = ""
+        self._error_answers: list[BackendAmbiguousError] = []
         self._marker: dict[str, Any] = {
             "instance": resources.instance,
             "job_id": held.job_id,
@@ -118,6 +122,8 @@ class Runner:
             falls = backend.falls
             sent = await self._settle(backend, falls) if self._adopted else await self._send(backend, graph)
             while isinstance(sent, NeverArrived):
+                if len(self._error_answers) >= MOST_ERROR_ANSWERS:
+                    return verdicts.never_taken(backend.id, self._error_answers[-1])
                 log.info("the prompt never arrived; sending it again to the same backend")
                 falls = backend.falls
                 sent = await self._send(backend, graph)
@@ -131,6 +137,7 @@ class Runner:
                 prompt_id=prompt_id,
                 graph=graph,
                 falls=falls,
+                sent_as=self._sent_as,
                 stage=stage,
                 wishes=self._wishes,
             )
@@ -151,9 +158,10 @@ class Runner:
             return self._unsent()
         self.resources.at_step(Step.INTENT)
         falls = backend.falls
+        self._sent_as = backend.client_id
         try:
             submission = await backend.client.submit(
-                graph, prompt_id=self.held.prompt_id, client_id=backend.client_id, marker=self._marker
+                graph, prompt_id=self.held.prompt_id, client_id=self._sent_as, marker=self._marker
             )
         except BackendRefusedError as error:
             backend.distrust()
@@ -163,6 +171,8 @@ class Runner:
             return verdicts.rejected(error)
         except BackendAmbiguousError as error:
             log.warning("not sure whether the prompt was taken: %s", error.message)
+            if error.details.get("status") == 500:
+                self._error_answers.append(error)
             return await self._settle(backend, falls)
         if submission.node_errors and not self.resources.scheduling.allow_partial:
             return await self._reject_part(backend, submission)

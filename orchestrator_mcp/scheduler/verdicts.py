@@ -8,7 +8,7 @@ from orchestrator_mcp.backends.history import HistoryEntry
 from orchestrator_mcp.backends.rejections import Submission
 from orchestrator_mcp.domain.jobs import JobFailure, Outcome
 from orchestrator_mcp.domain.retry import OUT_OF_MEMORY, Ended
-from orchestrator_mcp.errors import ArtifactError, PromptRejectedError
+from orchestrator_mcp.errors import ArtifactError, BackendAmbiguousError, PromptRejectedError
 
 
 def failure(code: str, message: str, *, hint: str | None = None, details: dict[str, Any] | None = None) -> JobFailure:
@@ -48,6 +48,20 @@ def rejected(error: PromptRejectedError) -> Ended:
         reason=error.message,
         failure=failure("prompt_rejected", error.message, hint=hint, details=error.details),
         elsewhere=bool(error.missing),
+    )
+
+
+def never_taken(backend_id: str, error: BackendAmbiguousError) -> Ended:
+    """The end of an attempt to which a backend says only that it failed inside, and which it never takes."""
+    return Ended(
+        outcome=Outcome.ERRORED,
+        reason=error.message,
+        failure=failure(
+            "prompt_not_taken",
+            f"{error.message} It never took the job.",
+            hint=f"Look at the log of {backend_id}: ComfyUI, or a node pack, fails while it checks this graph.",
+        ),
+        elsewhere=True,
     )
 
 

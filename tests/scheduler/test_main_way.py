@@ -8,7 +8,7 @@ import pytest
 from orchestrator_mcp.domain.steps import Step
 from orchestrator_mcp.errors import JobFinishedError
 from orchestrator_mcp.sandbox import Sandbox, SandboxOptions
-from tests.scheduler.core import PICTURE, backend_for, core, render
+from tests.scheduler.core import PICTURE, QUICK, backend_for, core, render
 
 FAST = SandboxOptions(step_ms=1, load_ms=0)
 SLOW = SandboxOptions(step_ms=200, load_ms=0)
@@ -160,3 +160,51 @@ async def test_stopping_cancels_nothing_and_is_quick(tmp_path: Path) -> None:
                 job_id = await running.submit(render(steps=1000))
                 await running.until(job_id, "running", stage="rendering")
         assert server.queue.running
+
+
+async def test_a_graph_on_which_a_backend_always_breaks_goes_elsewhere_and_at_last_fails(tmp_path: Path) -> None:
+    async with Sandbox(FAST).serve() as broken, Sandbox(SLOW).serve() as well:
+        broken.set_fault("prompt-refuse-500")
+        first = [backend_for(broken, "broken")]
+        async with core(tmp_path, first, QUICK.model_copy(update={"quarantine": 0.0})) as running:
+            job = await running.end_of(await running.submit(render()))
+            assert job.status == "failed"
+            assert job.error is not None
+            assert job.error.code == "prompt_not_taken"
+            assert "500" in job.error.message
+        both = [*first, backend_for(well, "well")]
+        async with core(tmp_path, both, QUICK.model_copy(update={"quarantine": 0.0})) as running:
+            busy = await running.submit(render(steps=10, seed=3), backend_affinity="well")
+            await running.until(busy, "running", stage="rendering")
+            job = await running.end_of(await running.submit(render(seed=2)))
+            assert (job.status, job.backend_id) == ("completed", "well")
+            assert [(attempt.backend_id, attempt.outcome) for attempt in job.attempts] == [
+                ("broken", "errored"),
+                ("well", "succeeded"),
+            ]
+
+
+async def test_an_adopted_render_is_not_taken_for_stalled_because_its_events_go_to_nobody(tmp_path: Path) -> None:
+    patient = QUICK.model_copy(update={"stall_timeout": 1.5})
+    async with Sandbox(SLOW).serve() as server:
+        backends = [backend_for(server, "one")]
+        async with core(tmp_path, backends, patient) as running:
+            job_id = await running.submit(render(steps=16))
+            await running.until(job_id, "running", stage="rendering")
+        async with core(tmp_path, backends, patient) as running:
+            job = await running.end_of(job_id)
+            assert (job.status, [attempt.outcome for attempt in job.attempts]) == ("completed", ["succeeded"])
+
+
+async def test_a_render_that_stands_still_is_given_up(tmp_path: Path) -> None:
+    async with (
+        Sandbox(SLOW).serve() as server,
+        core(tmp_path, [backend_for(server, "one")], QUICK.model_copy(update={"stall_timeout": 1.0})) as running,
+    ):
+        await running.end_of(await running.submit(PICTURE))
+        job_id = await running.submit(render(steps=5))
+        await running.until(job_id, "running", stage="rendering")
+        server.set_fault("freeze")
+        job = await running.until(job_id, "queued", "failed")
+        assert job.attempts[0].outcome == "timed_out"
+        await running.service.cancel(job_id)
