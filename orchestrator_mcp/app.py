@@ -39,6 +39,7 @@ from orchestrator_mcp.service import JobService
 from orchestrator_mcp.settings import BackendSettings, CurrentSettings, Settings
 from orchestrator_mcp.settings.token_file import OWN, read_token_file
 from orchestrator_mcp.shipped import shipped
+from orchestrator_mcp.storage import StorageWatch
 from orchestrator_mcp.store import JobStore
 from orchestrator_mcp.tokens import load_token
 from orchestrator_mcp.workflows.library import WorkflowLibrary
@@ -50,6 +51,7 @@ log = logging.getLogger(__name__)
 
 HTTP_GRACE: Final = 3  # seconds that open requests have when the server stops
 HTTP_PATIENCE: Final = 6.0  # seconds until they are cut
+NO_TOKEN: Final = "Whoever can reach this server may do everything: no token is asked for (--insecure-no-auth)."
 SANDBOX_ID: Final = "sandbox"
 SANDBOX_STEP_MS: Final = 40.0  # milliseconds of a sampler step: visible progress, quick pictures
 SANDBOX_LOAD_MS: Final = 250.0
@@ -277,19 +279,23 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
         version=__version__,
         at_step=choices.at_step,
     )
-    service.report_trouble(lambda: reload.trouble)
-    service.report_notice(lambda: reload.notice)
+    storage = StorageWatch(lambda: current.now, store, clock)
+    service.condition.close_while(lambda: storage.trouble)
+    service.condition.report_trouble(lambda: reload.trouble)
+    service.condition.report_notice(lambda: reload.notice)
     await store.open()
-    async with anyio.create_task_group() as storage:
-        storage.start_soon(store.run, name="store")
+    async with anyio.create_task_group() as storing:
+        storing.start_soon(store.run, name="store")
         try:
             async with pool.opened(), anyio.create_task_group() as work:
                 work.start_soon(pool.run, name="backends")
                 await work.start(dispatcher.run, name="dispatcher")
                 work.start_soon(_sweep, artifacts, name="sweep")
-                work.start_soon(service.check_database, name="database check")
+                work.start_soon(service.condition.check_database, name="database check")
                 work.start_soon(Retention(store, artifacts, lambda: current.now.retention, clock).run, name="retention")
                 work.start_soon(reload.run, name="reload")
+                work.start_soon(storage.run, name="storage")
+                await storage.first_looks()
                 if choices.reload_on_hangup:
                     work.start_soon(reload_on_hangup, reload.ask, name="hangup")
                 yield service
@@ -317,6 +323,8 @@ async def _doors(
     from watcher.outbox import Outbox
 
     tokens, token_file = _tokens(settings, choices)
+    if settings.server.asks_for_token and choices.open_to_all:
+        service.condition.report_notice(lambda: NO_TOKEN)
     agents = build_server(service, version=__version__, public_url=settings.server.public_url)
     mcp, streams = McpDoor(agents, max_message_bytes=settings.limits.body_bytes), StreamShutdown()
     routes = build_routes(
@@ -354,7 +362,7 @@ async def _doors(
         tasks.start_soon(http.run_on, [listener], name="http")
         service.expect_deliveries()
         for door in (inbox, outbox):
-            service.report_trouble(lambda door=door: door.trouble)  # type: ignore[misc]
+            service.condition.report_trouble(lambda door=door: door.trouble)  # type: ignore[misc]
             tasks.start_soon(door.run, name=type(door).__name__.lower())
         await http.ready.wait()
         announce(settings.data_dir, url=url, token_file=token_file, version=__version__)
@@ -401,7 +409,7 @@ def _tokens(settings: Settings, choices: Choices) -> tuple[tuple[KnownToken, ...
     if not server.asks_for_token:
         return (), None
     if choices.open_to_all:
-        log.warning("%s:%s asks for no token, whoever can reach it (--insecure-no-auth)", server.host, server.port)
+        log.warning("%s: %s", server.host, NO_TOKEN)
         return (), None
     token, path, _ = load_token(settings.data_dir)
     hide(token)

@@ -5,6 +5,7 @@ The promise to whoever reads it: a folder without a leading dot is complete, and
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -47,7 +48,7 @@ class ResultFolder:
         self._at_step = at_step
 
     def prepare(self) -> None:
-        """Make the Outbox, and delete what runs before left unfinished in it."""
+        """Make the Outbox at the start, and delete what runs before left unfinished in it."""
         self.outbox.mkdir(parents=True, exist_ok=True)
         with os.scandir(self.outbox) as listing:
             left = [
@@ -88,7 +89,8 @@ class ResultFolder:
 
     def _build(self, delivery: Delivery, name: str) -> Path:
         delivered = delivered_files(delivery)
-        self.outbox.mkdir(parents=True, exist_ok=True)
+        if not self.outbox.is_dir():
+            raise FileNotFoundError(errno.ENOENT, f"the Outbox {self.outbox} is gone; put it back where it was")
         wanted = sum(file.size for file in delivered) + _SPARE
         free = files.free_space(self.outbox)
         if free < wanted:

@@ -199,8 +199,7 @@ class ArtifactStore:
         """
 
         def sweep() -> int:
-            incoming = self._root / _INCOMING
-            incoming.mkdir(parents=True, exist_ok=True)
+            incoming = self._incoming()
             left = [path for path in incoming.iterdir() if not path.name.startswith(self._run)]
             for path in left:
                 path.unlink(missing_ok=True)
@@ -228,8 +227,7 @@ class ArtifactStore:
         return arrival
 
     def _begin(self) -> _Arrival:
-        incoming = self._root / _INCOMING
-        incoming.mkdir(parents=True, exist_ok=True)
+        incoming = self._incoming()
         free = files.free_space(incoming)
         if free < self._limits.free_space:
             raise StorageError(
@@ -238,6 +236,13 @@ class ArtifactStore:
             )
         path = incoming / f"{self._run}-{secrets.token_hex(8)}.part"
         return _Arrival(path=path, target=files.write_new(path))
+
+    def _incoming(self) -> Path:
+        """Where files arrive. The folder above is never made: where it is gone, its disk may be."""
+        incoming = self._root / _INCOMING
+        self._root.mkdir(exist_ok=True)
+        incoming.mkdir(exist_ok=True)
+        return incoming
 
     def _finish(self, arrival: _Arrival, declared_length: int | None, name_hint: str) -> StoredFile:
         if declared_length is not None and arrival.size != declared_length:

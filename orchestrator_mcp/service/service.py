@@ -36,6 +36,7 @@ from orchestrator_mcp.domain.views import (
 from orchestrator_mcp.errors import ForbiddenError, ManifestError, NotFoundError, StorageError, nearest
 from orchestrator_mcp.events import Events
 from orchestrator_mcp.service.acceptance import is_large, new_job, resolved_graph
+from orchestrator_mcp.service.condition import Condition
 from orchestrator_mcp.service.deliveries import DeliveryQueue
 from orchestrator_mcp.service.showing import Live, job_view, links, output_views, timings
 from orchestrator_mcp.service.watching import watch_job
@@ -110,9 +111,7 @@ class JobService:
         self._began = clock.monotonic()
         self._deliveries = DeliveryQueue(clock)
         self._delivery_grace = 0.0
-        self._damage: str | None = None
-        self._troubles: list[Callable[[], str | None]] = []
-        self._notices: list[Callable[[], str | None]] = []
+        self.condition = Condition(store)
         server = settings.now.server
         self.base_url = server.public_url or f"http://{server.host}:{server.port}"
         events.listen(self._deliveries.hear)
@@ -167,8 +166,7 @@ class JobService:
             )
 
         new = await anyio.to_thread.run_sync(prepare) if is_large(graph) else prepare()
-        if self._damage is not None:
-            raise StorageError(f"The database is damaged and nothing more is accepted: {self._damage}")
+        self.condition.require_open()
         answer = await self._store.accept(new, most_queued=self._settings.now.limits.queued_jobs)
         self._at_step(Step.STORED)
         log.info("accepted through %s: %s", door.value, new.workflow_id, extra={"job_id": answer.job_id})
@@ -301,9 +299,7 @@ class JobService:
 
     async def health(self) -> HealthView:
         """Whether the orchestrator does its work."""
-        problems = [*self._deliveries.problems, *(said for source in self._troubles if (said := source()) is not None)]
-        if self._damage is not None:
-            problems.append(f"The database is damaged: {self._damage}")
+        problems = [*self._deliveries.problems, *self.condition.problems]
         try:
             queued, running = await self._store.counts()
         except StorageError as error:
@@ -316,13 +312,13 @@ class JobService:
             backends_online=sum(view.online for view in views),
             version=self._version,
             backends_total=len(views),
-            accepting=self._damage is None,
+            accepting=self.condition.accepting,
             sandbox=any(view.kind == "sandbox" for view in views),
             jobs_queued=queued,
             jobs_running=running,
             uptime_seconds=round(self._clock.monotonic() - self._began, 1),
             problems=problems,
-            notices=[said for source in self._notices if (said := source()) is not None],
+            notices=self.condition.notices,
         )
 
     async def claimed_job(self, claim_id: str) -> str | None:
@@ -351,27 +347,10 @@ class JobService:
         """Somebody delivers ended jobs: streams hold their last word back for a moment, until the files stand there."""
         self._delivery_grace = DELIVERY_GRACE
 
-    def report_trouble(self, source: Callable[[], str | None]) -> None:
-        """Have health ask a part of the house whether something is wrong with it.
-
-        Args:
-            source: gives a sentence, or None.
-        """
-        self._troubles.append(source)
-
-    def report_notice(self, source: Callable[[], str | None]) -> None:
-        """Have health ask a part of the house whether there is something to know that needs no mending.
-
-        Args:
-            source: gives a sentence, or None.
-        """
-        self._notices.append(source)
-
-    async def check_database(self) -> None:
-        """Look for damage; when there is some, accept nothing more and say so in health."""
-        self._damage = await self._store.check()
-        if self._damage is not None:
-            log.error("the database is damaged: %s", self._damage)
+    @property
+    def closed_because(self) -> str | None:
+        """Why nothing is accepted now, in words; None when something may be."""
+        return self.condition.closed_because
 
     async def _graph_of(self, manifest: Manifest) -> tuple[Graph, Sequence[ParameterView]]:
         limits = self._settings.now.limits

@@ -237,6 +237,12 @@ class LimitSettings(BaseModel):
     queued_jobs: Annotated[int | None, Field(strict=True), Needs("a whole number")] = Field(
         default=None, ge=1, description="The most jobs that may wait; further ones get 503. Without it, no limit."
     )
+    free_bytes: Size = Field(
+        default=500 * 10**6,
+        ge=0,
+        le=2**50,
+        description="With less free space in `data_dir`, `outbox_dir` or `log_dir`, nothing is accepted.",
+    )
     page: Whole = Field(default=500, ge=1, le=10_000, description="The most jobs in one answer of a list.")
 
 

@@ -329,6 +329,12 @@ def _end_unstarted(
     return _tell(tx, row, job_id, state, JobState.CANCELLED, at=at, attempt=attempt, reason=reason)
 
 
+def touch(tx: Transaction) -> None:
+    """Change a number in the header that nobody reads: whether it can be stored is the question."""
+    number = int(tx.query("PRAGMA user_version", ())[0][0])
+    tx.query(f"PRAGMA user_version = {1 - min(number, 1)}", ())
+
+
 def take_leases(tx: Transaction, owner: str, backend_ids: Sequence[str]) -> dict[str, int]:
     """Own every backend; the new epochs fence whoever owned them before.
 

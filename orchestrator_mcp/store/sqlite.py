@@ -37,6 +37,9 @@ class Database:
         self.path = path
         self.statements: dict[str, Compiled] = compile_statements(DIALECT)
         self._exclusive = exclusive
+        self._place: tuple[int, int] | None = None
+        self._torn = False
+        self.damage: str | None = None
         self.writer: sqlite3.Connection
         self.reader: sqlite3.Connection
 
@@ -50,6 +53,7 @@ class Database:
             self.writer = self._connect(self.path)
             try:
                 self._prepare()
+                self._place = _place_of(self.path)
             except BaseException:
                 self.writer.close()
                 raise
@@ -76,8 +80,54 @@ class Database:
 
     def check(self) -> str | None:
         """Look for damage (`PRAGMA quick_check`); the first fault found, or None."""
-        verdict = self.reader.execute("PRAGMA quick_check(1)").fetchone()[0]
-        return None if verdict == "ok" else str(verdict)
+        try:
+            verdict = self.reader.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            verdict = str(error)
+        self.damage = None if verdict == "ok" else str(verdict)
+        return self.damage
+
+    def begin(self) -> None:
+        """Make sure that a transaction will be where it belongs.
+
+        Raises:
+            StorageError: the file is not where it was opened, or an earlier write never reached the disk and what the
+                log holds of it cannot be made good.
+        """
+        self.check_place()
+        if not self._torn:
+            return
+        # What follows a write that failed must not build on pages that only the system's memory has: everything that
+        # was committed is written and flushed once more, and the log begins anew.
+        busy, _, _ = self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StorageError(
+                f"A write to the database {self.path} failed, and it cannot be mended yet: somebody reads it.",
+                hint="Close other programs that have it open.",
+            )
+        self._torn = False
+
+    def check_place(self) -> None:
+        """Refuse to store into a file that was deleted or moved: nobody would find it there.
+
+        Raises:
+            StorageError: another file, or none, has its name now.
+        """
+        if _place_of(self.path) != self._place:
+            raise StorageError(
+                f"The database {self.path} is no longer where it was opened.",
+                retry_after=30.0,
+                hint="Put the data dir back where it was; or stop the orchestrator and start it again.",
+            )
+
+    def note(self, error: sqlite3.Error) -> None:
+        """Remember what a failure means for what follows."""
+        if _primary(error) == sqlite3.SQLITE_IOERR:
+            self._torn = True
+        if is_damage(error):
+            self.damage = self.damage or str(error)
 
     def _connect(self, target: Path | str, *, uri: bool = False) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -157,8 +207,11 @@ class Transaction:
 
 
 @contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(database: Database) -> Iterator[None]:
     """Turn the driver's errors into the product's.
+
+    Args:
+        database: where they come from.
 
     Raises:
         StorageError: the database could not do it.
@@ -166,9 +219,61 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        full = "full" in str(error).lower()
+        database.note(error)
+        retry_after, hint = _ADVICE.get(_primary(error), _OTHER_ADVICE)
         raise StorageError(
-            f"The database {path} cannot be used now: {error}.",
-            retry_after=30.0 if full else 5.0,
-            hint="Free space on its disk." if full else "It is tried again; `orchestrator-mcp doctor` tells more.",
+            f"The database {database.path} cannot be used now: {error}.", retry_after=retry_after, hint=hint
         ) from error
+
+
+def concerns_all(error: BaseException) -> bool:
+    """Whether a failure lies in the file or disk, so that no operation fares better alone.
+
+    A full disk is left out: a small operation may still fit.
+    """
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        return _primary(cause) in _OF_THE_FILE
+    return isinstance(error, StorageError) and cause is None
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that the file itself is damaged."""
+    return _primary(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _primary(error: sqlite3.Error) -> int:
+    """The primary result code (https://sqlite.org/rescode.html); 0 when the error did not come from SQLite itself."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _place_of(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+_OF_THE_FILE: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+    }
+)
+_OTHER_ADVICE: Final = (5.0, "It is tried again; `orchestrator-mcp doctor` tells more.")
+_ADVICE: Final = {
+    sqlite3.SQLITE_FULL: (30.0, "Free space on its disk."),
+    sqlite3.SQLITE_IOERR: (30.0, "Check the disk: a write or read of it failed."),
+    sqlite3.SQLITE_READONLY: (30.0, "Check the permissions of the data dir, and whether its disk became read-only."),
+    sqlite3.SQLITE_CANTOPEN: (30.0, "Check that the data dir is there and may be written."),
+    sqlite3.SQLITE_BUSY: (5.0, "Another program holds it: close database browsers and backup programs."),
+    sqlite3.SQLITE_CORRUPT: (60.0, "Stop the orchestrator and run `orchestrator-mcp doctor`."),
+    sqlite3.SQLITE_NOTADB: (60.0, "Stop the orchestrator and run `orchestrator-mcp doctor`."),
+}

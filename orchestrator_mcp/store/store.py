@@ -85,6 +85,20 @@ class JobStore:
         """Look for damage; the first fault, or None. Takes seconds on a large file."""
         return await self._read(lambda _: self._database.check())
 
+    @property
+    def damage(self) -> str | None:
+        """What is known to be damaged in the database, or None."""
+        return self._database.damage
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last write failed; None when it did not."""
+        return self._writer.trouble
+
+    async def try_writing(self) -> None:
+        """Store something that means nothing. Raises StorageError when nothing can be stored."""
+        await self._writer.write(operations.touch)
+
     async def accept(self, new: NewJob, *, most_queued: int | None = None) -> Acceptance:
         """Store a job durably and queue it.
 
@@ -286,7 +300,7 @@ class JobStore:
         """Ask the reading connection, on a thread."""
 
         def ask() -> T:
-            with storage_errors(self._database.path):
+            with storage_errors(self._database):
                 return question(Transaction(self._database.reader.cursor(), self._database.statements))
 
         return await anyio.to_thread.run_sync(ask, limiter=self._reading)

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from orchestrator_mcp.errors import StorageError
-from orchestrator_mcp.store.sqlite import Database, Transaction, storage_errors
+from orchestrator_mcp.store.sqlite import Database, Transaction, concerns_all, storage_errors
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -39,6 +39,7 @@ class Writer:
 
     Attributes:
         thread: who else uses the writing connection must hold it.
+        trouble: why the last transaction could not be stored; None when it could.
     """
 
     def __init__(self, database: Database, *, committed: Callable[[Sequence[Any]], None]) -> None:
@@ -48,6 +49,7 @@ class Writer:
         self._wake = anyio.Event()
         self.thread = anyio.CapacityLimiter(1)
         self._closed = False
+        self.trouble: str | None = None
 
     async def write(self, operation: Callable[[Transaction], T]) -> T:
         """Run an operation in the next transaction and wait until it is durable.
@@ -89,18 +91,31 @@ class Writer:
         self._wake.set()
 
     def _commit(self, batch: list[_Pending]) -> None:
-        """One transaction for all; when it fails, one for each, so that a bad one cannot fail its neighbours."""
+        """One transaction for all; when it fails, one for each, so that a bad one cannot fail its neighbours.
+
+        Where the file itself refuses, nothing would fare better alone: all fail at once, and nobody waits again.
+        """
         try:
             self._transact(batch)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever an operation raised belongs to its caller
-            if len(batch) == 1:
-                batch[0].error = error
+            if len(batch) == 1 or concerns_all(error):
+                for pending in batch:
+                    pending.error = error
                 return
             for pending in batch:
                 self._commit([pending])
 
     def _transact(self, batch: list[_Pending]) -> None:
-        with storage_errors(self._database.path):
+        try:
+            self._store(batch)
+        except StorageError as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = None
+
+    def _store(self, batch: list[_Pending]) -> None:
+        with storage_errors(self._database):
+            self._database.begin()
             cursor = self._database.writer.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             try:
@@ -108,6 +123,7 @@ class Writer:
                 for pending in batch:
                     pending.result = pending.operation(transaction)
                 transaction.settle()
+                self._database.check_place()
                 cursor.execute("COMMIT")
             except BaseException:
                 if cursor.connection.in_transaction:

@@ -234,17 +234,23 @@ async def test_a_job_that_needs_no_result_is_only_put_away(outbox: Path, inbox: 
     assert names_in(outbox) == []
 
 
-async def test_an_outbox_that_is_missing_is_made_and_one_that_vanishes_too(
+async def test_an_outbox_that_is_missing_at_the_start_is_made_and_one_that_vanishes_is_waited_for(
     tmp_path: Path, outbox: Path, inbox: Path
 ) -> None:
     shutil.rmtree(outbox)
     service = RecordingService(deliveries=[delivery(tmp_path)])
     async with delivering(outbox, inbox, service):
         await until(lambda: len(service.recorded) == 1)
-        shutil.rmtree(outbox)
-        service.deliveries.append(delivery(tmp_path))
+        os.rename(outbox, tmp_path / "elsewhere")
+        waiting = delivery(tmp_path)
+        service.deliveries.append(waiting)
+        await until(lambda: len(service.put_off) == 1)
+        assert service.put_off == [(waiting.job.job_id, f"the Outbox {outbox} is gone; put it back where it was")]
+        assert "Outbox" not in names_in(tmp_path)
+        os.rename(tmp_path / "elsewhere", outbox)
+        service.deliveries.append(waiting)
         await until(lambda: len(service.recorded) == 2)
-    assert len(names_in(outbox)) == 1
+    assert len(names_in(outbox)) == 2
 
 
 async def _claimed(inbox: Path, name: str = "shot 010.json") -> InboxClaim:
