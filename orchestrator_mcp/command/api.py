@@ -125,7 +125,7 @@ class Api:
 
         Raises:
             RefusedError: the server said no.
-            httpx.TransportError: the connection is not to be had, or broke.
+            httpx.RequestError: the connection is not to be had, or broke.
         """
         timeout = httpx.Timeout(30.0, connect=5.0, read=50.0)  # it sends a comment every 15 s
         headers = {"accept": "text/event-stream"}
@@ -138,7 +138,7 @@ class Api:
     async def _ask(self, method: str, path: str, **what: Any) -> str:
         try:
             response = await self._client.request(method, path, **what)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise unreachable(self.server, error) from error
         if response.is_error:
             raise refusal(response)

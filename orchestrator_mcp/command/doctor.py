@@ -102,8 +102,8 @@ async def _running(settings: Settings, present: Presence | None) -> Finding:
     if present.version != __version__:
         mend = "Stop it and start it again, so that both are the same version."
         return found(verdict="warn", message=f"{who}; this program is version {__version__}", mend=mend)
-    work = f"{health.jobs_running} jobs running, {health.jobs_queued} waiting"
-    return found(verdict="ok", message=f"{who}; {work}")
+    facts = [who, f"{health.jobs_running} jobs running, {health.jobs_queued} waiting", *health.notices]
+    return found(verdict="ok", message="; ".join(facts))
 
 
 def _port(settings: Settings, present: Presence | None) -> Finding:

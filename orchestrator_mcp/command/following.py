@@ -45,7 +45,7 @@ async def follow(
                     tell(event)
                     if event.type == "end" and event.job is not None:
                         return event.job
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             if heard_at is None or clock.monotonic() - heard_at > patience:
                 raise unreachable(api.server, error) from error
         # A stream that ends before its job: the server stops or starts. The next one begins with the whole state.

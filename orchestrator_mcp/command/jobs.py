@@ -153,12 +153,16 @@ async def _list(api: Api, *, watch: bool, states: Sequence[str], limit: int, as_
 
 async def _watch(api: Api, job_id: str, *, as_json: bool) -> int:
     clock = SystemClock()
-    if as_json:
-        job = await follow(api, job_id, clock, lambda event: print_json(event.model_dump_json()))
-        return _code_of(job)
-    board = board_for(Console(highlight=False))
-    with board.showing():
-        job = await follow(api, job_id, clock, partial(board.show, job8(job_id)))
+    try:
+        if as_json:
+            job = await follow(api, job_id, clock, lambda event: print_json(event.model_dump_json()))
+            return _code_of(job)
+        board = board_for(Console(highlight=False))
+        with board.showing():
+            job = await follow(api, job_id, clock, partial(board.show, job8(job_id)))
+    except anyio.get_cancelled_exc_class():  # Ctrl-C
+        say(f"The job goes on. Come back with: orchestrator-mcp status {job_id} --watch")
+        raise
     paint(job_details(await _delivered(api, job, clock)))
     return _code_of(job)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.cli.program import run, served
+from tests.cli.program import CLI, run, served, started
 from tests.partners import picture_graph
 
 LONG = "steps=9000"
@@ -105,6 +106,16 @@ def test_cancelling_a_running_job_ends_it_and_the_exit_codes_say_so(folder: Path
     assert watched.returncode == 1
     assert "cancelled" in watched.stdout
     assert run("status", job_id, folder=folder).returncode == 1
+
+
+def test_ctrl_c_while_watching_leaves_the_job_alone_and_says_so(folder: Path, url: str) -> None:
+    job_id = run("submit", "my_workflow_001", "-p", LONG, folder=folder).stdout.strip()
+    with started(*CLI, "status", job_id, "--watch", folder=folder, stdout_too=True) as watching:
+        watching.wait_for("rendering on sandbox")
+        assert watching.stop(signal.SIGINT) == 130
+        watching.wait_for(f"orchestrator-mcp status {job_id} --watch")
+    assert httpx.get(f"{url}/api/job/{job_id}", trust_env=False).json()["status"] == "running"
+    assert run("cancel", job_id, folder=folder).returncode == 0
 
 
 def test_a_finished_job_cannot_be_cancelled_and_the_others_still_are(folder: Path) -> None:
