@@ -247,7 +247,9 @@ class GraphCheck:
     def _custom_refusals(self, class_type: str, inputs: Mapping[str, Any]) -> list[Refusal]:
         if class_type not in ("LoadImage", "LoadImageMask") or isinstance(inputs["image"], list):
             return []
-        wrong = self._picture_check(str(inputs["image"]))
+        if not isinstance(inputs["image"], str):  # a combo's value is not converted, and the loader's check breaks
+            raise AttributeError(f"'{type(inputs['image']).__name__}' object has no attribute 'endswith'")
+        wrong = self._picture_check(inputs["image"])
         if wrong is None:
             return []
         return [

@@ -61,6 +61,7 @@ REFUSED: dict[str, Graph] = {
     "link of another type": changed("1", width=["2", 0]),
     "no such choice": scaled(upscale_method="magic"),
     "no such picture": {**picture_graph(), "1": {"class_type": "LoadImage", "inputs": {"image": "none-such.png"}}},
+    "a number for a picture": {**picture_graph(), "1": {"class_type": "LoadImage", "inputs": {"image": 3}}},
     "no such model": text_to_image(checkpoint="none-such.safetensors"),
     "no such class": {**picture_graph(), "9": {"class_type": "NoSuchNodeAnywhere", "inputs": {}}},
     "no class": {**picture_graph(), "9": {"inputs": {}}},

@@ -49,6 +49,11 @@ async def test_each_kind_of_wrong_input_has_its_word(
     assert answer.json()["node_errors"][node]["errors"][0]["type"] == kind
 
 
+async def test_a_number_for_a_picture_breaks_the_check_of_the_loader(client: httpx.AsyncClient) -> None:
+    graph = picture_graph() | {"1": {"class_type": "LoadImage", "inputs": {"image": 3}}}
+    assert await errors_of(client, graph) == {"1": ["exception_during_inner_validation"]}
+
+
 async def test_numbers_written_as_text_are_taken_and_converted(client: httpx.AsyncClient) -> None:
     with anyio.fail_after(10):
         answer = await client.post("/prompt", json={"prompt": changed("1", width="64", height=64.9)})
