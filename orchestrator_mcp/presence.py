@@ -19,6 +19,7 @@ from orchestrator_mcp.files import write_durably
 LOCK_NAME: Final = "orchestrator.lock"
 NOTE_NAME: Final = "orchestrator.json"
 LARGEST_NOTE: Final = 64 * 1024  # bytes
+PATIENCE: Final = 0.3  # seconds: whoever only looks whether the lock is held, holds it for a moment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +60,8 @@ def hold_data_dir(data_dir: Path) -> Iterator[None]:
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(data_dir / LOCK_NAME, blocking=False)
-        lock.acquire()
+        lock = FileLock(data_dir / LOCK_NAME)
+        lock.acquire(timeout=PATIENCE, poll_interval=0.01)
     except Timeout:
         raise StartError(
             f"The data dir {data_dir} is in use by {_describe(_read_note(data_dir))}.",

@@ -30,13 +30,19 @@ def load_token(data_dir: Path) -> tuple[str, Path, bool]:
         if (token := _read(path)) is not None:
             return token, path, False
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        path.unlink(missing_ok=True)  # an empty file keeps its permissions, whatever they are
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w", encoding="ascii") as file:
             file.write(token + "\n")
         return token, path, True
     except OSError as error:
         raise StartError(
             f"The token file {path} cannot be used: {error.strerror or error}.", hint="Check its owner and permissions."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise StartError(
+            f"The token file {path} does not hold a token: byte {error.start} is not ASCII.",
+            hint="Delete it; the next start makes a new one.",
         ) from error
 
 
