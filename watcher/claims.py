@@ -74,13 +74,21 @@ class ClaimFolder:
         self._processed = inbox / PROCESSED
         self._failed = inbox / FAILED
 
-    def prepare(self) -> None:
-        """Make the folders.
+    def make(self) -> None:
+        """Make the Inbox and the folders in it, as a start does.
 
         Raises:
             OSError: one cannot be made, or something else (a link, too) has its name.
         """
         self.inbox.mkdir(parents=True, exist_ok=True)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Make the folders in the Inbox. One that went away is not made anew: its disk or share may come back.
+
+        Raises:
+            OSError: the Inbox is gone, a folder cannot be made, or something else (a link, too) has its name.
+        """
         for folder in (self.inbox / _OWN, self._claimed, self._accepted, self._processed, self._failed):
             folder.mkdir(exist_ok=True)
             if not stat.S_ISDIR(os.lstat(folder).st_mode):

@@ -169,7 +169,7 @@ class Inbox:
         return self._interval or _NETWORK_INTERVAL
 
     async def _prepare(self) -> Scanner:
-        await self._in_thread(self._claims.prepare)
+        await self._in_thread(self._claims.make)
         if self._network is None:
             self._network = await self._in_thread(partial(is_network_filesystem, self._claims.inbox))
         self._interval = self._interval or (_NETWORK_INTERVAL if self._network else _LOCAL_INTERVAL)
@@ -180,8 +180,12 @@ class Inbox:
     async def _round(self, scanner: Scanner) -> float:
         """One look at everything. Returns the seconds until the next."""
         self._wake = anyio.Event()
+        interval = self._interval or _LOCAL_INTERVAL
         if self._trouble is not None:
             await self._in_thread(self._claims.prepare)
+            self._wait_for(await self._in_thread(self._claims.claimed))
+        if self._service.closed_because is not None:
+            return interval
         await self._look_again_at_claims(scanner)
         left: list[Entry] = await self._in_thread(scanner.entries) if self._pause_left() <= 0 else []
         while left and self._pause_left() <= 0:
@@ -190,7 +194,7 @@ class Inbox:
             left = batch.left
             await self._settle(batch)
         now = self._clock.monotonic()
-        pause = pause_until_next_look(scanner.arriving(now), now, interval=self._interval or _LOCAL_INTERVAL)
+        pause = pause_until_next_look(scanner.arriving(now), now, interval=interval)
         return max(pause, self._pause_left())
 
     def _pause_left(self) -> float:
@@ -244,9 +248,11 @@ class Inbox:
                 else:
                     await self._submissions.acquire_on_behalf_of(taken.claim.claim_id)
                     tasks.start_soon(self._submit, taken, outcome)
-        for claim in (*outcome.accepted, *(claim for claim, _ in outcome.refused)):
-            self._waiting.pop(claim.claim_id, None)
+        both = [*outcome.accepted, *(claim for claim, _ in outcome.refused)]
+        self._wait_for(both)  # until each is in its place: a disk may be full
         await self._in_thread(partial(self._put_in_place, outcome))
+        for claim in both:
+            self._waiting.pop(claim.claim_id, None)
 
     async def _submit(self, taken: Taken, outcome: _Settlement) -> None:
         """The supervision boundary around one submission."""

@@ -89,7 +89,7 @@ class Outbox:
         self._trouble = words
 
     def _prepare(self) -> None:
-        self._claims.prepare()
+        self._claims.make()
         self._results.prepare()
 
     async def _deliver_all(self, deliveries: list[Delivery]) -> bool:

@@ -15,6 +15,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from orchestrator_mcp.clock import SystemClock
+from orchestrator_mcp.domain.access import LOCAL, Caller
 from orchestrator_mcp.domain.deliveries import Delivery, DeliveryFile, InboxClaim
 from orchestrator_mcp.domain.jobs import Door, new_job_id
 from orchestrator_mcp.domain.manifests import Manifest
@@ -46,6 +47,7 @@ class RecordingService(JobService):
     Attributes:
         submissions: what was accepted, in order.
         refusals: errors to raise, one for each submission that comes.
+        closed_because: why nothing is accepted.
     """
 
     submissions: list[Submission] = field(default_factory=list)
@@ -53,6 +55,7 @@ class RecordingService(JobService):
     deliveries: list[Delivery] = field(default_factory=list)
     recorded: dict[str, Path | None] = field(default_factory=dict)
     put_off: list[tuple[str, str]] = field(default_factory=list)
+    closed_because: str | None = None
     refuse: Callable[[Manifest], Exception | None] = lambda _manifest: None
 
     async def submit(
@@ -60,7 +63,7 @@ class RecordingService(JobService):
         manifest: Manifest,
         *,
         door: Door,
-        owner: str = "",
+        by: Caller = LOCAL,
         stem: str | None = None,
         claim: InboxClaim | None = None,
         warnings: Sequence[str] = (),
