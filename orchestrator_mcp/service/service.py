@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from orchestrator_mcp.domain.events import JobDelivered
 from orchestrator_mcp.domain.jobs import Door, Graph, JobState
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.placement import waiting_reasons
+from orchestrator_mcp.domain.policy import denials
 from orchestrator_mcp.domain.steps import AtStep, Step, no_step
 from orchestrator_mcp.domain.views import (
     AcceptedView,
@@ -35,9 +37,10 @@ from orchestrator_mcp.domain.views import (
 )
 from orchestrator_mcp.errors import ForbiddenError, ManifestError, NotFoundError, StorageError, nearest
 from orchestrator_mcp.events import Events
-from orchestrator_mcp.service.acceptance import is_large, new_job, resolved_graph
+from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, is_large, new_job, resolved_graph
 from orchestrator_mcp.service.condition import Condition
 from orchestrator_mcp.service.deliveries import DeliveryQueue
+from orchestrator_mcp.service.gate import Gate
 from orchestrator_mcp.service.showing import Live, job_view, links, output_views, timings
 from orchestrator_mcp.service.watching import watch_job
 from orchestrator_mcp.settings import CurrentSettings
@@ -111,6 +114,7 @@ class JobService:
         self._began = clock.monotonic()
         self._deliveries = DeliveryQueue(clock)
         self._delivery_grace = 0.0
+        self._gate = Gate(settings, clock)
         self.condition = Condition(store)
         server = settings.now.server
         self.base_url = server.public_url or f"http://{server.host}:{server.port}"
@@ -145,12 +149,15 @@ class JobService:
             NotFoundError: no such workflow.
             IdempotencyConflict: the key came before with another manifest.
             TooLargeError: the graph is over its limit.
-            QueueFullError: as many jobs wait as may.
+            TooManyError: this caller is too fast, or as many jobs wait as may.
             StorageError: it cannot be stored now.
         """
+        self._gate.pass_submission(by)
         now = self._clock.now()
         self._check_affinity(manifest)
         graph, declared = await self._graph_of(manifest)
+        if denied := list(islice(denials(graph, self._settings.now.policy.denied_nodes), MOST_PROBLEMS)):
+            raise ManifestError(denied, hint="Ask the operator of the farm, or take these nodes out.")
 
         def prepare() -> NewJob:
             return new_job(
@@ -167,7 +174,7 @@ class JobService:
 
         new = await anyio.to_thread.run_sync(prepare) if is_large(graph) else prepare()
         self.condition.require_open()
-        answer = await self._store.accept(new, most_queued=self._settings.now.limits.queued_jobs)
+        answer = await self._store.accept(new, most_queued=self._settings.now.limits_in_force.queued_jobs)
         self._at_step(Step.STORED)
         log.info("accepted through %s: %s", door.value, new.workflow_id, extra={"job_id": answer.job_id})
         return AcceptedView(
@@ -253,9 +260,10 @@ class JobService:
         log.info("cancel requested by %s", by.name, extra={"job_id": job_id})
         return await self.job(job_id, base_url=base_url)
 
-    def watch(
+    @asynccontextmanager
+    async def watch(
         self, job_id: str, *, by: Caller = LOCAL, after: int | None = None, base_url: str | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[StreamEvent]]:
+    ) -> AsyncIterator[AsyncIterator[StreamEvent]]:
         """Follow a job: the present state first, then each change and progress, then `end`, then nothing.
 
         A reader that is slow sees fewer progress events, never fewer states.
@@ -264,11 +272,13 @@ class JobService:
             job_id: the job.
             by: who reads.
             after: the number of the last history row that the reader has seen.
+            base_url: see the class.
 
         Raises:
             NotFoundError: on entering, when there is no such job.
+            TooManyError: on entering, when this caller reads as many streams as it may.
         """
-        return watch_job(
+        following = watch_job(
             self._store,
             self._events,
             lambda stored: self._show(stored, base_url),
@@ -276,6 +286,9 @@ class JobService:
             after=after,
             delivery_grace=self._delivery_grace,
         )
+        with self._gate.stream(by):
+            async with following as events:
+                yield events
 
     def backends(self) -> list[BackendView]:
         """Every configured backend as it is now."""

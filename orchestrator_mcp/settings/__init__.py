@@ -6,6 +6,7 @@ from orchestrator_mcp.settings.current import CurrentSettings, Difference, diffe
 from orchestrator_mcp.settings.sections import (
     BackendSettings,
     LimitSettings,
+    PolicySettings,
     RetentionSettings,
     SchedulingSettings,
     ServerSettings,
@@ -17,6 +18,7 @@ __all__ = [
     "CurrentSettings",
     "Difference",
     "LimitSettings",
+    "PolicySettings",
     "RetentionSettings",
     "SchedulingSettings",
     "ServerSettings",

@@ -6,7 +6,7 @@ Messages and documentation are made from these models, so a key is described her
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -33,6 +33,8 @@ from orchestrator_mcp.settings.checking import Needs
 from orchestrator_mcp.settings.quantities import parse_duration, parse_size, show_duration, show_size
 
 MAX_SLOTS = 2  # one rendering and one standing by; more would take the order of the queue out of our hands
+
+_BEYOND_LOOPBACK: Final = {"queued_jobs": 100_000, "submits_per_second": 20.0, "streams": 1000}
 
 SECTION = ConfigDict(
     extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True, validate_default=True
@@ -71,7 +73,6 @@ Size = Annotated[
     int, BeforeValidator(_read_size), Needs('a size (bytes, or a text such as "16MiB" or "20GB")', show_size)
 ]
 Folder = Annotated[Path, BeforeValidator(_read_folder), Needs("a folder as text (such as ./data)")]
-File = Annotated[Path, BeforeValidator(_read_folder), Needs("a file as text (such as ./tokens.yaml)")]
 Host = Annotated[str, AfterValidator(check_host), Needs("a host name or IP address (such as 192.168.1.100)")]
 Labels = Annotated[tuple[Text, ...], Field(max_length=64), Needs("a list of texts (such as [flux, sdxl])")]
 
@@ -161,7 +162,9 @@ class ServerSettings(BaseModel):
         Field(max_length=64),
         Needs("a list of origins (such as [http://localhost:3000])"),
     ] = Field(default=(), description="Web pages of other origins that may call the API from a browser.")
-    tokens_file: File | None = Field(
+    tokens_file: Annotated[
+        Path | None, BeforeValidator(_read_folder), Needs("a file as text (such as ./tokens.yaml)")
+    ] = Field(
         default=None,
         description="Further callers with tokens of their own, see security.md. With it, loopback asks for one too.",
     )
@@ -235,7 +238,23 @@ class LimitSettings(BaseModel):
         default=2**25, ge=1, le=2**30, description="The largest JSON answer taken from a backend."
     )
     queued_jobs: Annotated[int | None, Field(strict=True), Needs("a whole number")] = Field(
-        default=None, ge=1, description="The most jobs that may wait; further ones get 503. Without it, no limit."
+        default=None,
+        ge=0,
+        description="The most jobs that may wait; further ones get 429. Beyond loopback 100000; 0 is no limit.",
+    )
+    submits_per_second: Annotated[float | None, Field(strict=True), Needs("a number")] = Field(
+        default=None,
+        ge=0,
+        le=1_000_000,
+        description="The most submissions of one token or address, in the long run. Beyond loopback 20; 0 is no limit.",
+    )
+    submit_burst: Whole = Field(
+        default=100, ge=1, le=1_000_000, description="The most of them at once, before that rate holds."
+    )
+    streams: Annotated[int | None, Field(strict=True), Needs("a whole number")] = Field(
+        default=None,
+        ge=0,
+        description="The most open streams of one token or address. Beyond loopback 1000; 0 is no limit.",
     )
     free_bytes: Size = Field(
         default=500 * 10**6,
@@ -244,6 +263,28 @@ class LimitSettings(BaseModel):
         description="With less free space in `data_dir`, `outbox_dir` or `log_dir`, nothing is accepted.",
     )
     page: Whole = Field(default=500, ge=1, le=10_000, description="The most jobs in one answer of a list.")
+
+    def in_force(self, *, exposed: bool) -> LimitSettings:
+        """With what holds for those that are not written.
+
+        Args:
+            exposed: whether other machines can reach the server.
+        """
+        found = {name: getattr(self, name) for name in _BEYOND_LOOPBACK}
+        filled = {name: _BEYOND_LOOPBACK[name] for name, value in found.items() if value is None and exposed}
+        return self.model_copy(update={**{name: value or None for name, value in found.items()}, **filled})
+
+
+class PolicySettings(BaseModel):
+    """What the farm is not for."""
+
+    model_config = SECTION
+
+    denied_nodes: Annotated[
+        tuple[Text, ...],
+        Field(max_length=1000),
+        Needs("a list of node classes (such as [ExecutePython])"),
+    ] = Field(default=(), description="Workflows with a node of these classes are refused. `*` stands for anything.")
 
 
 class RetentionSettings(BaseModel):

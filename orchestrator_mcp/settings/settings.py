@@ -31,6 +31,7 @@ from orchestrator_mcp.settings.sections import (
     BackendSettings,
     Folder,
     LimitSettings,
+    PolicySettings,
     RetentionSettings,
     SchedulingSettings,
     ServerSettings,
@@ -80,6 +81,7 @@ class Settings(BaseModel):
     server: ServerSettings = Field(default=ServerSettings(), description="Where the orchestrator listens.")
     scheduling: SchedulingSettings = Field(default=SchedulingSettings(), description="Dispatch, probes and retries.")
     limits: LimitSettings = Field(default=LimitSettings(), description="What is refused as too much.")
+    policy: PolicySettings = Field(default=PolicySettings(), description="What the farm is not for.")
     retention: RetentionSettings = Field(default=RetentionSettings(), description="How long files are kept.")
     warnings: tuple[str, ...] = Field(default=(), exclude=True)
 
@@ -125,6 +127,11 @@ class Settings(BaseModel):
         if nested := _find_nested(self.inbox_dir, self.outbox_dir, self.workflows_dirs):
             raise ValueError(nested)
         return self
+
+    @property
+    def limits_in_force(self) -> LimitSettings:
+        """The limits, with what holds for those that are not written: none on loopback, some beyond it."""
+        return self.limits.in_force(exposed=self.server.exposed)
 
     def with_server(self, *, host: str | None = None, port: int | None = None) -> Settings:
         """The same settings with what the command line said about the server.

@@ -15,6 +15,7 @@ from orchestrator_mcp.errors import SettingsError
 from orchestrator_mcp.settings import (
     BackendSettings,
     LimitSettings,
+    PolicySettings,
     RetentionSettings,
     SchedulingSettings,
     ServerSettings,
@@ -31,6 +32,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "server": ServerSettings,
     "scheduling": SchedulingSettings,
     "limits": LimitSettings,
+    "policy": PolicySettings,
     "retention": RetentionSettings,
 }
 NOT_IN_A_FILE = {"config_file", "warnings"}

@@ -192,7 +192,10 @@ async def _on_error(request: Request | WebSocket, error: Exception) -> Response:
     if status_of(error) == 500:
         raise error
     place = "body" if request.scope.get("method") in {"POST", "PUT", "PATCH"} else "query"
-    return render_error(error, place=place)
+    response = render_error(error, place=place)
+    if isinstance(request, WebSocket):
+        await send_refusal(response, request.scope, request.receive, request.send, code=error.code)
+    return response
 
 
 async def _on_http_error(request: Request | WebSocket, error: Exception) -> Response:
@@ -230,6 +233,19 @@ async def refuse(
     """
     response = error_response(status, error_document(detail, code=code, hint=hint))
     response.raw_headers.extend(headers)
+    await send_refusal(response, scope, receive, send, code=code)
+
+
+async def send_refusal(response: Response, scope: Scope, receive: Receive, send: Send, *, code: str) -> None:
+    """Send an answer in place of the application's, also to a WebSocket handshake.
+
+    Args:
+        response: what to send.
+        scope: the ASGI scope.
+        receive: its receive.
+        send: its send.
+        code: a stable word, for servers that cannot refuse a handshake with a response.
+    """
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": code})
         return

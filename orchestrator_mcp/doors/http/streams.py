@@ -91,12 +91,17 @@ async def serve_websocket(
         watch: the subscription, not yet entered.
         shutdown: ends it early.
         stall: seconds that one message may take.
+
+    Raises:
+        TooManyError: before it is accepted, when the caller reads as many streams as it may.
     """
-    await websocket.accept(chosen_subprotocol(list(websocket.scope.get("subprotocols", ()))))
+    offered = list(websocket.scope.get("subprotocols", ()))
     try:
         async with watch as events:
+            await websocket.accept(chosen_subprotocol(offered))
             code = await _tell_websocket(websocket, events, shutdown, stall)
     except NotFoundError as error:
+        await websocket.accept(chosen_subprotocol(offered))
         document = {"type": "error", **error_document(str(error), code=error.code)}
         with anyio.move_on_after(_CLOSE_SECONDS):
             await _quietly(lambda: websocket.send_json(document))
