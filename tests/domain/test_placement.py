@@ -242,7 +242,7 @@ def test_every_reason_to_wait_is_told_in_words() -> None:
         ("c", "it lacks the node classes Rare"),
         ("d", "it is offline"),
         ("e", "it is busy with 1 of ours"),
-        ("f", "it is free; jobs before this one come first"),
+        ("f", "it is free; the next job that it can run goes to it"),
     ]
     pinned = list(waiting_reasons(LaneSpec(pin="a", requirements=needing(model="x")), farm[:2]))
     assert pinned == [("a", "it lacks the models x"), ("b", "the job is pinned to a")]
