@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from orchestrator_mcp.store import JobStore
 
 log = logging.getLogger(__name__)
 
-INTERVAL: Final = 5.0  # seconds between two looks at a folder
+INTERVAL: Final = 2.0  # seconds between two looks at a folder
 FIRST_LOOKS: Final = 2.0  # seconds that the start waits for them
 HANGS_AFTER: Final = 20.0  # seconds without an answer of its file system
 
@@ -107,7 +108,7 @@ class StorageWatch:
             look = partial(trouble_with, watch.place, least=self._settings().limits.free_bytes)
             found = await to_thread.run_sync(look, limiter=limiter, abandon_on_cancel=True)
             watch.asked_at = None
-            if found != watch.trouble:
+            if _kind(found) != _kind(watch.trouble):
                 log.log(
                     logging.WARNING if found else logging.INFO, "%s", found or f"{watch.place.folder} is well again."
                 )
@@ -170,8 +171,13 @@ def trouble_with(place: Place, *, least: int) -> str | None:
     except OSError as error:
         return f"{called} cannot be used: {error.strerror or error}."
     if free < least:
-        return f"{called} has {_mb(free)} MB free; limits.free_bytes asks for {_mb(least)}. Free some space."
+        return f"{called} has {_mb(free)} MB free; limits.free_bytes asks for {_mb(least)} MB. Free some space."
     return None
+
+
+def _kind(trouble: str | None) -> str | None:
+    """A sentence without its figures, which change all the time."""
+    return re.sub(r"[\d,.]+ MB", "MB", trouble) if trouble else None
 
 
 def _mb(count: int) -> str:

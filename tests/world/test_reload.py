@@ -39,7 +39,7 @@ async def until_problem(at: House, words: str | None) -> dict[str, Any]:
 
 async def until_running(at: House, job_id: str) -> None:
     async def running() -> bool:
-        return (await at.job(job_id))["stage"] == "rendering"
+        return bool((await at.job(job_id))["stage"] == "rendering")
 
     await until(running)
 
@@ -100,7 +100,7 @@ async def test_a_changed_backend_keeps_what_it_renders(tmp_path: Path, sandboxes
         write_config(tmp_path, configured(backend("one", server, changes), more=""))
 
         async def changed() -> bool:
-            return (await at.backends())["one"]["name"] == "Beast"
+            return bool((await at.backends())["one"]["name"] == "Beast")
 
         await until(changed)
         view = (await at.backends())["one"]
@@ -119,7 +119,7 @@ async def test_a_backend_that_moved_ends_its_jobs_at_the_old_address(tmp_path: P
         write_config(tmp_path, configured(backend("one", new)))
 
         async def moved() -> bool:
-            return (await at.backends())["one"]["port"] == new.port
+            return bool((await at.backends())["one"]["port"] == new.port)
 
         await until(moved)
         job = await at.ended(rendering)
