@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from orchestrator_mcp.errors import nearest
 from orchestrator_mcp.workflows.convert.live import Kind, LiveNode, Socket, file_sockets
 from orchestrator_mcp.workflows.convert.saved import SavedNode
 from orchestrator_mcp.workflows.convert.signature import InputSpec, Signature, read_signature
@@ -52,6 +53,7 @@ _VIRTUAL: Final = {
     **dict.fromkeys(NOTES, Kind.NOTE),
     "PrimitiveNode": Kind.PRIMITIVE,
 }
+_MAX_NEAR: Final = 20
 _TITLES: Final = {"PrimitiveNode": "Primitive", "MarkdownNote": "Markdown Note"}
 
 
@@ -65,6 +67,7 @@ class Classes:
     def __init__(self, catalogue: Mapping[str, Any]) -> None:
         self._catalogue = catalogue
         self._read: dict[str, Signature] = {}
+        self._near: dict[str, tuple[str, ...]] = {}
 
     def get(self, class_type: str) -> Signature | None:
         """A class's signature; None when the backend does not have it."""
@@ -75,9 +78,11 @@ class Classes:
             self._read[class_type] = read_signature(class_type, definition)
         return self._read[class_type]
 
-    def names(self) -> Mapping[str, Any]:
-        """The names of all classes, as the keys of a mapping."""
-        return self._catalogue
+    def near(self, class_type: str) -> tuple[str, ...]:
+        """Names of classes like one that the backend does not have."""
+        if class_type not in self._near:
+            self._near[class_type] = nearest(class_type, self._catalogue) if len(self._near) < _MAX_NEAR else ()
+        return self._near[class_type]
 
 
 def kind_of(saved: SavedNode, classes: Classes, subgraphs: Mapping[str, Any]) -> Kind:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from orchestrator_mcp.errors import Problem, nearest
+from orchestrator_mcp.errors import Problem
 from orchestrator_mcp.workflows.convert.live import Kind, LiveNode
 from orchestrator_mcp.workflows.convert.nodes import Classes
 from orchestrator_mcp.workflows.convert.saved import ROOT
@@ -57,7 +57,7 @@ def refusal(node_id: str, node: LiveNode, classes: Classes, *, unfinished: bool 
         message = "has a seed that its page code draws anew for each run; write a seed"
         return problem(node_id, node, message, "js_only")
     if node.kind is Kind.UNKNOWN:
-        near = nearest(kind, classes.names())
+        near = classes.near(kind)
         hint = f"; near: {', '.join(near)}" if near else ""
         message = f"is of the class {kind[:80]!a}, which the backend does not have{hint}"
         return problem(node_id, node, message, "unknown_class")
