@@ -319,14 +319,16 @@ async def _doors(
     from orchestrator_mcp.doors.http import StreamShutdown, build_middleware, build_routes, exception_handlers
     from orchestrator_mcp.doors.mcp.tools import build_server
     from orchestrator_mcp.doors.mcp.transports import McpDoor
-    from watcher.inbox import Inbox
+    from watcher.inbox import Inbox, InboxLimits
     from watcher.outbox import Outbox
+    from watcher.scanner import ScanLimits
 
     tokens, token_file = _tokens(settings, choices)
     if settings.server.asks_for_token and choices.open_to_all:
         service.condition.report_notice(lambda: NO_TOKEN)
     agents = build_server(service, version=__version__, public_url=settings.server.public_url)
-    mcp, streams = McpDoor(agents, max_message_bytes=settings.limits.body_bytes), StreamShutdown()
+    mcp = McpDoor(agents, max_message_bytes=settings.limits.body_bytes, count=service.counted_stream)
+    streams = StreamShutdown()
     routes = build_routes(
         service,
         version=__version__,
@@ -355,7 +357,8 @@ async def _doors(
             ws="websockets-sansio",
         )
     )
-    inbox = Inbox(settings.inbox_dir, service, clock=clock, at_step=choices.at_step)
+    scan = ScanLimits(file_bytes=settings.limits.body_bytes, depth=settings.limits.graph_depth)
+    inbox = Inbox(settings.inbox_dir, service, clock=clock, limits=InboxLimits(scan=scan), at_step=choices.at_step)
     outbox = Outbox(settings.outbox_dir, settings.inbox_dir, service, clock=clock, at_step=choices.at_step)
     url = reachable_url(settings.server.host, settings.server.port)
     async with mcp.run(), anyio.create_task_group() as tasks:

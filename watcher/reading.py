@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator_mcp.clock import format_time
-from orchestrator_mcp.domain.documents import MAX_BYTES, describe, parse_document
+from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH, describe, parse_document
 from orchestrator_mcp.domain.manifests import Manifest, unknown_fields
 from orchestrator_mcp.errors import ManifestError, OrchestratorError, Problem, TooLargeError, nearest
 from orchestrator_mcp.files import FileTooLargeError, Signature, read_regular
@@ -48,8 +48,13 @@ class Document:
     signature: Signature
 
 
-def read_document(path: Path, *, most: int = MAX_BYTES) -> Document:
+def read_document(path: Path, *, most: int = MAX_BYTES, depth: int = MAX_DEPTH) -> Document:
     """Read a dropped file whole.
+
+    Args:
+        path: where it lies.
+        most: bytes that it may have.
+        depth: levels that its JSON may have.
 
     Raises:
         ManifestError: it is no JSON object.
@@ -61,7 +66,7 @@ def read_document(path: Path, *, most: int = MAX_BYTES) -> Document:
     except FileTooLargeError as large:
         raise TooLargeError(f"The manifest is too large: {large.strerror}.") from large
     return Document(
-        content=parse_document(reading.content, max_bytes=most),
+        content=parse_document(reading.content, max_bytes=most, max_depth=depth),
         size=len(reading.content),
         sha256=hashlib.sha256(reading.content).hexdigest(),
         signature=reading.signature,

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from orchestrator_mcp.domain.documents import MAX_BYTES
+from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.errors import ManifestError, OrchestratorError
 from orchestrator_mcp.files import ChangedWhileReadError, NotRegularError, Signature, has_writer, printable
@@ -31,11 +31,13 @@ class ScanLimits:
 
     Attributes:
         file_bytes: of one manifest.
+        depth: levels of its JSON.
         batch: files.
         batch_bytes: of manifests in memory.
     """
 
     file_bytes: int = MAX_BYTES
+    depth: int = MAX_DEPTH
     batch: int = 500
     batch_bytes: int = 32 << 20
 
@@ -230,7 +232,7 @@ class Scanner:
 
     def _read(self, sighting: Sighting, path: Path) -> Document | None:
         try:
-            return read_document(path, most=self._limits.file_bytes)
+            return read_document(path, most=self._limits.file_bytes, depth=self._limits.depth)
         except ChangedWhileReadError:
             return None
         except NotRegularError:

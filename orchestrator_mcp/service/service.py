@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -289,6 +289,10 @@ class JobService:
         with self._gate.stream(by):
             async with following as events:
                 yield events
+
+    def counted_stream(self, by: Caller) -> AbstractContextManager[None]:
+        """Count another kind of stream for as long as the block runs. Raises TooManyError on entering."""
+        return self._gate.stream(by)
 
     def backends(self) -> list[BackendView]:
         """Every configured backend as it is now."""

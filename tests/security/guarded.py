@@ -9,6 +9,10 @@ from pathlib import Path
 
 import anyio
 import httpx
+import httpx2
+from mcp import Client
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
 
 from orchestrator_mcp.app import Choices, Orchestrator, orchestrator
 from orchestrator_mcp.settings import load_settings
@@ -80,3 +84,25 @@ async def guarded(folder: Path, config: str = "", *, tokens: bool = True, host: 
     with anyio.fail_after(120):
         async with orchestrator(settings, Choices()) as running:
             yield Guarded(running=running, folder=folder)
+
+
+@asynccontextmanager
+async def agent(farm: Guarded, path: str, name: str | None) -> AsyncIterator[Client]:
+    """An MCP client that shows a token."""
+    headers = {"Authorization": f"Bearer {TOKENS[name]}"} if name else {}
+    async with httpx2.AsyncClient(headers=headers, trust_env=False, timeout=20) as http:
+        if path == "/sse":
+            target, era = sse_client(farm.url + path, headers=headers), "legacy"
+        else:
+            target, era = streamable_http_client(farm.url + path, http_client=http), "auto"
+        async with Client(target, mode=era) as client:
+            yield client
+
+
+async def appeared(path: Path) -> None:
+    """Wait until a file is there; folders tell nobody."""
+    with anyio.fail_after(20):
+        while True:
+            if await anyio.Path(path).exists():
+                return
+            await anyio.sleep(0.02)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import httpx2
 import pytest
-from mcp import Client
-from mcp.client.sse import sse_client
-from mcp.client.streamable_http import streamable_http_client
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -23,7 +18,7 @@ from orchestrator_mcp.doors.http.permissions import CHANGING, LOOKING, OPEN, nee
 from orchestrator_mcp.doors.mcp.tools import build_server
 from orchestrator_mcp.doors.mcp.transports import McpDoor
 from tests.doors.http.farm import ServiceDouble
-from tests.security.guarded import PICTURE, TOKENS, Guarded
+from tests.security.guarded import PICTURE, TOKENS, Guarded, agent
 
 ACCEPT = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 INITIALIZE = {
@@ -154,19 +149,6 @@ async def test_an_idempotency_key_belongs_to_its_token(farm: Guarded) -> None:
     async with farm.client("alice", **key) as alice, farm.client("bob", **key) as bob:
         assert await submitted(alice) == await submitted(alice)
         assert await submitted(bob) != await submitted(alice)
-
-
-@asynccontextmanager
-async def agent(farm: Guarded, path: str, name: str) -> AsyncIterator[Client]:
-    """An MCP client that shows a token."""
-    headers = {"Authorization": f"Bearer {TOKENS[name]}"}
-    async with httpx2.AsyncClient(headers=headers, trust_env=False, timeout=20) as http:
-        if path == "/sse":
-            target, era = sse_client(farm.url + path, headers=headers), "legacy"
-        else:
-            target, era = streamable_http_client(farm.url + path, http_client=http), "auto"
-        async with Client(target, mode=era) as client:
-            yield client
 
 
 @pytest.mark.parametrize("path", ["/sse", "/mcp"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Final
 
 import anyio
@@ -15,9 +15,11 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator_mcp.domain.access import Caller
 from orchestrator_mcp.doors.mcp.callers import name_principal
 from orchestrator_mcp.doors.mcp.eras import lowlevel, serve_connection
 from orchestrator_mcp.doors.mcp.tools import AgentServer
+from orchestrator_mcp.errors import TooLargeError
 
 DEFAULT_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 _SECONDS_TO_ANSWER: Final = 2.0
@@ -35,6 +37,7 @@ class McpDoor:
         server: what answers.
         security: the SDK's Host and Origin check; by default the app has one in front of every route.
         max_message_bytes: most bytes of one request; more is answered with 413.
+        count: counts an open stream of a caller, and raises TooManyError when it is one too many.
     """
 
     def __init__(
@@ -43,8 +46,11 @@ class McpDoor:
         *,
         security: TransportSecuritySettings = GUARDED_BY_THE_APP,
         max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
+        count: Callable[[Caller], AbstractContextManager[None]] = lambda _caller: nullcontext(),
     ) -> None:
         self._server = server
+        self._most = max_message_bytes
+        self._count = count
         self._streams = _OpenStreams()
         self._sse = SseServerTransport("/messages/", security, max_message_bytes)
         server.streamable_http_app(transport_security=security, max_request_body_size=max_message_bytes)
@@ -54,9 +60,9 @@ class McpDoor:
     def routes(self) -> list[BaseRoute]:
         """To be merged into the app's own: as a mount, `/mcp` would answer with a redirect."""
         return [
-            Route("/sse", _Endpoint(self._connect_sse), methods=["GET"]),
-            Route("/messages/", _Endpoint(self._sse.handle_post_message), methods=["POST"]),
-            Route("/mcp", _Endpoint(self._streamable)),
+            Route("/sse", _Endpoint(self._connect_sse, self._most), methods=["GET"]),
+            Route("/messages/", _Endpoint(self._sse.handle_post_message, self._most), methods=["POST"]),
+            Route("/mcp", _Endpoint(self._streamable, self._most), methods=["GET", "POST", "DELETE"]),
         ]
 
     @asynccontextmanager
@@ -82,7 +88,11 @@ class McpDoor:
         self._streams.close()
 
     async def _connect_sse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._streams.serve(self._sse_session, scope, receive, send)
+        await self._serve_counted(self._sse_session, scope, receive, send)
+
+    async def _serve_counted(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._count(scope["state"]["caller"]):
+            await self._streams.serve(app, scope, receive, send)
 
     async def _sse_session(self, scope: Scope, receive: Receive, send: Send) -> None:
         answered = False
@@ -101,7 +111,7 @@ class McpDoor:
 
     async def _streamable(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "GET":
-            await self._streams.serve(self._sessions.handle_request, scope, receive, send)
+            await self._serve_counted(self._sessions.handle_request, scope, receive, send)
         else:
             await self._sessions.handle_request(scope, receive, send)
 
@@ -109,11 +119,19 @@ class McpDoor:
 class _Endpoint:
     """An ASGI app as an object (Starlette takes a bare method for one that returns a response), told who calls."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app
+        self._most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name_principal(scope)
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        if declared.isdigit() and (len(declared) > 18 or int(declared) > self._most):
+            # The SDK refuses it too, without a word about how much would be right.
+            raise TooLargeError(
+                f"The message is larger than {self._most:,} bytes.",
+                hint="Put pictures into the backend's input folder instead of the message, or raise limits.body_bytes.",
+            )
         await self._app(scope, receive, send)
 
 

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator_mcp.domain.access import Caller
+from orchestrator_mcp.doors.http import exception_handlers
 from orchestrator_mcp.doors.mcp.tools import build_server
 from orchestrator_mcp.doors.mcp.transports import McpDoor
 from orchestrator_mcp.service import JobService
@@ -57,7 +58,7 @@ async def served(
         async with door.run():
             yield
 
-    app = owned_by(owner, Starlette(routes=door.routes, lifespan=lifespan))
+    app = owned_by(owner, Starlette(routes=door.routes, lifespan=lifespan, exception_handlers=exception_handlers()))
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=5)
     server = Server(config)

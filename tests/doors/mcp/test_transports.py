@@ -85,7 +85,8 @@ async def test_a_message_over_the_limit_is_refused_and_the_connection_goes_on(fa
     large = {"workflow_id": "w", "metadata": {"note": "x" * 20_000}}
     async with served(farm, max_message_bytes=10_000) as server, httpx.AsyncClient(trust_env=False) as http:
         call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "submit_job", "arguments": large}}
-        assert (await http.post(server.url + "/mcp", json=call, headers=ACCEPT)).status_code == 413
+        refused = await http.post(server.url + "/mcp", json=call, headers=ACCEPT)
+        assert refused.status_code == 413 and "10,000 bytes" in refused.text
         assert (await http.post(server.url + "/mcp", json=INITIALIZE, headers=ACCEPT)).status_code == 200
     assert farm.submitted == []
 
