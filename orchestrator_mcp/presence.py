@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
+from orchestrator_mcp import __version__
 from orchestrator_mcp.errors import StartError
 from orchestrator_mcp.files import write_durably
 
@@ -29,7 +30,7 @@ class Presence:
     Attributes:
         pid: its process.
         host: the machine that it runs on.
-        url: where its HTTP door is, as this machine reaches it.
+        url: where its HTTP door is, as this machine reaches it; empty while it is starting.
         token_file: where the token lies that it asks for, or None.
         version: of the program.
     """
@@ -73,6 +74,8 @@ def hold_data_dir(data_dir: Path) -> Iterator[None]:
             hint="Check data_dir in config.yaml and the folder's permissions.",
         ) from error
     try:
+        with suppress(OSError):  # the note only helps; a disk that takes nothing is found by what needs it
+            _write_note(data_dir, Presence(**_myself(), url="", token_file=None, version=__version__))
         yield
     finally:
         with suppress(OSError):
@@ -82,23 +85,25 @@ def hold_data_dir(data_dir: Path) -> Iterator[None]:
 
 def announce(data_dir: Path, *, url: str, token_file: Path | None, version: str) -> None:
     """Tell others where we listen; only the owner of the data dir may."""
-    note = Presence(
-        pid=os.getpid(),
-        host=socket.gethostname(),
-        url=url,
-        token_file=str(token_file) if token_file else None,
-        version=version,
-    )
+    token = str(token_file) if token_file else None
+    _write_note(data_dir, Presence(**_myself(), url=url, token_file=token, version=version))
+
+
+def _myself() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": socket.gethostname()}
+
+
+def _write_note(data_dir: Path, note: Presence) -> None:
     write_durably(data_dir / NOTE_NAME, json.dumps(asdict(note), indent=2).encode())
 
 
 def find_running(data_dir: Path) -> Presence | None:
-    """Who runs on a data dir; None when nobody does.
+    """Who listens for a data dir; None when nobody does, or not yet.
 
     A note without a held lock is what a killed process left behind.
     """
     note = _read_note(data_dir)
-    if note is None:
+    if note is None or not note.url:
         return None
     lock = FileLock(data_dir / LOCK_NAME, blocking=False)
     try:
@@ -138,4 +143,6 @@ def _read_note(data_dir: Path) -> Presence | None:
 def _describe(note: Presence | None) -> str:
     if note is None:
         return "another orchestrator that is just starting"
+    if not note.url:
+        return f"another orchestrator that is just starting: process {note.pid} on {note.host}"
     return f"another orchestrator: process {note.pid} on {note.host}, {note.url}, version {note.version}"
