@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from orchestrator_mcp.backends.comfy import INTERRUPT_BY_ID, ComfyClient
+from orchestrator_mcp.backends.comfy import ComfyClient
 from orchestrator_mcp.backends.history import chosen_outputs
 from orchestrator_mcp.backends.messages import NodeStarted, PromptFinished, PromptStarted, PromptSucceeded
 from orchestrator_mcp.errors import ArtifactError, PromptRejectedError
@@ -18,12 +18,7 @@ from tests.partners import picture_graph, text_to_image
 from tests.real.graphs import blurred, own_prefix
 from tests.real.partner import WAIT, client_of, needs_server, standing
 
-pytestmark = needs_server
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+pytestmark = [*needs_server, pytest.mark.usefixtures("keeps_ids")]
 
 
 @pytest.fixture
@@ -108,10 +103,8 @@ async def test_a_wrong_value_is_refused_and_nothing_is_missing(client: ComfyClie
     assert refused.value.details["node_errors"][0]["errors"][0]["input_name"] == "width"
 
 
-async def test_a_running_prompt_is_stopped_and_a_waiting_one_taken_back(client: ComfyClient) -> None:
+async def test_a_running_prompt_is_stopped_and_a_waiting_one_taken_back(client: ComfyClient, can_be_told: None) -> None:
     with anyio.fail_after(WAIT):
-        if (await client.stats()).version_tuple < INTERRUPT_BY_ID:
-            pytest.skip("this server cannot be told which prompt to stop")
         running = await send(client, blurred(64))
         waiting = await send(client, blurred(2))
         await client.delete_queued(waiting)

@@ -16,11 +16,6 @@ from tests.scheduler.core import Core
 pytestmark = needs_server
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def content_of(running: Core, job: JobView, name: str) -> bytes:
     (output,) = [output for output in job.outputs if output.name == name]
     content = (await running.service.output_file(job.job_id, name)).path.read_bytes()
@@ -187,7 +182,7 @@ async def test_progress_rises_to_the_end_and_names_nodes_of_the_graph(tmp_path: 
         assert last.type == "end"
         assert last.job is not None
         assert (last.job.status, last.job.progress) == ("completed", 1.0)
-    assert len(set(fractions)) > 2
+    assert len(set(fractions)) > 1
     assert fractions == sorted(fractions)
     assert nodes & set(graph)
     assert nodes <= {*graph, None}

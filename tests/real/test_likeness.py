@@ -20,12 +20,7 @@ from tests.partners import picture_graph, text_to_image
 from tests.real.graphs import Graph, blurred, every_kind, own_prefix
 from tests.real.partner import WAIT, client_of, needs_server, standing
 
-pytestmark = needs_server
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+pytestmark = [*needs_server, pytest.mark.usefixtures("keeps_ids")]
 
 
 def changed(node: str, **inputs: Any) -> Graph:

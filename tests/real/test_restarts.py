@@ -5,18 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import anyio
-import pytest
 
 from tests.partners import picture_graph
 from tests.real.graphs import blurred, own_prefix
 from tests.real.partner import WAIT, client_of, needs_command, own_server, real_core
 
 pytestmark = needs_command
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 async def test_what_a_killed_server_held_is_rendered_once_by_the_one_that_follows(tmp_path: Path) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import anyio
-import pytest
 
-from orchestrator_mcp.backends.comfy import INTERRUPT_BY_ID
 from orchestrator_mcp.backends.history import chosen_outputs
 from tests.backends.talk import ended, send
 from tests.partners import picture_graph
@@ -15,19 +13,6 @@ from tests.real.graphs import blurred, long, own_prefix
 from tests.real.partner import WAIT, client_of, needs_server, real_core, standing
 
 pytestmark = needs_server
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def can_be_told() -> None:
-    """Skip where a render cannot be stopped without stopping another."""
-    async with client_of(standing()) as client:
-        if (await client.stats()).version_tuple < INTERRUPT_BY_ID:
-            pytest.skip("this server cannot be told which prompt to stop")
 
 
 async def test_cancelling_a_render_leaves_the_prompt_of_somebody_else_alone(tmp_path: Path, can_be_told: None) -> None:
