@@ -23,6 +23,7 @@ from starlette.applications import Starlette
 from orchestrator_mcp import __version__
 from orchestrator_mcp.artifacts import ArtifactStore
 from orchestrator_mcp.backends.pool import BackendPool
+from orchestrator_mcp.backing_up import Backups
 from orchestrator_mcp.clock import Clock, SystemClock
 from orchestrator_mcp.domain.access import KnownToken, Scope, digest_of
 from orchestrator_mcp.domain.steps import AtStep, no_step
@@ -38,7 +39,7 @@ from orchestrator_mcp.scheduler import Dispatcher, Resources
 from orchestrator_mcp.service import JobService
 from orchestrator_mcp.settings import BackendSettings, CurrentSettings, Settings
 from orchestrator_mcp.settings.token_file import OWN, read_token_file
-from orchestrator_mcp.shipped import shipped
+from orchestrator_mcp.shipped import workflow_folders
 from orchestrator_mcp.storage import StorageWatch
 from orchestrator_mcp.store import JobStore
 from orchestrator_mcp.tokens import load_token
@@ -270,7 +271,7 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
     service = JobService(
         store=store,
         pool=pool,
-        library=WorkflowLibrary((*settings.workflows_dirs, shipped("workflows")), lambda: current.now.limits),
+        library=WorkflowLibrary(workflow_folders(settings.workflows_dirs), lambda: current.now.limits),
         artifacts=artifacts,
         events=events,
         clock=clock,
@@ -281,7 +282,9 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
     )
     storage = StorageWatch(lambda: current.now, store, clock)
     service.condition.close_while(lambda: storage.trouble)
+    backups = Backups(store, lambda: current.now, clock)
     service.condition.report_trouble(lambda: reload.trouble)
+    service.condition.report_trouble(lambda: backups.trouble)
     service.condition.report_notice(lambda: reload.notice)
     await store.open()
     async with anyio.create_task_group() as storing:
@@ -295,11 +298,13 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
                 work.start_soon(Retention(store, artifacts, lambda: current.now.retention, clock).run, name="retention")
                 work.start_soon(reload.run, name="reload")
                 work.start_soon(storage.run, name="storage")
+                work.start_soon(backups.run, name="backups")
                 await storage.first_looks()
                 if choices.reload_on_hangup:
                     work.start_soon(reload_on_hangup, reload.ask, name="hangup")
                 yield service
                 work.cancel_scope.cancel()
+            await backups.make_last()
         finally:
             store.close()
 
@@ -416,7 +421,7 @@ def _tokens(settings: Settings, choices: Choices) -> tuple[tuple[KnownToken, ...
         return (), None
     token, path, _ = load_token(settings.data_dir)
     hide(token)
-    log.warning("callers must send the header 'Authorization: Bearer <token>'; the token is in %s", path)
+    log.warning("callers must show the token that lies in %s", path)
     own = KnownToken(name=OWN, scope=Scope.ADMIN, digest=digest_of(token.encode()))
     return (own, *(read_token_file(server.tokens_file) if server.tokens_file else ())), path
 

@@ -18,3 +18,8 @@ def shipped(name: str) -> Path:
     """
     installed = _PACKAGE / "_shipped" / name
     return installed if installed.exists() else _PACKAGE.parent / name
+
+
+def workflow_folders(configured: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Where workflows are looked for: in the configured folders first, so that a studio's own go before the shipped."""
+    return (*configured, shipped("workflows"))

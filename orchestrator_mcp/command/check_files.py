@@ -9,10 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from orchestrator_mcp.backing_up import FOLDER as BACKUPS
+from orchestrator_mcp.clock import format_time
 from orchestrator_mcp.command.findings import Finding, Verdict
 from orchestrator_mcp.command.tables import size_text
 from orchestrator_mcp.files import free_space, is_network_filesystem
 from orchestrator_mcp.settings import Settings
+from orchestrator_mcp.shipped import workflow_folders
+from orchestrator_mcp.store.backups import list_backups
 from orchestrator_mcp.store.schema import SCHEMA_REVISION
 
 LITTLE_SPACE: Final = 5 * 10**9  # bytes
@@ -91,12 +95,42 @@ def check_database(data_dir: Path, *, held: bool) -> Finding:
             schema = _schema_of(database)
             damage = database.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.Error as error:
-        mend = f"Put a backup of {path} in its place, or move it away: a new one is made at the start."
+        mend = mend_for_damage(data_dir)
         return found(verdict="fail", message=f"{path} cannot be read: {error}", mend=mend)
     if damage != "ok":
-        mend = "Put a backup in its place, or move it away: a new one is made at the start."
+        mend = mend_for_damage(data_dir)
         return found(verdict="fail", message=f"{path} is damaged: {damage}", mend=mend)
     return _weigh_schema(path, schema)
+
+
+def mend_for_damage(data_dir: Path) -> str:
+    """What to do about a damaged database.
+
+    Args:
+        data_dir: where it lies.
+    """
+    backups = list_backups(data_dir / BACKUPS)
+    away = f"move {DATABASE} and the files beside it that begin with its name to another folder"
+    if not backups:
+        return f"There is no backup. Stop the orchestrator and {away}: the next start makes a new, empty one."
+    return (
+        f"Stop the orchestrator and run `orchestrator-mcp doctor --restore`: it keeps the damaged file, and puts back "
+        f"the newest sound backup (there is one of {format_time(backups[0].at)})."
+    )
+
+
+def check_backups(data_dir: Path) -> Finding:
+    """Which backups of the database there are.
+
+    Args:
+        data_dir: where it lies.
+    """
+    found = partial(Finding, subject="backups", verdict="ok")
+    backups = list_backups(data_dir / BACKUPS)
+    if not backups:
+        return found(message="none yet: one is made each hour, and when the orchestrator stops")
+    oldest = f", the oldest of {format_time(backups[-1].at)}" if len(backups) > 1 else ""
+    return found(message=f"{len(backups)}, the newest of {format_time(backups[0].at)}{oldest}")
 
 
 def _weigh_schema(path: Path, schema: str | None) -> Finding:
@@ -128,7 +162,7 @@ def _schema_of(database: sqlite3.Connection) -> str | None:
 
 
 def _workflows(settings: Settings) -> Finding:
-    folders = [folder for folder in settings.workflows_dirs if folder.is_dir()]
+    folders = [folder for folder in workflow_folders(settings.workflows_dirs) if folder.is_dir()]
     count = len({path.relative_to(folder) for folder in folders for path in folder.rglob("*.json")})
     where = ", ".join(map(str, folders or settings.workflows_dirs))
     if count:

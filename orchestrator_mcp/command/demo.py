@@ -20,11 +20,11 @@ from orchestrator_mcp.command.demo_doors import submit_by_file, submit_by_http, 
 from orchestrator_mcp.command.ending import ExitCode, UsageError
 from orchestrator_mcp.command.following import follow
 from orchestrator_mcp.command.results import Delivered, check_delivery
-from orchestrator_mcp.command.shipped import shipped_workflows
 from orchestrator_mcp.domain.views import JobView
 from orchestrator_mcp.errors import StartError
 from orchestrator_mcp.logs import configure_logging
 from orchestrator_mcp.settings import Settings
+from orchestrator_mcp.shipped import shipped
 
 PATIENCE: Final = 120.0  # seconds for all three jobs; they take four
 _OURS: Final = frozenset({"data", "logs", "Inbox", "Outbox"})
@@ -85,7 +85,7 @@ def demo_settings(folder: Path, port: int) -> Settings:
     """
     folders = {f"{name.casefold()}_dir": folder / name for name in ("data", "Inbox", "Outbox")}
     return Settings.model_validate(
-        {**folders, "log_dir": folder / "logs", "workflows_dir": [shipped_workflows()], "server": {"port": port}}
+        {**folders, "log_dir": folder / "logs", "workflows_dir": [shipped("workflows")], "server": {"port": port}}
     )
 
 

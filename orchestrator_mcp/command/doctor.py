@@ -15,17 +15,16 @@ import anyio
 from orchestrator_mcp import __version__
 from orchestrator_mcp.command.api import Server, open_api
 from orchestrator_mcp.command.check_backends import check_backends
-from orchestrator_mcp.command.check_files import check_database, check_folders
+from orchestrator_mcp.command.check_files import check_backups, check_database, check_folders
 from orchestrator_mcp.command.ending import ExitCode
 from orchestrator_mcp.command.findings import Finding, findings_document, findings_shown, is_healthy
 from orchestrator_mcp.command.printing import print_json
-from orchestrator_mcp.command.shipped import settings_for
 from orchestrator_mcp.command.tables import paint
 from orchestrator_mcp.domain.views import HealthView
 from orchestrator_mcp.errors import OrchestratorError, SettingsError, StartError
 from orchestrator_mcp.listening import take_port
 from orchestrator_mcp.presence import Presence, find_running, is_held
-from orchestrator_mcp.settings import Settings
+from orchestrator_mcp.settings import Settings, load_settings
 
 _HEALTH_SECONDS: Final = 5.0
 
@@ -55,7 +54,7 @@ async def find_all(config: Path | None) -> list[Finding]:
         config: the configuration file, or None to look for it.
     """
     try:
-        settings = settings_for(config)
+        settings = load_settings(config)
     except SettingsError as error:
         return [_program(), Finding(subject="config", verdict="fail", message=error.message, mend=error.hint)]
     present = find_running(settings.data_dir)
@@ -66,6 +65,7 @@ async def find_all(config: Path | None) -> list[Finding]:
         await _running(settings, present),
         _port(settings, present),
         await anyio.to_thread.run_sync(partial(check_database, settings.data_dir, held=is_held(settings.data_dir))),
+        await anyio.to_thread.run_sync(check_backups, settings.data_dir),
         *await check_backends(settings),
     ]
 

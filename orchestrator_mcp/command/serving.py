@@ -18,10 +18,9 @@ import typer
 
 from orchestrator_mcp import __version__
 from orchestrator_mcp.command.ending import ExitCode, plain_errors, say
-from orchestrator_mcp.command.shipped import settings_for
 from orchestrator_mcp.logs import configure_logging
 from orchestrator_mcp.presence import is_held
-from orchestrator_mcp.settings import Settings, locate_config
+from orchestrator_mcp.settings import Settings, load_settings, locate_config
 
 if TYPE_CHECKING:
     from orchestrator_mcp.app import Orchestrator
@@ -62,7 +61,7 @@ def serve(choices: ServeChoices) -> int:
         StartError: a port, folder or database is not to be had.
     """
     with _leaving_quietly():
-        settings = settings_for(choices.config, host=choices.host, port=choices.port)
+        settings = load_settings(choices.config, host=choices.host, port=choices.port)
         with _logging(settings, choices.log_level):
             from orchestrator_mcp import app  # it takes a second, and a wrong file is to be told at once
 
@@ -82,7 +81,7 @@ def serve_stdio(config: Path | None, log_level: str) -> int:
         StartError: a folder or the database is not to be had.
     """
     with _leaving_quietly():
-        settings = settings_for(config)
+        settings = load_settings(config)
         with _logging(settings, log_level):
             from orchestrator_mcp import app
 

@@ -35,7 +35,7 @@ FAULTS: Mapping[str, str] = MappingProxyType(
         "tcp-reset": "A connection is reset after so many bytes of answers (argument: bytes, default 0).",
         "tcp-blackhole": "Connections stay open and carry nothing any more, as when a router drops everything.",
         "tcp-garbage": "Answers arrive as random bytes of the same length.",
-        "tcp-post-delay": "POST /prompt arrives late, and without its caller too (argument: milliseconds, default 1000).",
+        "tcp-post-delay": "POST /prompt arrives late, even without its caller (argument: milliseconds, default 1000).",
     }
 )
 """Every fault by name, with what it does."""
