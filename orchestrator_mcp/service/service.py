@@ -42,7 +42,7 @@ from orchestrator_mcp.service.condition import Condition
 from orchestrator_mcp.service.deliveries import DeliveryQueue
 from orchestrator_mcp.service.gate import Gate
 from orchestrator_mcp.service.showing import Live, job_view, links, output_views, timings
-from orchestrator_mcp.service.watching import watch_job
+from orchestrator_mcp.service.watching import Watching
 from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.store import JobFilter, JobStore, NewJob, StoredJob
 from orchestrator_mcp.workflows.graph import check_graph
@@ -115,6 +115,7 @@ class JobService:
         self._deliveries = DeliveryQueue(clock)
         self._delivery_grace = 0.0
         self._gate = Gate(settings, clock)
+        self._watching = Watching(store, events, clock, self._show)
         self.condition = Condition(store)
         server = settings.now.server
         self.base_url = server.public_url or f"http://{server.host}:{server.port}"
@@ -278,14 +279,7 @@ class JobService:
             NotFoundError: on entering, when there is no such job.
             TooManyError: on entering, when this caller reads as many streams as it may.
         """
-        following = watch_job(
-            self._store,
-            self._events,
-            lambda stored: self._show(stored, base_url),
-            job_id,
-            after=after,
-            delivery_grace=self._delivery_grace,
-        )
+        following = self._watching.watch(job_id, after=after, base_url=base_url, delivery_grace=self._delivery_grace)
         with self._gate.stream(by):
             async with following as events:
                 yield events
@@ -420,7 +414,7 @@ class JobService:
         return Delivery(
             job=job_view(job, Live(), self.base_url),
             stem=job.stem,
-            to_outbox=self._settings.now.outbox == "all" or job.door is Door.INBOX,
+            to_outbox=self._settings.now.outbox == "all" or stored.claim is not None,
             files=tuple(
                 DeliveryFile(
                     name=artifact.name,

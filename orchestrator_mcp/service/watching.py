@@ -1,96 +1,189 @@
-"""Follow one job: events wake the reader, the store says what is true."""
+"""Follow a job: events wake its readers, the store says what is true, and all readers share one look at it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
 import anyio
 
-from orchestrator_mcp.domain.events import JobChanged, JobDelivered, JobProgressed
+from orchestrator_mcp.clock import Clock
+from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged, JobDelivered, JobProgressed
 from orchestrator_mcp.domain.views import JobView, StreamEvent
 from orchestrator_mcp.events import Events, Subscription
 from orchestrator_mcp.store import JobStore, StoredJob
 
 SLOW_LOOK: Final = 10.0  # seconds without an event after which the store is asked anyway
+FRESH: Final = 0.5  # seconds for which a look counts: queue positions change without an event of the job
+MOST_VIEWS: Final = 16  # kept of one look; readers may ask under many names of this machine
+
+Show = Callable[[StoredJob, str | None], Awaitable[JobView]]
 
 
-@asynccontextmanager
-async def watch_job(
-    store: JobStore,
-    events: Events,
-    show: Callable[[StoredJob], Awaitable[JobView]],
-    job_id: str,
-    *,
-    after: int | None = None,
-    delivery_grace: float = 0.0,
-) -> AsyncIterator[AsyncIterator[StreamEvent]]:
-    """See `JobService.watch`.
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """What the store said once.
+
+    Attributes:
+        stored: the job.
+        at: when, in seconds of the monotonic clock.
+        after: how many events of the job had been told before it.
+        views: what callers see of it, by the base url they use.
+    """
+
+    stored: StoredJob
+    at: float
+    after: int
+    views: dict[str | None, JobView] = field(default_factory=dict)
+
+
+class _Page:
+    """What the readers of one job share."""
+
+    def __init__(self) -> None:
+        self.lock = anyio.Lock()
+        self.told = 0
+        self.readers = 0
+        self.look: _Look | None = None
+
+
+class Watching:
+    """The readers of all jobs: a thousand of one job cost one read of the store for each change.
 
     Args:
         store: the truth.
         events: the hints.
-        show: makes the view of a job.
-        job_id: the job.
-        after: history row that the reader has seen; an ended job that it has seen whole gives `end` alone.
-        delivery_grace: seconds that `end` waits for the files to stand in Outbox, so that it can name them.
+        clock: the time.
+        show: makes the view of a job, for a base url.
     """
-    with events.subscribe(job_id) as subscription:
-        first = await store.job(job_id)
-        stream = _stream(store, subscription, show, first, after, delivery_grace)
+
+    def __init__(self, store: JobStore, events: Events, clock: Clock, show: Show) -> None:
+        self._store = store
+        self._events = events
+        self._clock = clock
+        self._show = show
+        self._pages: dict[str, _Page] = {}
+        events.listen(self._hear)
+
+    @asynccontextmanager
+    async def watch(
+        self, job_id: str, *, after: int | None, base_url: str | None, delivery_grace: float
+    ) -> AsyncIterator[AsyncIterator[StreamEvent]]:
+        """See `JobService.watch`.
+
+        Args:
+            job_id: the job.
+            after: history row that the reader has seen; an ended job that it has seen whole gives `end` alone.
+            base_url: what urls begin with.
+            delivery_grace: seconds that `end` waits for the files to stand in Outbox, so that it can name them.
+
+        Raises:
+            NotFoundError: on entering, when there is no such job.
+        """
+        with self._events.subscribe(job_id) as subscription, self._page(job_id) as page:
+            reader = _Reader(self, page, subscription, base_url)
+            stream = reader.stream(await self.look(page, job_id), after, delivery_grace)
+            try:
+                yield stream
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await stream.aclose()
+
+    async def look(self, page: _Page, job_id: str) -> _Look:
+        """What the store says after every event that has been told so far, read once for all readers."""
+        async with page.lock:
+            known = page.look
+            if known is not None and known.after == page.told and self._clock.monotonic() - known.at < FRESH:
+                return known
+            after = page.told
+            stored = await self._store.job(job_id)
+            page.look = _Look(stored=stored, at=self._clock.monotonic(), after=after)
+            return page.look
+
+    async def view(self, page: _Page, look: _Look, base_url: str | None) -> JobView:
+        """What callers see of a look, made once for all who use the same base url."""
+        async with page.lock:
+            view = look.views.get(base_url)
+            if view is None:
+                view = await self._show(look.stored, base_url)
+                if len(look.views) < MOST_VIEWS:
+                    look.views[base_url] = view
+            return view
+
+    @contextmanager
+    def _page(self, job_id: str) -> Iterator[_Page]:
+        page = self._pages.setdefault(job_id, _Page())
+        page.readers += 1
         try:
-            yield stream
+            yield page
         finally:
-            with anyio.CancelScope(shield=True):
-                await stream.aclose()
+            page.readers -= 1
+            if not page.readers:
+                del self._pages[job_id]
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, JobProgressed | BackendChanged):
+            return
+        page = self._pages.get(event.job_id)
+        if page is not None:
+            page.told += 1
 
 
-async def _stream(
-    store: JobStore,
-    subscription: Subscription,
-    show: Callable[[StoredJob], Awaitable[JobView]],
-    stored: StoredJob,
-    after: int | None,
-    delivery_grace: float,
-) -> AsyncGenerator[StreamEvent, None]:
-    job_id = stored.job.job_id
-    if not stored.job.state.final or after is None or after < stored.seq:
-        yield StreamEvent(type="job", seq=stored.seq, job_id=job_id, job=await show(stored))
-    while not stored.job.state.final:
-        event = await _next(subscription)
-        if isinstance(event, JobDelivered):
-            continue
-        if isinstance(event, JobProgressed):
-            yield StreamEvent(
-                type="progress",
-                seq=stored.seq,
-                job_id=job_id,
-                progress=event.fraction,
-                node=event.node,
-                value=event.value,
-                max=event.maximum,
-            )
-            continue
-        if event is not None and event.seq <= stored.seq:
-            continue
-        seen, stored = stored.seq, await store.job(job_id)
-        if not stored.job.state.final and stored.seq > seen:
-            yield StreamEvent(type="job", seq=stored.seq, job_id=job_id, job=await show(stored))
-    if not stored.delivered:
-        stored = await _delivered(store, subscription, stored, delivery_grace)
-    yield StreamEvent(type="end", seq=stored.seq, job_id=job_id, job=await show(stored))
+class _Reader:
+    """One of them."""
+
+    def __init__(self, watching: Watching, page: _Page, subscription: Subscription, base_url: str | None) -> None:
+        self._watching = watching
+        self._page = page
+        self._subscription = subscription
+        self._base_url = base_url
+
+    async def stream(self, look: _Look, after: int | None, grace: float) -> AsyncGenerator[StreamEvent, None]:
+        stored = look.stored
+        job_id = stored.job.job_id
+        if not stored.job.state.final or after is None or after < stored.seq:
+            yield await self._tell("job", look)
+        while not stored.job.state.final:
+            event = await self._next()
+            if isinstance(event, JobProgressed):
+                yield _progress(event, stored.seq)
+                continue
+            if isinstance(event, JobDelivered) or (event is not None and event.seq <= stored.seq):
+                continue
+            seen, look = stored.seq, await self._watching.look(self._page, job_id)
+            stored = look.stored
+            if not stored.job.state.final and stored.seq > seen:
+                yield await self._tell("job", look)
+        if not stored.delivered and grace:
+            await self._wait_for_delivery(grace)
+            look = await self._watching.look(self._page, job_id)
+        yield await self._tell("end", look)
+
+    async def _tell(self, kind: Literal["job", "end"], look: _Look) -> StreamEvent:
+        view = await self._watching.view(self._page, look, self._base_url)
+        return StreamEvent(type=kind, seq=look.stored.seq, job_id=view.job_id, job=view)
+
+    async def _wait_for_delivery(self, grace: float) -> None:
+        """Until the files stand in Outbox, or that takes long."""
+        with anyio.move_on_after(grace):
+            while not isinstance(await self._subscription.next(), JobDelivered):
+                pass
+
+    async def _next(self) -> JobChanged | JobDelivered | JobProgressed | None:
+        with anyio.move_on_after(SLOW_LOOK):
+            return await self._subscription.next()
+        return None
 
 
-async def _delivered(store: JobStore, subscription: Subscription, stored: StoredJob, grace: float) -> StoredJob:
-    """The job with its files in Outbox, or as it is when that takes long."""
-    with anyio.move_on_after(grace):
-        while not isinstance(await subscription.next(), JobDelivered):
-            pass
-    return await store.job(stored.job.job_id) if grace else stored
-
-
-async def _next(subscription: Subscription) -> JobChanged | JobDelivered | JobProgressed | None:
-    with anyio.move_on_after(SLOW_LOOK):
-        return await subscription.next()
-    return None
+def _progress(event: JobProgressed, seq: int) -> StreamEvent:
+    return StreamEvent(
+        type="progress",
+        seq=seq,
+        job_id=event.job_id,
+        progress=event.fraction,
+        node=event.node,
+        value=event.value,
+        max=event.maximum,
+    )
