@@ -21,6 +21,7 @@ OrchestratorError
 │   ├── BackendRefusedError     nothing was sent: connection refused, name unknown
 │   ├── PromptRejectedError     it looked at the graph and said no (400)
 │   └── BackendAmbiguousError   it may have acted, or may not
+│       └── AnswerTooLargeError its answer is over the limit, and so unread
 └── ArtifactError               an output file is missing, torn or not what it says
 ```
 
@@ -295,6 +296,12 @@ class BackendAmbiguousError(BackendError):
     """The server may have acted on the request, or may not: time-out, reset, 5xx, garbage."""
 
     code = "backend_ambiguous"
+
+
+class AnswerTooLargeError(BackendAmbiguousError):
+    """A backend answers with more than `limits.backend_json_bytes`; asking again would not help."""
+
+    code = "answer_too_large"
 
 
 class ArtifactError(OrchestratorError):

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from orchestrator_mcp.backends.breaker import Breaker
 from orchestrator_mcp.backends.catalogue import NodeCatalogue
 from orchestrator_mcp.backends.comfy import ComfyClient
 from orchestrator_mcp.backends.messages import Message, StatusChanged
@@ -18,6 +19,7 @@ from orchestrator_mcp.backends.queues import BackendStats
 from orchestrator_mcp.settings import BackendSettings, Settings
 
 MESSAGES_WAITING: Final = 256
+DEAF_AFTER: Final = 2.0  # seconds for which HTTP shows another queue than the WebSocket told
 
 
 @dataclass(kw_only=True, eq=False)
@@ -30,6 +32,12 @@ class Backend:
         falls: how often it was seen to go down, or cut its WebSocket: what it held before may be gone.
         epoch: the lease under which we dispatch to it.
         attempts: how many runners work with it, from their claim to their end.
+        breaker: whether it is well enough for new jobs.
+        abandoned: our prompts that it may still hold and nobody waits for, with their markers.
+        canary: the last prompt of ours that ended there; its history is gone when the server restarted.
+        number: the highest place in its queue that it gave us; it falls when the server restarted.
+        frames: how many status frames came over WebSockets.
+        ear: cancelled to have a new WebSocket made.
         draining: it left the configuration, and goes when no runner needs it.
         clients: open connections, those before a change of the configuration too: they may be in use.
     """
@@ -39,6 +47,12 @@ class Backend:
     epoch: int = 0
     attempts: int = 0
     draining: bool = False
+    breaker: Breaker = field(default_factory=Breaker)
+    abandoned: dict[str, dict[str, Any]] = field(default_factory=dict)
+    canary: str | None = None
+    number: float = -1.0
+    frames: int = 0
+    ear: anyio.CancelScope | None = None
     clients: AsyncExitStack = field(default_factory=AsyncExitStack)
     tasks: anyio.CancelScope | None = None
     online: bool = False
@@ -56,6 +70,8 @@ class Backend:
     wake: anyio.Event = field(default_factory=anyio.Event)
     came_online: anyio.Event = field(default_factory=anyio.Event)
     readers: dict[str, MemoryObjectSendStream[Message | None]] = field(default_factory=dict)
+    _told_remaining: int | None = None
+    _doubted: tuple[int, float] | None = None
 
     @property
     def id(self) -> str:
@@ -68,7 +84,9 @@ class Backend:
             return "it left the configuration and ends what it has"
         if not self.settings.enabled:
             return "it is disabled in the configuration"
-        return None if self.online else f"it is offline: {self.reason}"
+        if not self.online:
+            return f"it is offline: {self.reason}"
+        return f"it is suspect: {self.breaker.reason}" if self.breaker.open else None
 
     @contextmanager
     def messages(self, prompt_id: str) -> Iterator[MemoryObjectReceiveStream[Message | None]]:
@@ -90,6 +108,38 @@ class Backend:
         """Have it looked at again at once."""
         self.wake.set()
 
+    def numbered(self, number: float) -> None:
+        """It gave a prompt this place in its queue; a lower one than before tells a restart that nobody saw."""
+        if number < self.number:
+            self.falls += 1
+        self.number = number
+
+    def begin_to_listen(self) -> None:
+        """A WebSocket stands; what the one before told counts no more."""
+        self.listening = True
+        self._told_remaining = self._doubted = None
+
+    def seems_deaf(self, remaining: int, now: float) -> bool:
+        """Whether the WebSocket has gone silent: the queue is another than it told, and it tells nothing new.
+
+        ComfyUI forgets a socket when an older one of the same client is closed late; it stays open and answers pings.
+
+        Args:
+            remaining: prompts in the queue, by HTTP.
+            now: monotonic seconds.
+        """
+        if not self.listening or self._told_remaining in (None, remaining):
+            self._doubted = None
+            return False
+        if self._doubted is None or self._doubted[0] != self.frames:
+            self._doubted = (self.frames, now)
+        return now - self._doubted[1] >= DEAF_AFTER
+
+    def listen_anew(self) -> None:
+        """Have another WebSocket made."""
+        if self.ear is not None:
+            self.ear.cancel()
+
     def forget_catalogue(self) -> None:
         """Ask for its nodes and models again: it has just refused something that it should have."""
         self.catalogue_at = float("-inf")
@@ -108,7 +158,8 @@ class Backend:
     def hear(self, message: Message) -> None:
         """Hand a message to whoever follows its prompt."""
         if isinstance(message, StatusChanged):
-            self.queue_remaining = message.queue_remaining
+            self.queue_remaining = self._told_remaining = message.queue_remaining
+            self.frames += 1
             return
         reader = self.readers.get(message.prompt_id or "")
         if reader is not None:

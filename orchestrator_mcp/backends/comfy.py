@@ -87,6 +87,11 @@ class ComfyClient:
     ) -> None:
         await self._transport.__aexit__(kind, error, trace)
 
+    @property
+    def stops_by_id(self) -> bool:
+        """Whether the server can be told which prompt to stop; True until its version is known."""
+        return self._version is None or self._version >= INTERRUPT_BY_ID
+
     async def stats(self) -> BackendStats:
         """Version, devices and start options (`GET /system_stats`); the best sign of life."""
         found = await (await self._get("/system_stats", within=self._probe_seconds)).read(parse_stats)

@@ -21,6 +21,7 @@ from anyio.abc import TaskGroup
 
 from orchestrator_mcp.backends.backend import Backend, client_for, needs_new_client
 from orchestrator_mcp.backends.comfy import ComfyClient
+from orchestrator_mcp.backends.recovery import clear_abandoned, still_sick
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.events import BackendChanged
 from orchestrator_mcp.domain.placement import Candidate
@@ -215,7 +216,7 @@ class BackendPool:
                 epoch=backend.epoch,
                 unavailable=backend.unavailable,
                 capabilities=frozenset(backend.settings.capabilities),
-                slots=backend.settings.slots,
+                slots=1 if backend.breaker.trial else backend.settings.slots,
                 running=running.get(backend.id, 0),
                 catalogue=backend.catalogue,
                 warm=backend.warm,
@@ -242,7 +243,7 @@ class BackendPool:
             enabled=settings.enabled,
             online=backend.online,
             status=_status(backend, running + foreign),
-            reason=backend.unavailable,
+            reason=backend.unavailable or _on_trial(backend),
             capabilities=list(settings.capabilities),
             slots=settings.slots,
             running=running,
@@ -270,9 +271,15 @@ class BackendPool:
                 backend.catalogue = await backend.client.object_info()
                 backend.catalogue_at = self._clock.monotonic()
                 self._tell(BackendChanged(backend_id=backend.id))
+            if backend.abandoned:
+                await clear_abandoned(backend)
+            await self._consider_trial(backend)
         except BackendError as error:
             self._missed(backend, error)
             return
+        if backend.seems_deaf(backend.queue_remaining, self._clock.monotonic()):
+            log.warning("the event stream has gone silent; another one is opened")
+            backend.listen_anew()
         backend.misses = 0
         backend.last_seen = self._clock.now()
         if not backend.online:
@@ -281,6 +288,19 @@ class BackendPool:
             version = backend.stats.version if backend.stats else "unknown"
             log.info("backend is online at %s, ComfyUI %s", backend.settings.url, version)
             self._tell(BackendChanged(backend_id=backend.id))
+
+    async def _consider_trial(self, backend: Backend) -> None:
+        """A suspect backend that looks well gets one job."""
+        now = self._clock.monotonic()
+        if not backend.breaker.due(now):
+            return
+        reason = await still_sick(backend)
+        if reason is not None:
+            backend.breaker.put_off(reason, now, pause=self._current.now.scheduling.suspect_pause)
+            return
+        log.info("the suspect backend gets a job on trial")
+        backend.breaker.allow_trial()
+        self._tell(BackendChanged(backend_id=backend.id))
 
     def _missed(self, backend: Backend, error: BackendError) -> None:
         backend.misses += 1
@@ -306,12 +326,13 @@ class BackendPool:
                 await backend.came_online.wait()
                 backend.client_id = uuid.uuid4().hex
                 try:
-                    async with backend.client.listen(backend.client_id) as messages:
-                        backend.listening = True
-                        async for message in messages:
-                            pause = SOCKET_PAUSE[0]
-                            backend.hear(message)
-                    backend.falls += 1
+                    with anyio.CancelScope() as backend.ear:
+                        async with backend.client.listen(backend.client_id) as messages:
+                            backend.begin_to_listen()
+                            async for message in messages:
+                                pause = SOCKET_PAUSE[0]
+                                backend.hear(message)
+                    backend.falls += not backend.ear.cancelled_caught
                 except BackendError as error:
                     log.debug("event stream ended: %s", error.message)
                     backend.falls += backend.listening
@@ -322,14 +343,20 @@ class BackendPool:
                 pause = min(pause * 2, SOCKET_PAUSE[1])
 
 
-def _status(backend: Backend, prompts: int) -> Literal["idle", "busy", "offline", "disabled", "draining"]:
+def _status(backend: Backend, prompts: int) -> Literal["idle", "busy", "offline", "disabled", "draining", "suspect"]:
     if backend.draining:
         return "draining"
     if not backend.settings.enabled:
         return "disabled"
     if not backend.online:
         return "offline"
+    if backend.breaker.reason is not None:
+        return "suspect"
     return "busy" if prompts else "idle"
+
+
+def _on_trial(backend: Backend) -> str | None:
+    return f"it is on trial with one job: {backend.breaker.reason}" if backend.breaker.trial else None
 
 
 def _devices(devices: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ import httpx
 from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
 
 from orchestrator_mcp.backends import shapes
-from orchestrator_mcp.errors import BackendAmbiguousError, BackendError, BackendRefusedError
+from orchestrator_mcp.errors import AnswerTooLargeError, BackendAmbiguousError, BackendError, BackendRefusedError
 from orchestrator_mcp.settings import BackendSettings
 
 T = TypeVar("T")
@@ -285,7 +285,7 @@ class Transport:
         async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > self._json_bytes:
-                raise BackendAmbiguousError(
+                raise AnswerTooLargeError(
                     f"Backend {self.backend_id} answers {action} with more than {self._json_bytes} bytes.",
                     backend_id=self.backend_id,
                     hint="Raise limits.backend_json_bytes if that is right.",

@@ -59,6 +59,8 @@ class Dispatcher:
         epochs = await store.take_leases(self._resources.instance, [backend.id for backend in pool])
         for backend in pool:
             backend.epoch = epochs[backend.id]
+        for backend_id, prompt_id in (await store.last_successes(list(epochs))).items():
+            pool[backend_id].canary = prompt_id
         for held in await store.adopt(epochs):
             log.info("adopting attempt %d of job %s on %s", held.number, held.job_id, held.backend_id)
             self._start(tasks, held, adopted=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
@@ -32,11 +32,12 @@ from orchestrator_mcp.domain.events import JobProgressed
 from orchestrator_mcp.domain.jobs import Graph, Outcome, Stage
 from orchestrator_mcp.domain.retry import Ended
 from orchestrator_mcp.domain.steps import Step
-from orchestrator_mcp.errors import BackendError
-from orchestrator_mcp.scheduler.reconciler import CLEAN_LOOKS, Place, look
+from orchestrator_mcp.errors import AnswerTooLargeError, BackendError
+from orchestrator_mcp.scheduler import health
+from orchestrator_mcp.scheduler.reconciler import CLEAN_LOOKS, Place, Sighting, lived_on, look
 from orchestrator_mcp.scheduler.resources import Resources
 from orchestrator_mcp.scheduler.stopping import stop_prompt, withdraw_prompt
-from orchestrator_mcp.scheduler.verdicts import lost, stalled, unknown_outcome
+from orchestrator_mcp.scheduler.verdicts import lost, stalled, too_large, unknown_outcome
 from orchestrator_mcp.store import OpenAttempt
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY: Final = 4  # polls of history for one look into the queue, which is heavy
 AFTER_SUCCESS: Final = 0.05  # seconds: ComfyUI says success before it writes history
 MOST_DECLARED: Final = 1_000  # outputs remembered from the WebSocket
+BEGUN_SUSPECT: Final = 2.0  # times zombie_after for a render that said it began and did nothing since
+BEGUN_STALLED: Final = 4.0  # the same until it is given up
 DEAF_PATIENCE: Final = 4.0  # times stall_timeout for a render whose events go to a WebSocket that is no more
 
 
@@ -73,6 +76,7 @@ class Follower:
         falls: `backend.falls` when it was sent.
         sent_as: the client id under which it was sent, to which its events go; empty if a process before this one
             sent it.
+        marker: what we wrote beside it.
         stage: how far it is known to be.
         wishes: what somebody wants; looked at whenever the follower wakes.
     """
@@ -84,13 +88,27 @@ class Follower:
     graph: Graph
     falls: int
     sent_as: str
+    marker: dict[str, Any]
     wishes: Wishes
     stage: Stage = Stage.WAITING
+    frames: int = field(init=False)
     _declared: list[DeclaredOutput] = field(default_factory=list)
     _succeeded: bool = False
     _absent: int = 0
     _polls: int = 0
     _unreachable_since: float | None = None
+    _idle_since: float | None = None
+    _just_begun: bool = False
+    _moved_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.frames = self.backend.frames
+        self._moved_at = self.resources.clock.monotonic()
+
+    @property
+    def _hears(self) -> bool:
+        """Whether the prompt's events have come to us without a gap since it was sent."""
+        return self.backend.listening and self.backend.client_id == self.sent_as
 
     async def follow(self, messages: MemoryObjectReceiveStream[Message | None]) -> HistoryEntry | Ended:
         """Wait for the end of the prompt.
@@ -105,7 +123,6 @@ class Follower:
         meter = ProgressMeter(self.graph)
         pause = scheduling.poll_interval
         next_poll = clock.monotonic()
-        moved_at = clock.monotonic()
         while True:
             if self.wishes.any and (end := await self._grant()) is not None:
                 return end
@@ -115,21 +132,22 @@ class Follower:
                 message = await messages.receive()
                 heard = True
             if message is not None:
-                moved_at = clock.monotonic()
+                self._moved_at = clock.monotonic()
                 next_poll = min(next_poll, await self._hear(message, meter, next_poll))
                 continue
             if heard and self.wishes.any:
                 continue
             if (end := await self._poll()) is not None:
                 return end
-            if self.stage is Stage.RENDERING and (quiet := clock.monotonic() - moved_at) > self._stall_patience():
-                return await self._give_up_stalled(quiet)
+            if self.stage is Stage.RENDERING and (end := await self._look_for_stall()) is not None:
+                return end
             next_poll = clock.monotonic() + pause
             pause = min(pause * 1.5, scheduling.poll_interval_max)
 
     async def _hear(self, message: Message, meter: ProgressMeter, next_poll: float) -> float:
         """Take in a hint; when to poll next because of it."""
         now = self.resources.clock.monotonic()
+        self._just_begun = isinstance(message, PromptStarted)
         match message:
             case PromptFinished() | PromptFailed() | PromptInterrupted():
                 return now
@@ -173,6 +191,8 @@ class Follower:
                 return entry
             if fell or self._succeeded or not self.backend.listening or self._polls % LOOK_EVERY == 0:
                 return await self._look(fell)
+        except AnswerTooLargeError as error:
+            return too_large(error) if "/history" in error.message else None  # a huge queue of others does no harm
         except BackendError as error:
             return self._unreachable(error)
         self._unreachable_since = None
@@ -185,16 +205,38 @@ class Follower:
             return sighting.entry
         if sighting.place is Place.RUNNING:
             await self._enter_rendering()
+        if (end := await self._look_for_dead_worker(sighting)) is not None:
+            return end
         self._absent = self._absent + 1 if sighting.place is Place.ABSENT else 0
-        if self._absent < CLEAN_LOOKS:
-            return None
+        return None if self._absent < CLEAN_LOOKS else await self._vanished(fell)
+
+    async def _vanished(self, fell: bool) -> HistoryEntry | Ended:
+        """It is neither queued nor in history. Only a prompt that cannot have rendered is sent again unasked."""
         if self._succeeded:
             return self._from_hints()
-        if fell:
-            return lost(f"{self.backend.id} restarted and no longer knows the prompt")
-        return Ended(
-            outcome=Outcome.LOST, reason=f"somebody removed the prompt from the queue or history of {self.backend.id}"
-        )
+        unbroken = self._hears and not fell
+        if unbroken and self.stage is Stage.WAITING and self.backend.frames > self.frames:
+            reason = f"somebody removed the prompt from the queue of {self.backend.id} before it began"
+            return Ended(outcome=Outcome.LOST, reason=reason)
+        if unbroken or await lived_on(self.backend):
+            return unknown_outcome(f"{self.backend.id} no longer knows the prompt, and it did not restart")
+        return lost(f"{self.backend.id} restarted and no longer knows the prompt")
+
+    async def _look_for_dead_worker(self, sighting: Sighting) -> Ended | None:
+        """A server whose worker thread died takes prompts and runs none; ours is taken back, and that is proven."""
+        now, patience = self.resources.clock.monotonic(), self.resources.scheduling.zombie_after
+        if sighting.place is not Place.PENDING or not sighting.nothing_runs:
+            self._idle_since = None
+            return None
+        self._idle_since = now if self._idle_since is None else self._idle_since
+        if now - self._idle_since < patience:
+            return None
+        reason = f"{self.backend.id} holds prompts and has run none for {patience:g} s"
+        health.suspect(self.resources, self.backend, reason)
+        self._idle_since = None
+        if not await withdraw_prompt(self.backend, self.prompt_id, clock=self.resources.clock):
+            return None
+        return Ended(outcome=Outcome.REVOKED, reason=f"{reason}; taken back before it began")
 
     def _from_hints(self) -> HistoryEntry | Ended:
         """It succeeded, and its history is gone: what the WebSocket told of its outputs must do."""
@@ -211,30 +253,54 @@ class Follower:
         patience = self.resources.scheduling.lost_after
         if now - self._unreachable_since <= patience:
             return None
+        health.abandon(self.backend, self.prompt_id, self.marker)
         return lost(f"{self.backend.id} could not be reached for {patience:g} s")
 
     async def _grant(self) -> HistoryEntry | Ended | None:
         """Do what is wanted, and prove it by looking. None: it renders already and goes on."""
-        clock, patience = self.resources.clock, self.resources.scheduling.lost_after
         if self.wishes.cancel:
-            sighting = await stop_prompt(self.backend, self.prompt_id, clock=clock, patience=patience)
+            sighting = await self._stop(self.resources.scheduling.interrupt_patience)
+            if sighting.place in (Place.PENDING, Place.RUNNING):
+                await self._escalate()
+                sighting = await self._stop(None)
             return sighting.entry or Ended(outcome=Outcome.CANCELLED, reason="cancelled on request")
-        withdrawn = await withdraw_prompt(self.backend, self.prompt_id, clock=clock)
+        withdrawn = await withdraw_prompt(self.backend, self.prompt_id, clock=self.resources.clock)
         self.wishes.revoke = False
         if withdrawn:
             return Ended(outcome=Outcome.REVOKED, reason="taken back for a backend that is idle")
         return None
 
-    def _stall_patience(self) -> float:
-        """How long silence may last, in seconds; nothing is heard of a render whose owner's WebSocket has gone."""
-        hears = self.backend.listening and self.backend.client_id == self.sent_as
-        return self.resources.scheduling.stall_timeout * (1.0 if hears else DEAF_PATIENCE)
+    async def _stop(self, insist: float | None) -> Sighting:
+        clock, patience = self.resources.clock, self.resources.scheduling.lost_after
+        return await stop_prompt(self.backend, self.prompt_id, clock=clock, patience=patience, insist=insist)
+
+    async def _escalate(self) -> None:
+        """It was told to stop and goes on: the job says so, and a backend that should have obeyed gets nothing new."""
+        if self.backend.client.stops_by_id:
+            words = f"{self.backend.id} goes on with the render although it was told to stop; it is asked again"
+            health.suspect(self.resources, self.backend, "it goes on with a render that was cancelled")
+        else:
+            words = f"{self.backend.id} is too old to be told which render to stop; the job ends with its render"
+        await self.resources.persist(lambda: self.resources.store.warn(self.held, words, self.resources.clock.now()))
+
+    async def _look_for_stall(self) -> HistoryEntry | Ended | None:
+        scheduling = self.resources.scheduling
+        quiet = self.resources.clock.monotonic() - self._moved_at
+        if self._just_begun and self._hears:
+            if quiet > scheduling.zombie_after * BEGUN_SUSPECT:
+                health.suspect(self.resources, self.backend, "a render began there and has done nothing since")
+            patience = min(scheduling.zombie_after * BEGUN_STALLED, scheduling.stall_timeout)
+        else:
+            patience = scheduling.stall_timeout * (1.0 if self._hears else DEAF_PATIENCE)
+        return await self._give_up_stalled(quiet) if quiet > patience else None
 
     async def _give_up_stalled(self, seconds: float) -> HistoryEntry | Ended:
-        log.warning("no progress for %g s; stopping the render", seconds)
-        sighting = await stop_prompt(
-            self.backend, self.prompt_id, clock=self.resources.clock, patience=self.resources.scheduling.lost_after
-        )
+        log.warning("no progress for %.0f s; stopping the render", seconds)
+        sighting = await self._stop(self.resources.scheduling.interrupt_patience)
         if sighting.entry is not None and sighting.entry.verdict == "succeeded":
             return sighting.entry
-        return stalled(self.backend.id, seconds)
+        if sighting.place in (Place.ENDED, Place.ABSENT):
+            return stalled(self.backend.id, seconds)
+        health.suspect(self.resources, self.backend, "it does not stop a render that stalled")
+        health.abandon(self.backend, self.prompt_id, self.marker)
+        return stalled(self.backend.id, seconds, obeyed=False)

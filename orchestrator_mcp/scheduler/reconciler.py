@@ -17,8 +17,8 @@ from orchestrator_mcp.backends.pool import Backend
 from orchestrator_mcp.backends.queues import QueueSnapshot
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.retry import Ended
-from orchestrator_mcp.errors import BackendError
-from orchestrator_mcp.scheduler.verdicts import lost
+from orchestrator_mcp.errors import AnswerTooLargeError, BackendError
+from orchestrator_mcp.scheduler.verdicts import lost, too_large, unknown_outcome
 from orchestrator_mcp.settings import SchedulingSettings
 from orchestrator_mcp.store import OpenAttempt
 
@@ -51,11 +51,13 @@ class Sighting:
         place: where.
         prompt_id: the id under which it lies there; an old server draws its own.
         entry: its history, when it has ended.
+        nothing_runs: whether the backend works on no prompt at all.
     """
 
     place: Place
     prompt_id: str
     entry: HistoryEntry | None = None
+    nothing_runs: bool = False
 
 
 async def look(backend: Backend, prompt_id: str, marker: dict[str, object] | None = None) -> Sighting:
@@ -74,11 +76,20 @@ async def look(backend: Backend, prompt_id: str, marker: dict[str, object] | Non
         for prompt in prompts:
             if prompt.prompt_id == prompt_id or (marker is not None and prompt.marker == marker):
                 await _delete_twins(backend, queue, prompt.prompt_id)
-                return Sighting(place=place, prompt_id=prompt.prompt_id)
+                return Sighting(place=place, prompt_id=prompt.prompt_id, nothing_runs=not queue.running)
     entry = await backend.client.history(prompt_id)
     if entry is not None:
         return Sighting(place=Place.ENDED, prompt_id=prompt_id, entry=entry)
     return Sighting(place=Place.ABSENT, prompt_id=prompt_id)
+
+
+async def lived_on(backend: Backend) -> bool:
+    """Whether a backend still knows the last of our prompts that ended there: then it has not restarted since.
+
+    Raises:
+        BackendError: the backend does not answer.
+    """
+    return backend.canary is not None and await backend.client.history(backend.canary) is not None
 
 
 async def _delete_twins(backend: Backend, queue: QueueSnapshot, prompt_id: str) -> None:
@@ -89,12 +100,34 @@ async def _delete_twins(backend: Backend, queue: QueueSnapshot, prompt_id: str) 
         await backend.client.delete_queued(prompt_id)
 
 
+def _absent(backend: Backend, held: OpenAttempt, looks: int, *, fell: bool, lived: bool) -> Ended | NeverArrived | None:
+    """What it means that a prompt is neither in the queue nor in the history; None while that is not sure.
+
+    Args:
+        backend: where it is not.
+        held: the attempt.
+        looks: how many of them agreed.
+        fell: whether the backend was seen to go down since it was sent.
+        lived: whether it is known not to have restarted.
+    """
+    if looks < CLEAN_LOOKS:
+        return None
+    if held.accepted and lived:
+        return unknown_outcome(f"{backend.id} had the prompt and no longer knows it, and it did not restart")
+    if (held.accepted or fell) and not lived:
+        return lost(f"{backend.id} restarted and no longer knows the prompt")
+    if backend.canary is not None and not lived:
+        return lost(f"{backend.id} restarted, or lost its history, and does not know the prompt")
+    return NeverArrived.RESEND
+
+
 async def settle_doubt(
     backend: Backend,
     held: OpenAttempt,
     *,
     marker: dict[str, object],
     falls: int,
+    sent_at: float | None,
     clock: Clock,
     scheduling: SchedulingSettings,
 ) -> Sighting | Ended | NeverArrived:
@@ -105,6 +138,7 @@ async def settle_doubt(
         held: the attempt; `accepted` says whether the backend is known to have taken it.
         marker: what we wrote beside it.
         falls: `backend.falls` when it was sent.
+        sent_at: monotonic seconds when that began; None if an earlier process may have done it at any time.
         clock: the time.
         scheduling: quarantine and patience.
 
@@ -112,12 +146,16 @@ async def settle_doubt(
         Where it is; or that it is lost; or that it never arrived, and the same prompt may be sent to the same
         backend again.
     """
-    began = clock.monotonic()
+    arrived_by = clock.monotonic() if sent_at is None else sent_at
+    arrived_by += scheduling.post_timeout + scheduling.quarantine
     unreachable_since: float | None = None
     absent = 0
     while True:
         try:
             sighting = await look(backend, held.prompt_id, marker)
+            lived = sighting.place is Place.ABSENT and await lived_on(backend)
+        except AnswerTooLargeError as error:
+            return too_large(error)
         except BackendError as error:
             backend.distrust()
             absent = 0
@@ -129,9 +167,9 @@ async def settle_doubt(
             if sighting.place is not Place.ABSENT:
                 return sighting
             absent += 1
-            gone = held.accepted or backend.falls != falls
-            if absent >= CLEAN_LOOKS and gone:
-                return lost(f"{backend.id} restarted and no longer knows the prompt")
-            if absent >= CLEAN_LOOKS and clock.monotonic() - began > scheduling.quarantine:
-                return NeverArrived.RESEND
+            fell = backend.falls != falls
+            verdict = _absent(backend, held, absent, fell=fell, lived=lived)
+            proven = held.accepted or (fell and not lived)
+            if verdict is not None and (proven or clock.monotonic() > arrived_by):
+                return verdict
         await clock.sleep(LOOK_PAUSE)

@@ -28,7 +28,7 @@ from orchestrator_mcp.errors import (
     StorageError,
 )
 from orchestrator_mcp.logs import log_context
-from orchestrator_mcp.scheduler import verdicts
+from orchestrator_mcp.scheduler import health, verdicts
 from orchestrator_mcp.scheduler.collecting import collect
 from orchestrator_mcp.scheduler.following import Follower, Wishes
 from orchestrator_mcp.scheduler.reconciler import NeverArrived, Place, settle_doubt
@@ -41,6 +41,7 @@ from orchestrator_mcp.workflows.prefixes import isolate_outputs
 log = logging.getLogger(__name__)
 
 MOST_ERROR_ANSWERS: Final = 3  # to the same graph, each without taking it; then it is the graph or the backend
+MOST_DOUBTS: Final = 3  # sendings of a prompt of which none arrived; then another backend may try
 
 
 class Runner:
@@ -66,6 +67,8 @@ class Runner:
         self._holds_slot = True
         self._sent_as = ""
         self._error_answers: list[BackendAmbiguousError] = []
+        self._doubts = 0
+        self._sent_at: float | None = None
         self._marker: dict[str, Any] = {
             "instance": resources.instance,
             "job_id": held.job_id,
@@ -122,8 +125,8 @@ class Runner:
             falls = backend.falls
             sent = await self._settle(backend, falls) if self._adopted else await self._send(backend, graph)
             while isinstance(sent, NeverArrived):
-                if len(self._error_answers) >= MOST_ERROR_ANSWERS:
-                    return verdicts.never_taken(backend.id, self._error_answers[-1])
+                if (gave_up := self._stop_sending(backend)) is not None:
+                    return gave_up
                 log.info("the prompt never arrived; sending it again to the same backend")
                 falls = backend.falls
                 sent = await self._send(backend, graph)
@@ -138,6 +141,7 @@ class Runner:
                 graph=graph,
                 falls=falls,
                 sent_as=self._sent_as,
+                marker=self._marker,
                 stage=stage,
                 wishes=self._wishes,
             )
@@ -146,6 +150,14 @@ class Runner:
             return end
         backend.warm = self.held.lane.model_key
         return await self._judge(backend, end)
+
+    def _stop_sending(self, backend: Backend) -> Ended | None:
+        """The prompt has proven not to have arrived. None: it is sent once more."""
+        if len(self._error_answers) >= MOST_ERROR_ANSWERS:
+            return verdicts.never_taken(backend.id, self._error_answers[-1])
+        if self._doubts >= MOST_DOUBTS:
+            return Ended(outcome=Outcome.REFUSED, reason=f"{backend.id} did not take the prompt, {self._doubts} times")
+        return None
 
     def _resolved_graph(self) -> Graph:
         spec = self.held.spec
@@ -159,6 +171,7 @@ class Runner:
         self.resources.at_step(Step.INTENT)
         falls = backend.falls
         self._sent_as = backend.client_id
+        self._sent_at = self.resources.clock.monotonic()
         try:
             submission = await backend.client.submit(
                 graph, prompt_id=self.held.prompt_id, client_id=self._sent_as, marker=self._marker
@@ -171,11 +184,14 @@ class Runner:
             return verdicts.rejected(error)
         except BackendAmbiguousError as error:
             log.warning("not sure whether the prompt was taken: %s", error.message)
+            self._doubts += 1
+            health.fail(self.resources, backend, error.message)
             if error.details.get("status") == 500:
                 self._error_answers.append(error)
             return await self._settle(backend, falls)
         if submission.node_errors and not self.resources.scheduling.allow_partial:
             return await self._reject_part(backend, submission)
+        backend.numbered(submission.number)
         return await self._accepted(backend, submission.prompt_id, Stage.WAITING)
 
     def _unsent(self) -> Ended:
@@ -198,9 +214,12 @@ class Runner:
             self.held,
             marker=self._marker,
             falls=falls,
+            sent_at=self._sent_at,
             clock=self.resources.clock,
             scheduling=self.resources.scheduling,
         )
+        if isinstance(found, Ended) and found.outcome is Outcome.LOST:
+            health.abandon(backend, self.held.prompt_id, self._marker)
         if isinstance(found, (Ended, NeverArrived)):
             return found
         log.info("the prompt is %s on its backend", found.place.value)
@@ -221,10 +240,18 @@ class Runner:
     async def _judge(self, backend: Backend, entry: HistoryEntry) -> Ended:
         """The render is over: its slot is free, its outputs are to be fetched."""
         self.resources.at_step(Step.RENDERED)
+        backend.canary = entry.prompt_id
         self._release()
         wrong = verdicts.judged(entry, backend.id, cancelled=self._wishes.cancel)
         if wrong is not None:
             return wrong
+        if entry.unreadable:
+            words = (
+                f"{backend.id} named {entry.unreadable} outputs in a way that cannot be a file name; they are left out"
+            )
+            await self.resources.persist(
+                lambda: self.resources.store.warn(self.held, words, self.resources.clock.now())
+            )
         await self._enter(Stage.COLLECTING)
         artifacts = await self._collect(backend, entry)
         if isinstance(artifacts, Ended):
@@ -267,6 +294,8 @@ class Runner:
             retry_delay=scheduling.retry_delay,
             retry_delay_max=scheduling.retry_delay_max,
         )
+        if self._backend is not None:
+            health.learn(self.resources, self._backend, ended)
         self._release()
         if isinstance(verdict, Again):
             log.warning("attempt ended (%s), the job is queued again: %s", ended.outcome.value, ended.reason)

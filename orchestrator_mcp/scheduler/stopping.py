@@ -16,7 +16,9 @@ FIRST_PAUSE: Final = 0.1  # seconds between asking and looking, growing
 LONGEST_PAUSE: Final = 2.0
 
 
-async def stop_prompt(backend: Backend, prompt_id: str, *, clock: Clock, patience: float) -> Sighting:
+async def stop_prompt(
+    backend: Backend, prompt_id: str, *, clock: Clock, patience: float, insist: float | None = None
+) -> Sighting:
     """Take a prompt out of the queue or interrupt it, again and again, until a look proves it gone.
 
     An interrupt is advice that ComfyUI may miss, and it is never sent where it could hit another prompt: a server too
@@ -27,10 +29,12 @@ async def stop_prompt(backend: Backend, prompt_id: str, *, clock: Clock, patienc
         prompt_id: under which id.
         clock: the time.
         patience: seconds of an unreachable backend after which it counts as absent.
+        insist: seconds after which a prompt that is still there is left there; for ever when None.
 
     Returns:
-        Where it ended: in history, or nowhere.
+        Where it ended: in history, or nowhere; or that it is still there.
     """
+    began = clock.monotonic()
     pause, absent, told_old = FIRST_PAUSE, 0, False
     unreachable_since: float | None = None
     while True:
@@ -39,6 +43,8 @@ async def stop_prompt(backend: Backend, prompt_id: str, *, clock: Clock, patienc
             unreachable_since = None
             absent = absent + 1 if sighting.place is Place.ABSENT else 0
             if sighting.place is Place.ENDED or absent >= CLEAN_LOOKS:
+                return sighting
+            if insist is not None and clock.monotonic() - began > insist and sighting.place is not Place.ABSENT:
                 return sighting
             if sighting.place is Place.PENDING:
                 await backend.client.delete_queued(prompt_id)

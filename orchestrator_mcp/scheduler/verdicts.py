@@ -8,7 +8,7 @@ from orchestrator_mcp.backends.history import HistoryEntry
 from orchestrator_mcp.backends.rejections import Submission
 from orchestrator_mcp.domain.jobs import JobFailure, Outcome
 from orchestrator_mcp.domain.retry import OUT_OF_MEMORY, Ended
-from orchestrator_mcp.errors import ArtifactError, BackendAmbiguousError, PromptRejectedError
+from orchestrator_mcp.errors import AnswerTooLargeError, ArtifactError, BackendAmbiguousError, PromptRejectedError
 
 
 def failure(code: str, message: str, *, hint: str | None = None, details: dict[str, Any] | None = None) -> JobFailure:
@@ -30,9 +30,26 @@ def unknown_outcome(reason: str) -> Ended:
     )
 
 
-def stalled(backend_id: str, seconds: float) -> Ended:
-    """The end of an attempt that made no progress."""
-    reason = f"no progress on {backend_id} for {seconds:g} s"
+def too_large(error: AnswerTooLargeError) -> Ended:
+    """The end of an attempt whose outcome the backend tells at a length that is not read."""
+    return Ended(
+        outcome=Outcome.ERRORED,
+        reason=error.message,
+        failure=failure(error.code, f"How the render ended cannot be read: {error.message}", hint=error.hint),
+    )
+
+
+def stalled(backend_id: str, seconds: float, *, obeyed: bool = True) -> Ended:
+    """The end of an attempt that made no progress.
+
+    Args:
+        backend_id: where.
+        seconds: how long.
+        obeyed: whether the backend stopped the render when it was told to.
+    """
+    reason = f"no progress on {backend_id} for {seconds:.0f} s"
+    if not obeyed:
+        reason += ", and it does not stop the render"
     return Ended(
         outcome=Outcome.TIMED_OUT,
         reason=reason,

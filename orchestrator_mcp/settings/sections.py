@@ -200,6 +200,27 @@ class SchedulingSettings(BaseModel):
     stall_timeout: Duration = Field(
         default=900.0, ge=0.01, le=604800, description="A render without any progress for this long has stalled."
     )
+    zombie_after: Duration = Field(
+        default=30.0,
+        ge=0.01,
+        le=3600,
+        description="A backend that holds jobs and runs none for this long is suspect, and they go elsewhere.",
+    )
+    interrupt_patience: Duration = Field(
+        default=30.0,
+        ge=0.01,
+        le=3600,
+        description="A backend that goes on with a render for this long after being told to stop is suspect.",
+    )
+    suspect_after: Whole = Field(
+        default=3, ge=1, le=100, description="So many failures in a row make a backend suspect: it gets no new jobs."
+    )
+    suspect_pause: Duration = Field(
+        default=30.0,
+        ge=0.01,
+        le=3600,
+        description="How long until a suspect backend gets one job on trial; doubles with each trial that fails.",
+    )
     max_attempts: Whole = Field(default=3, ge=1, le=100, description="How often a job is tried at most.")
     retry_delay: Duration = Field(default=2.0, ge=0, le=3600, description="The pause before the first retry; doubles.")
     retry_delay_max: Duration = Field(default=60.0, ge=0, le=86400, description="The longest pause before a retry.")

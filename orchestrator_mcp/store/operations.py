@@ -186,6 +186,24 @@ def advance(
     return _tell(tx, held.row, held.job_id, running, running, at=at, stage=stage, attempt=held.number)
 
 
+def warn(tx: Transaction, held: OpenAttempt, words: str, now: datetime) -> JobChanged:
+    """A running job has something more to say in its warnings, once.
+
+    Raises:
+        LeaseLostError: the attempt is no longer ours.
+    """
+    row = tx.one("running_spec", **_fence(held))
+    if row is None:
+        raise _lost(held)
+    spec = JobSpec.from_json(row["spec"])
+    if words not in spec.warnings:
+        changed = replace(spec, warnings=[*spec.warnings, words])
+        tx.run("set_spec", b_spec=changed.to_json(), **_fence(held))
+    stage = Stage(row["stage"]) if row["stage"] else None
+    running, at = JobState.RUNNING, to_millis(now)
+    return _tell(tx, held.row, held.job_id, running, running, at=at, stage=stage, attempt=held.number, reason=words)
+
+
 def finish(
     tx: Transaction,
     held: OpenAttempt,

@@ -73,6 +73,7 @@ def _writes(dialect: sa.Dialect) -> dict[str, sa.Executable]:
             sandbox=P("b_sandbox"),
         ),
         "add_attempt": sa.insert(attempt),
+        "set_spec": sa.update(job).where(_held(1)).values(spec=P("b_spec")),
         "set_stage": sa.update(job).where(_held(1)).values(stage=P("b_stage")),
         "accept_attempt": sa.update(attempt)
         .where(*open_attempt)
@@ -210,6 +211,12 @@ def _reads() -> dict[str, sa.Executable]:
         .where(job.c.delivery == _code("2"), job.c.finished_at < P("b_before"))
         .order_by(job.c.finished_at)
         .limit(P("b_count", type_=sa.Integer)),
+        "running_spec": sa.select(job.c.spec, job.c.stage).where(_held(1)),
+        "last_success": sa.select(attempt.c.prompt_id)
+        .join(job, sa.and_(job.c.id == attempt.c.job_id, job.c.attempt == attempt.c.number))
+        .where(job.c.state == _code("3"), job.c.backend_id == P("b_backend"))
+        .order_by(job.c.id.desc())
+        .limit(1),
         "artifact_in_use": sa.select(artifact.c.job_id).where(artifact.c.sha256 == P("b_sha256")).limit(1),
         "stored_bytes": sa.select(sa.func.coalesce(sa.func.sum(_distinct_files().c.size), 0)),
         "undelivered": sa.select(job.c.uid)

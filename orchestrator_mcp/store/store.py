@@ -124,6 +124,10 @@ class JobStore:
         """A running job enters a stage. Raises LeaseLostError."""
         await self._writer.write(lambda tx: operations.advance(tx, held, stage, now, accepted_as=accepted_as))
 
+    async def warn(self, held: OpenAttempt, words: str, now: datetime) -> None:
+        """A running job has something more to say in its warnings. Raises LeaseLostError."""
+        await self._writer.write(lambda tx: operations.warn(tx, held, words, now))
+
     async def finish(
         self,
         held: OpenAttempt,
@@ -209,6 +213,15 @@ class JobStore:
 
         def read(tx: Transaction) -> list[str]:
             return [sha256 for sha256 in hashes if tx.one("artifact_in_use", b_sha256=sha256) is None]
+
+        return await self._read(read)
+
+    async def last_successes(self, backend_ids: Sequence[str]) -> dict[str, str]:
+        """The prompt of the newest completed job of each of these backends, where there is one."""
+
+        def read(tx: Transaction) -> dict[str, str]:
+            found = {backend_id: tx.one("last_success", b_backend=backend_id) for backend_id in backend_ids}
+            return {backend_id: str(row["prompt_id"]) for backend_id, row in found.items() if row is not None}
 
         return await self._read(read)
 
