@@ -13,12 +13,20 @@ from dataclasses import asdict, replace
 from datetime import datetime
 
 from orchestrator_mcp.clock import from_millis, to_millis
+from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage, prompt_id_for
 from orchestrator_mcp.domain.lanes import LaneSpec, lane_key
 from orchestrator_mcp.domain.placement import Candidate, Choice, Lane, choose
 from orchestrator_mcp.domain.transitions import may_follow
-from orchestrator_mcp.errors import IdempotencyConflict, JobFinishedError, LeaseLostError, NotFoundError, QueueFullError
+from orchestrator_mcp.errors import (
+    IdempotencyConflict,
+    JobFinishedError,
+    LeaseLostError,
+    ManifestError,
+    NotFoundError,
+    QueueFullError,
+)
 from orchestrator_mcp.store.records import Acceptance, JobSpec, NewJob, OpenAttempt, open_attempt
 from orchestrator_mcp.store.schema import STATE_CODES, STATES
 from orchestrator_mcp.store.sqlite import Transaction
@@ -31,6 +39,7 @@ def accept(tx: Transaction, new: NewJob, *, most_queued: int | None) -> tuple[Ac
 
     Raises:
         IdempotencyConflict: the key came with another manifest.
+        ManifestError: an Inbox file wishes for a job that has ended, or has a file already.
         QueueFullError: as many jobs wait as may.
     """
     if (known := _known_before(tx, new)) is not None:
@@ -75,15 +84,32 @@ def accept(tx: Transaction, new: NewJob, *, most_queued: int | None) -> tuple[Ac
 
 
 def _known_before(tx: Transaction, new: NewJob) -> Acceptance | None:
-    row = None
-    if new.claim is not None:
-        row = tx.one("job_by_claim", b_claim=new.claim.claim_id)
-    if row is None and new.idempotency_key is not None:
-        row = tx.one("job_by_idempotency_key", b_owner=new.owner, b_key=new.idempotency_key)
-        if row is not None and row["body_hash"] != new.body_hash:
-            raise IdempotencyConflict(new.idempotency_key, row["uid"])
+    if new.claim is not None and (row := tx.one("job_by_claim", b_claim=new.claim.claim_id)) is not None:
+        return _answer_again(row)
+    if new.idempotency_key is None:
+        return None
+    row = tx.one("job_by_idempotency_key", b_owner=new.owner, b_key=new.idempotency_key)
     if row is None:
         return None
+    if row["body_hash"] != new.body_hash:
+        raise IdempotencyConflict(new.idempotency_key, row["uid"])
+    if new.claim is not None:
+        _join(tx, row, new.claim, new.idempotency_key)
+    return _answer_again(row)
+
+
+def _join(tx: Transaction, row: sqlite3.Row, taken: InboxClaim, key: str) -> None:
+    """A file that wishes for a job that is there already shares its end, if nothing else does."""
+    if not tx.run("join_claim", b_id=row["id"], b_claim=taken.claim_id, b_name=taken.file_name):
+        raise ManifestError.at(
+            "idempotency_key",
+            message=f"the manifest with the key {key!a} became the job {row['uid']} before; no other is made",
+            code="duplicate",
+            hint="Take a new key, or none, to have it rendered again.",
+        )
+
+
+def _answer_again(row: sqlite3.Row) -> Acceptance:
     return Acceptance(
         job_id=row["uid"],
         submitted_at=from_millis(row["submitted_at"]),
@@ -345,68 +371,6 @@ def _end_unstarted(
         tx.count(lane_id, -1)
     reason = "cancelled before it started"
     return _tell(tx, row, job_id, state, JobState.CANCELLED, at=at, attempt=attempt, reason=reason)
-
-
-def touch(tx: Transaction) -> None:
-    """Change a number in the header that nobody reads: whether it can be stored is the question."""
-    number = int(tx.query("PRAGMA user_version", ())[0][0])
-    tx.query(f"PRAGMA user_version = {1 - min(number, 1)}", ())
-
-
-def take_leases(tx: Transaction, owner: str, backend_ids: Sequence[str]) -> dict[str, int]:
-    """Own every backend; the new epochs fence whoever owned them before.
-
-    The lock on the data dir proves the former owner dead, so leases are taken at once.
-    """
-    epochs = {}
-    for backend_id in backend_ids:
-        tx.run("add_lease", backend_id=backend_id)
-        row = tx.one("take_lease", b_backend=backend_id, b_owner=owner)
-        assert row is not None  # it was added a line above
-        epochs[backend_id] = int(row["epoch"])
-    return epochs
-
-
-def adopt(tx: Transaction, epochs: dict[str, int]) -> list[OpenAttempt]:
-    """Every attempt that was open when the last process ended, now under our epochs."""
-    adopted = []
-    for row in tx.all("running_jobs"):
-        epoch = epochs.get(row["backend_id"], row["epoch"])
-        tx.run("adopt_job", b_id=row["id"], b_epoch=epoch)
-        tx.run("adopt_attempt", b_id=row["id"], b_attempt=row["attempt"], b_epoch=epoch)
-        adopted.append(
-            open_attempt(row, epoch=epoch, prompt_id=row["prompt_id"], accepted=row["accepted_at"] is not None)
-        )
-    return adopted
-
-
-def record_delivery(tx: Transaction, job_id: str, path: str | None) -> None:
-    """The result stands in Outbox, or needs no place there."""
-    row = tx.one("job_by_uid", b_uid=job_id)
-    if row is not None:
-        tx.run("deliver_job", b_id=row["id"], b_path=path)
-
-
-def forget(tx: Transaction, before: datetime, count: int) -> tuple[int, list[str]]:
-    """Delete the oldest ended and delivered jobs.
-
-    Args:
-        tx: the transaction.
-        before: only jobs that ended before then.
-        count: how many at the most.
-
-    Returns:
-        How many were deleted, and the hashes of files that no job names any more.
-    """
-    rows = tx.all("oldest_finished", b_before=to_millis(before), b_count=count)
-    hashes: set[str] = set()
-    for row in rows:
-        hashes.update(item["sha256"] for item in tx.all("artifacts_of", b_id=row["id"]))
-        for name in ("forget_artifacts", "forget_attempts", "forget_history", "forget_job"):
-            tx.run(name, b_id=row["id"])
-    for document_id in {row["document_id"] for row in rows}:
-        tx.run("forget_document", b_document=document_id)
-    return len(rows), [sha256 for sha256 in sorted(hashes) if tx.one("artifact_in_use", b_sha256=sha256) is None]
 
 
 def _lane(tx: Transaction, row: sqlite3.Row) -> Lane | None:

@@ -112,6 +112,9 @@ def _writes(dialect: sa.Dialect) -> dict[str, sa.Executable]:
         "flag_cancel": sa.update(job)
         .where(job.c.id == P("b_id"), job.c.state == _code("1"))
         .values(cancel_requested_at=sa.func.coalesce(job.c.cancel_requested_at, P("b_now"))),
+        "join_claim": sa.update(job)
+        .where(job.c.id == P("b_id"), job.c.claim_id.is_(None), job.c.state.in_([_code("0"), _code("1"), _code("2")]))
+        .values(claim_id=P("b_claim"), claim_name=P("b_name")),
         "promote_job": sa.update(job)
         .where(job.c.id == P("b_id"), job.c.state == _code("2"))
         .values(state=_code("0"), not_before=None),
@@ -182,7 +185,7 @@ def _reads() -> dict[str, sa.Executable]:
         "job_by_uid": sa.select(job, lane.c.spec.label("lane_spec"))
         .join(lane, lane.c.id == job.c.lane_id)
         .where(job.c.uid == P("b_uid")),
-        "job_by_idempotency_key": sa.select(job.c.uid, job.c.body_hash, job.c.submitted_at, job.c.spec).where(
+        "job_by_idempotency_key": sa.select(job.c.id, job.c.uid, job.c.body_hash, job.c.submitted_at, job.c.spec).where(
             job.c.owner == P("b_owner"), job.c.idempotency_key == P("b_key")
         ),
         "job_by_claim": sa.select(job.c.uid, job.c.submitted_at, job.c.spec).where(job.c.claim_id == P("b_claim")),

@@ -18,7 +18,7 @@ from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage
 from orchestrator_mcp.domain.placement import Candidate
 from orchestrator_mcp.errors import NotFoundError
-from orchestrator_mcp.store import operations
+from orchestrator_mcp.store import operations, upkeep
 from orchestrator_mcp.store.records import Acceptance, NewJob, OpenAttempt, StoredJob, stored_job
 from orchestrator_mcp.store.schema import STATE_CODES, job, lane
 from orchestrator_mcp.store.sqlite import DIALECT, Database, Transaction, storage_errors
@@ -97,7 +97,7 @@ class JobStore:
 
     async def try_writing(self) -> None:
         """Store something that means nothing. Raises StorageError when nothing can be stored."""
-        await self._writer.write(operations.touch)
+        await self._writer.write(upkeep.touch)
 
     async def accept(self, new: NewJob, *, most_queued: int | None = None) -> Acceptance:
         """Store a job durably and queue it.
@@ -194,19 +194,19 @@ class JobStore:
 
     async def take_leases(self, owner: str, backend_ids: Sequence[str]) -> dict[str, int]:
         """Own these backends; their epochs."""
-        return await self._writer.write(lambda tx: operations.take_leases(tx, owner, backend_ids))
+        return await self._writer.write(lambda tx: upkeep.take_leases(tx, owner, backend_ids))
 
     async def adopt(self, epochs: dict[str, int]) -> list[OpenAttempt]:
         """Every attempt that was open when the last process ended."""
-        return await self._writer.write(lambda tx: operations.adopt(tx, epochs))
+        return await self._writer.write(lambda tx: upkeep.adopt(tx, epochs))
 
     async def record_delivery(self, job_id: str, path: str | None) -> None:
         """The result of a job is delivered."""
-        await self._writer.write(lambda tx: operations.record_delivery(tx, job_id, path))
+        await self._writer.write(lambda tx: upkeep.record_delivery(tx, job_id, path))
 
     async def forget(self, before: datetime, *, count: int) -> tuple[int, list[str]]:
         """Delete the oldest ended and delivered jobs; how many, and the files that nobody names any more."""
-        return await self._writer.write(lambda tx: operations.forget(tx, before, count))
+        return await self._writer.write(lambda tx: upkeep.forget(tx, before, count))
 
     async def unused(self, hashes: Sequence[str]) -> list[str]:
         """Those files that no job names."""

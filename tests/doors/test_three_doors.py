@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -144,13 +145,20 @@ async def test_the_same_body_is_the_same_work_behind_every_door(studio: House) -
 
 
 async def test_one_idempotency_key_is_one_job_behind_every_door(studio: House) -> None:
-    body = but(idempotency_key="shot-7")
+    body = with_parameters(steps=20) | {"idempotency_key": "shot-7"}
     job_id = await accepted(studio.ways["http"], body)
     assert await accepted(studio.ways["mcp"], body) == job_id
-    assert (await studio.end_of(job_id))["status"] == "completed"
-    assert [job["job_id"] for job in (await studio.http.get("/api/jobs")).json()["jobs"]] == [job_id]
+    inbox = studio.folder / "Inbox"
+    (inbox / "again.json").write_text(json.dumps(body), encoding="utf-8")
+    job = await studio.end_of(job_id)
+    assert job["status"] == "completed"
+    await studio.until(lambda: (inbox / "processed" / "again.json").exists())
+    late = await studio.ways["inbox"].hand_in(body, stem="late")
+    assert isinstance(late, Refusal)
+    assert job_id in late.words
 
     for name, way in studio.ways.items():
-        refusal = await way.hand_in(but(idempotency_key="shot-7", priority=6), stem=f"conflict_{name}")
+        refusal = await way.hand_in({**body, "priority": 6}, stem=f"conflict_{name}")
         assert isinstance(refusal, Refusal)
         assert job_id in refusal.words
+    assert [job["job_id"] for job in (await studio.http.get("/api/jobs")).json()["jobs"]] == [job_id]

@@ -13,7 +13,7 @@ from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import JobState
 from orchestrator_mcp.domain.lanes import LaneSpec
-from orchestrator_mcp.errors import IdempotencyConflict, OrchestratorError, StorageError
+from orchestrator_mcp.errors import IdempotencyConflict, ManifestError, OrchestratorError, StorageError
 from orchestrator_mcp.store import JobSpec, JobStore
 from tests.store.building import candidate, free, later, look, new_job
 
@@ -101,6 +101,29 @@ async def test_the_same_take_of_an_inbox_file_is_one_job_also_in_one_transaction
     assert await store.claimed_job("c1") == ids[0]
     assert await store.claimed_job("c2") is None
     assert (await store.job(ids[0])).claim == taken
+
+
+async def test_an_inbox_file_with_a_known_key_shares_the_end_of_the_job_that_has_it(store: JobStore) -> None:
+    first = await store.accept(new_job(idempotency_key="k", body_hash="b"))
+    taken = InboxClaim(claim_id="c1", file_name="shot.json")
+    again = await store.accept(new_job(idempotency_key="k", body_hash="b", claim=taken))
+    assert (again.job_id, again.replayed) == (first.job_id, True)
+    assert (await store.job(first.job_id)).claim == taken
+    assert await store.claimed_job("c1") == first.job_id
+
+    other = InboxClaim(claim_id="c2", file_name="other.json")
+    with pytest.raises(ManifestError, match=first.job_id) as refused:
+        await store.accept(new_job(idempotency_key="k", body_hash="b", claim=other))
+    assert refused.value.problems[0].code == "duplicate"
+
+
+async def test_an_inbox_file_cannot_share_the_end_of_a_job_that_has_ended(store: JobStore) -> None:
+    first = await store.accept(new_job(idempotency_key="k", body_hash="b"))
+    await store.request_cancel(first.job_id, later(1))
+    taken = InboxClaim(claim_id="c1", file_name="shot.json")
+    with pytest.raises(ManifestError, match="no other is made"):
+        await store.accept(new_job(idempotency_key="k", body_hash="b", claim=taken))
+    assert await store.claimed_job("c1") is None
 
 
 async def test_a_full_queue_takes_nothing_until_a_job_leaves_it(store: JobStore) -> None:
