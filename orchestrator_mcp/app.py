@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import anyio.to_thread
 import uvicorn
 from anyio.abc import TaskGroup
 from starlette.applications import Starlette
@@ -23,6 +24,7 @@ from starlette.applications import Starlette
 from orchestrator_mcp import __version__
 from orchestrator_mcp.artifacts import ArtifactStore
 from orchestrator_mcp.backends.pool import BackendPool
+from orchestrator_mcp.backing_up import FOLDER as BACKUPS
 from orchestrator_mcp.backing_up import Backups
 from orchestrator_mcp.clock import Clock, SystemClock
 from orchestrator_mcp.domain.access import KnownToken, Scope, digest_of
@@ -42,6 +44,7 @@ from orchestrator_mcp.settings.token_file import OWN, read_token_file
 from orchestrator_mcp.shipped import workflow_folders
 from orchestrator_mcp.storage import StorageWatch
 from orchestrator_mcp.store import JobStore
+from orchestrator_mcp.store.backups import require_database
 from orchestrator_mcp.tokens import load_token
 from orchestrator_mcp.workflows.library import WorkflowLibrary
 
@@ -53,6 +56,7 @@ log = logging.getLogger(__name__)
 HTTP_GRACE: Final = 3  # seconds that open requests have when the server stops
 HTTP_PATIENCE: Final = 6.0  # seconds until they are cut
 NO_TOKEN: Final = "Whoever can reach this server may do everything: no token is asked for (--insecure-no-auth)."
+DATABASE: Final = "orchestrator.db"
 SANDBOX_ID: Final = "sandbox"
 SANDBOX_STEP_MS: Final = 40.0  # milliseconds of a sampler step: visible progress, quick pictures
 SANDBOX_LOAD_MS: Final = 250.0
@@ -251,7 +255,7 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
     """Store, backends, dispatch: recovered and at work when this yields."""
     events = Events(clock)
     network = is_network_filesystem(settings.data_dir)
-    store = JobStore(settings.data_dir / "orchestrator.db", tell=events.publish, exclusive=network)
+    store = JobStore(settings.data_dir / DATABASE, tell=events.publish, exclusive=network)
     artifacts = ArtifactStore(settings.data_dir / "artifacts")
     current, owner = CurrentSettings(settings), socket.gethostname()
     pool = BackendPool(current, clock=clock, tell=events.publish)
@@ -286,6 +290,7 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
     service.condition.report_trouble(lambda: reload.trouble)
     service.condition.report_trouble(lambda: backups.trouble)
     service.condition.report_notice(lambda: reload.notice)
+    await anyio.to_thread.run_sync(require_database, settings.data_dir / DATABASE, settings.data_dir / BACKUPS)
     await store.open()
     async with anyio.create_task_group() as storing:
         storing.start_soon(store.run, name="store")

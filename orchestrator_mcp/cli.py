@@ -312,11 +312,23 @@ def workflows(
 def doctor(
     config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    restore: Annotated[
+        bool,
+        typer.Option(
+            "--restore",
+            help="Put the newest sound backup in the place of a damaged database, and keep the damaged one aside.",
+        ),
+    ] = False,
 ) -> None:
     """Look at everything: configuration, folders, port, database and every backend; say what to mend.
 
-    Changes nothing. Exit code 1 says that something keeps the orchestrator from doing its work.
+    Changes nothing, unless --restore asks for it. Exit code 1 says that something keeps the orchestrator from doing
+    its work, or that nothing could be restored.
     """
+    if restore:
+        from orchestrator_mcp.command.restore import restore_database
+
+        _end_with(lambda: restore_database(config))
     from orchestrator_mcp.command.doctor import examine
 
     _end_with(lambda: examine(config, as_json=as_json))

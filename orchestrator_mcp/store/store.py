@@ -17,8 +17,9 @@ import sqlalchemy as sa
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage
 from orchestrator_mcp.domain.placement import Candidate
-from orchestrator_mcp.errors import NotFoundError
+from orchestrator_mcp.errors import NotFoundError, StorageError
 from orchestrator_mcp.store import operations, upkeep
+from orchestrator_mcp.store.backups import Backup, DamageError, make_backup
 from orchestrator_mcp.store.records import Acceptance, NewJob, OpenAttempt, StoredJob, stored_job
 from orchestrator_mcp.store.schema import STATE_CODES, job, lane
 from orchestrator_mcp.store.sqlite import DIALECT, Database, Transaction, storage_errors
@@ -63,7 +64,9 @@ class JobStore:
         self._database = Database(path, exclusive=exclusive)
         self._tell = tell
         self._writer = Writer(self._database, committed=self._committed)
+        self._exclusive = exclusive
         self._reading = self._writer.thread if exclusive else anyio.CapacityLimiter(1)
+        self._backing_up = self._writer.thread if exclusive else anyio.CapacityLimiter(1)
 
     async def open(self) -> None:
         """Open the database and bring its schema up to date. Raises StartError."""
@@ -84,6 +87,32 @@ class JobStore:
     async def check(self) -> str | None:
         """Look for damage; the first fault, or None. Takes seconds on a large file."""
         return await self._read(lambda _: self._database.check())
+
+    async def back_up(self, folder: Path, now: datetime, *, spare: int) -> Backup:
+        """Copy the database; ends early, and without a copy, when it is cancelled. See `make_backup`.
+
+        Args:
+            folder: where backups lie.
+            now: the moment.
+            spare: bytes that must stay free.
+
+        Raises:
+            StorageError: there is no sound copy; what there was before stands.
+        """
+        wanted = True
+        held = self._database.writer if self._exclusive else None
+
+        def work() -> Backup:
+            return make_backup(self._database.path, folder, now, spare=spare, go_on=lambda: wanted, held=held)
+
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=self._backing_up, abandon_on_cancel=True)
+        except (OSError, sqlite3.Error) as error:
+            if isinstance(error, DamageError):
+                await self.check()
+            raise StorageError(f"No backup of the database could be made: {error}.") from error
+        finally:
+            wanted = False
 
     @property
     def damage(self) -> str | None:
