@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,14 @@ def files_where(holds: object) -> set[str]:
 
 def test_there_is_a_house_to_look_at() -> None:
     assert len(TREES) > 100
+
+
+def test_the_page_draws_the_order_of_imports_that_is_checked() -> None:
+    checked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    layers = [layer.replace("orchestrator_mcp.", "") for layer in checked[0]["layers"]]
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = page.partition("```text\nserver →")[2].partition("```")[0]
+    assert [" ".join(layer.split()) for layer in f"server → {drawn}".split("→")] == layers
 
 
 def test_only_the_settings_read_the_environment() -> None:
