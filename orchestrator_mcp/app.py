@@ -365,6 +365,7 @@ async def _doors(
             timeout_graceful_shutdown=HTTP_GRACE,
             server_header=False,
             ws="websockets-sansio",
+            ws_per_message_deflate=False,  # 300 kB of memory for each listener, to save a few hundred bytes
         )
     )
     scan = ScanLimits(file_bytes=settings.limits.body_bytes, depth=settings.limits.graph_depth)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -180,3 +181,8 @@ class StreamEvent(View):
     node: str | None = None
     value: float | None = None
     max: float | None = None
+
+    @cached_property
+    def text(self) -> str:
+        """It as JSON, made once for all who are told."""
+        return self.model_dump_json()

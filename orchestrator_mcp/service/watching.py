@@ -30,13 +30,13 @@ class _Look:
         stored: the job.
         at: when, in seconds of the monotonic clock.
         after: how many events of the job had been told before it.
-        views: what callers see of it, by the base url they use.
+        told: what callers are told of it, by kind and the base url they use.
     """
 
     stored: StoredJob
     at: float
     after: int
-    views: dict[str | None, JobView] = field(default_factory=dict)
+    told: dict[tuple[str, str | None], StreamEvent] = field(default_factory=dict)
 
 
 class _Page:
@@ -47,6 +47,13 @@ class _Page:
         self.told = 0
         self.readers = 0
         self.look: _Look | None = None
+        self._progress: tuple[JobProgressed, StreamEvent] | None = None
+
+    def progress(self, event: JobProgressed, seq: int) -> StreamEvent:
+        """How readers are told of progress: one object for all of them."""
+        if self._progress is None or self._progress[0] is not event or self._progress[1].seq != seq:
+            self._progress = event, _progress(event, seq)
+        return self._progress[1]
 
 
 class Watching:
@@ -102,15 +109,16 @@ class Watching:
             page.look = _Look(stored=stored, at=self._clock.monotonic(), after=after)
             return page.look
 
-    async def view(self, page: _Page, look: _Look, base_url: str | None) -> JobView:
-        """What callers see of a look, made once for all who use the same base url."""
+    async def told(self, page: _Page, look: _Look, kind: Literal["job", "end"], base_url: str | None) -> StreamEvent:
+        """What callers are told of a look, made once for all who use the same base url."""
         async with page.lock:
-            view = look.views.get(base_url)
-            if view is None:
+            event = look.told.get((kind, base_url))
+            if event is None:
                 view = await self._show(look.stored, base_url)
-                if len(look.views) < MOST_VIEWS:
-                    look.views[base_url] = view
-            return view
+                event = StreamEvent(type=kind, seq=look.stored.seq, job_id=view.job_id, job=view)
+                if len(look.told) < MOST_VIEWS:
+                    look.told[kind, base_url] = event
+            return event
 
     @contextmanager
     def _page(self, job_id: str) -> Iterator[_Page]:
@@ -148,7 +156,7 @@ class _Reader:
         while not stored.job.state.final:
             event = await self._next()
             if isinstance(event, JobProgressed):
-                yield _progress(event, stored.seq)
+                yield self._page.progress(event, stored.seq)
                 continue
             if isinstance(event, JobDelivered) or (event is not None and event.seq <= stored.seq):
                 continue
@@ -162,8 +170,7 @@ class _Reader:
         yield await self._tell("end", look)
 
     async def _tell(self, kind: Literal["job", "end"], look: _Look) -> StreamEvent:
-        view = await self._watching.view(self._page, look, self._base_url)
-        return StreamEvent(type=kind, seq=look.stored.seq, job_id=view.job_id, job=view)
+        return await self._watching.told(self._page, look, kind, self._base_url)
 
     async def _wait_for_delivery(self, grace: float) -> None:
         """Until the files stand in Outbox, or that takes long."""

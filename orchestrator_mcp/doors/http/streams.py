@@ -11,8 +11,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import anyio
-from anyio.abc import ObjectSendStream
-from anyio.streams.memory import MemoryObjectReceiveStream
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -121,7 +119,7 @@ async def _tell_websocket(
             nonlocal code
             async for event in events:
                 with anyio.move_on_after(stall) as patience:
-                    await websocket.send_text(event.model_dump_json())
+                    await websocket.send_text(event.text)
                 if patience.cancelled_caught:
                     code = TOO_SLOW
                     break
@@ -211,21 +209,32 @@ class EventStreamResponse(Response):
     async def _stream(
         self, first: StreamEvent | None, events: AsyncIterator[StreamEvent], receive: Receive, send: Send
     ) -> None:
-        outbox, inbox = anyio.create_memory_object_stream[StreamEvent](0)
+        quiet = False
 
         async def say(chunk: bytes) -> None:
             # A TimeoutError is an OSError: to us, a reader that takes nothing has gone.
             with anyio.fail_after(self._stall):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
-        async with outbox, inbox, anyio.create_task_group() as tasks:
+        async with anyio.create_task_group() as tasks:
 
             async def tell() -> None:
+                nonlocal quiet
                 await say(b"retry: 2000\n\n")
                 if first is not None:
                     await say(event_lines(first))
-                await _say_events(inbox, say, self._keepalive)
+                async for event in events:
+                    quiet = False
+                    await say(event_lines(event))
                 tasks.cancel_scope.cancel()
+
+            async def keep_alive() -> None:
+                nonlocal quiet
+                while True:
+                    quiet = True
+                    await anyio.sleep(self._keepalive)
+                    if quiet:
+                        await say(b": still here\n\n")
 
             async def listen() -> None:
                 while (await receive())["type"] != "http.disconnect":
@@ -236,35 +245,15 @@ class EventStreamResponse(Response):
                 await self._shutdown.wait()
                 tasks.cancel_scope.cancel()
 
-            tasks.start_soon(_pump, events, outbox)
             tasks.start_soon(_left_quietly, tell, tasks.cancel_scope)
+            tasks.start_soon(_left_quietly, keep_alive, tasks.cancel_scope)
             tasks.start_soon(listen)
             tasks.start_soon(stop)
 
 
-async def _pump(events: AsyncIterator[StreamEvent], outbox: ObjectSendStream[StreamEvent]) -> None:
-    # A wait on the iterator itself cannot be timed out: cancelling it would end the iterator.
-    async with outbox:
-        async for event in events:
-            await outbox.send(event)
-
-
-async def _say_events(
-    inbox: MemoryObjectReceiveStream[StreamEvent], say: Callable[[bytes], Awaitable[None]], keepalive: float
-) -> None:
-    while True:
-        event: StreamEvent | None = None
-        with anyio.move_on_after(keepalive):
-            try:
-                event = await inbox.receive()
-            except anyio.EndOfStream:
-                return
-        await say(b": still here\n\n" if event is None else event_lines(event))
-
-
 def event_lines(event: StreamEvent) -> bytes:
     """One server-sent event; JSON has no raw line breaks, so that one `data:` line holds it."""
-    return f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n".encode()
+    return f"id: {event.seq}\nevent: {event.type}\ndata: {event.text}\n\n".encode()
 
 
 async def _finish(send: Send) -> None:
