@@ -9,6 +9,9 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Final
+
+SOURCE_BUCKETS: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -57,6 +60,11 @@ class LaneSpec:
     def avoiding(self, backend_id: str) -> LaneSpec:
         """The same needs, without one more backend."""
         return replace(self, avoid=self.avoid | {backend_id})
+
+    def bucketed(self) -> LaneSpec:
+        """The same needs, with the source folded into one of a few buckets."""
+        digest = hashlib.sha256(self.source.encode("utf-8", "surrogatepass")).digest()
+        return replace(self, source=f"~{digest[0] % SOURCE_BUCKETS}")
 
     def to_json(self) -> str:
         """The canonical spelling: equal specs give equal text."""

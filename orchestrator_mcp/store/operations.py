@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from typing import Final
 
 from orchestrator_mcp.clock import from_millis, to_millis
 from orchestrator_mcp.domain.deliveries import InboxClaim
@@ -32,6 +33,7 @@ from orchestrator_mcp.store.schema import STATE_CODES, STATES
 from orchestrator_mcp.store.sqlite import Transaction
 
 Chooser = Callable[[Sequence[Lane], Sequence[Candidate], int], list[Choice]]
+MOST_LANES: Final = 4_096  # callers choose their source freely, and every claim looks at each lane with work
 
 
 def accept(tx: Transaction, new: NewJob, *, most_queued: int | None) -> tuple[Acceptance, JobChanged | None]:
@@ -387,14 +389,20 @@ def _lane(tx: Transaction, row: sqlite3.Row) -> Lane | None:
 
 
 def _lane_for(tx: Transaction, spec: LaneSpec) -> int:
-    text = spec.to_json()
-    key = lane_key(text)
-    row = tx.one("lane_by_key", b_key=key)
+    """The lane of these needs; beyond `MOST_LANES`, sources that nobody has met share buckets."""
+    row = _known_lane(tx, spec)
+    if row is None and (counted := tx.one("lane_count")) is not None and counted[0] >= MOST_LANES:
+        spec = spec.bucketed()
+        row = _known_lane(tx, spec)
     if row is None:
-        tx.run("add_lane", key=key, spec=text)
-        row = tx.one("lane_by_key", b_key=key)
+        tx.run("add_lane", key=lane_key(spec.to_json()), spec=spec.to_json())
+        row = _known_lane(tx, spec)
     assert row is not None  # added a line above
     return int(row["id"])
+
+
+def _known_lane(tx: Transaction, spec: LaneSpec) -> sqlite3.Row | None:
+    return tx.one("lane_by_key", b_key=lane_key(spec.to_json()))
 
 
 def _queued_total(tx: Transaction) -> int:

@@ -177,6 +177,7 @@ def _reads() -> dict[str, sa.Executable]:
         "document_by_hash": sa.select(document.c.id).where(document.c.hash == P("b_hash")),
         "lane_by_key": sa.select(lane).where(lane.c.key == P("b_key")),
         "lane_by_id": sa.select(lane).where(lane.c.id == P("b_lane")),
+        "lane_count": sa.select(sa.func.count()).select_from(lane),
         "lanes_with_work": sa.select(lane).where(lane.c.queued > 0),
         "lane_head": head,
         "pick_jobs": pick,

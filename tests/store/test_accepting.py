@@ -12,9 +12,9 @@ import pytest
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import JobState
-from orchestrator_mcp.domain.lanes import LaneSpec
+from orchestrator_mcp.domain.lanes import SOURCE_BUCKETS, LaneSpec
 from orchestrator_mcp.errors import IdempotencyConflict, ManifestError, OrchestratorError, StorageError
-from orchestrator_mcp.store import JobSpec, JobStore
+from orchestrator_mcp.store import JobSpec, JobStore, operations
 from tests.store.building import candidate, free, later, look, new_job
 
 
@@ -179,3 +179,14 @@ async def test_a_store_that_stops_takes_nothing_more(path: Path) -> None:
         await store.run()
         with pytest.raises(StorageError, match="stopping"):
             await store.accept(new_job())
+
+
+async def test_beyond_thousands_of_lanes_new_sources_share_buckets(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "MOST_LANES", 10)
+    for number in range(200):
+        await store.accept(new_job(lane=LaneSpec(source=f"caller {number}")))
+    lanes = await store._read(lambda tx: tx.all("lanes_with_work"))
+    assert len(lanes) <= 10 + SOURCE_BUCKETS
+    assert sum(lane["queued"] for lane in lanes) == 200
