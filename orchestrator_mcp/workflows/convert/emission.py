@@ -11,7 +11,7 @@ from orchestrator_mcp.workflows.convert.live import LiveBoard, LiveNode
 from orchestrator_mcp.workflows.convert.refusals import problem
 from orchestrator_mcp.workflows.convert.texts import SAVING, ChoiceError, plain_prompt, replacements
 from orchestrator_mcp.workflows.convert.tracing import Frame, Held, LoopError, MissingSetterError, Origin, trace
-from orchestrator_mcp.workflows.convert.widgets import BROWSER_TYPES, Absent, Widget
+from orchestrator_mcp.workflows.convert.widgets import BROWSER_TYPES, INDEX, OPTION, Absent, Widget
 
 
 class _PageOnlyError(ValueError):
@@ -83,12 +83,12 @@ class Emission:
                 found[socket.name] = source
         return found
 
-    def _values(self, node: LiveNode, wired: Mapping[str, object]) -> dict[str, Any]:
+    def _values(self, node: LiveNode, wired: Mapping[str, Origin | Held]) -> dict[str, Any]:
         inputs: dict[str, Any] = {}
         for widget in node.widgets:
             if not widget.sent or not widget.name or widget.name in wired:
                 continue
-            value = self._sent(node, widget)
+            value = _chosen(node, wired) if widget.kind == INDEX else self._sent(node, widget)
             if value is not Absent.VALUE:
                 inputs[widget.name] = as_sent(widget, value)
         return inputs
@@ -135,6 +135,14 @@ def as_sent(widget: Widget, value: Any) -> Any:
     if widget.kind == "CURVE" and value is not None:
         return {"__type__": "CURVE", "__value__": value}
     return {"__value__": value} if isinstance(value, list) else value
+
+
+def _chosen(node: LiveNode, wired: Mapping[str, Origin | Held]) -> int:
+    """Which of its own choices a `CustomCombo` has chosen, from 0; -1 for none of them."""
+    source, own = wired.get("choice"), node.widget("choice")
+    choice = source.widget.value if isinstance(source, Held) else own.value if own is not None else None
+    options = [widget.value for widget in node.widgets if widget.kind == OPTION]
+    return options.index(choice) if choice in options else -1
 
 
 def _has_syntax(text: str) -> bool:

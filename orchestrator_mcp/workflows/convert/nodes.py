@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from orchestrator_mcp.errors import nearest
@@ -20,6 +20,7 @@ from orchestrator_mcp.workflows.convert.widgets import (
     class_widgets,
     grown_parts,
     is_widget,
+    own_choices,
     restore,
 )
 
@@ -113,6 +114,8 @@ def class_node(saved: SavedNode, signature: Signature) -> tuple[LiveNode, str | 
         The node without wires, and a warning where the saved values do not fit the class.
     """
     widgets = class_widgets(signature)
+    if saved.type == "CustomCombo":
+        widgets += own_choices()
     _grow(widgets, saved, signature)
     warning = _restore(widgets, saved, signature)
     sockets = _sockets(saved, signature, widgets)
@@ -170,13 +173,27 @@ def _sockets(saved: SavedNode, signature: Signature, widgets: list[Widget]) -> l
         made += [] if is_widget(spec) else _plain_sockets(spec, linked)
     for spec in signature.ordered:
         made += _widget_sockets(spec, selectors, linked)
-    names = {socket.name for socket in made}
+    return made + list(_extra_sockets(saved, signature, {socket.name for socket in made}, widgets))
+
+
+def _extra_sockets(saved: SavedNode, signature: Signature, names: set[str], widgets: list[Widget]) -> Iterator[Socket]:
+    """Sockets that only the file has; those of widgets that are gone go too, but of neighbours only every other one.
+
+    The page walks over the list from which it takes them off, so the neighbour slips through. Servers ignore it.
+    """
     held = {widget.name for widget in widgets}
+    selectors = [widget.name for widget in widgets if widget.kind == DYNAMIC_COMBO]
+    growing = tuple(f"{spec.name}." for spec in signature.ordered if spec.type == AUTOGROW)
+    slips = False
     for extra in saved.inputs:
-        inside = any(extra.name.startswith(f"{name}.") for name in selectors)
-        if extra.name not in names and not inside and (extra.widget is None or extra.widget in held):
-            made.append(Socket(name=extra.name, type=extra.type, widget=extra.widget))
-    return made
+        if extra.name in names or any(extra.name.startswith(f"{name}.") for name in selectors):
+            continue
+        gone = extra.widget is not None and extra.widget not in held and not extra.name.startswith(growing)
+        if gone and not slips:
+            slips = True
+            continue
+        slips = False
+        yield Socket(name=extra.name, type=extra.type, widget=extra.widget)
 
 
 def _plain_sockets(spec: InputSpec, linked: set[str]) -> list[Socket]:

@@ -176,11 +176,13 @@ def _promote_primitive(
 ) -> None:
     """Let a port take the place of a primitive inside: its wires, and the value that the instance holds for it."""
     targets = list(board.fed_by(primitive))
-    if not targets:
-        return
+    kind = primitive.outputs[0] if primitive.outputs else "*"
+    fitting = all("*" in {socket.type, kind} or socket.type == kind for _, socket in targets)
+    if not targets or not fitting or len({entry.widget for entry in entries}) != 1:
+        return  # the page gives up on these too, and the primitive goes on pushing its own value
     title = primitive.saved.title
     name = title if title and title != "PrimitiveNode" else entries[0].widget
-    port = _add_port(board, name, primitive.outputs[0] if primitive.outputs else "*", targets, instances)
+    port = _add_port(board, name, kind, targets, instances)
     values = instance.saved.values
     held = [values[each.number] for each in entries if isinstance(values, tuple) and each.number < len(values)]
     own = primitive.saved.values

@@ -6,6 +6,7 @@ value lands on the wrong input; so this module knows every widget that takes a p
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -34,14 +35,32 @@ BROWSER_TYPES: Final = frozenset(
 )
 """Widgets whose value the page makes while it sends; no file has it."""
 
-UNSENT_TYPES: Final = frozenset({"IMAGEUPLOAD", "AUDIOUPLOAD", "AUDIO_UI", "IMAGECOMPARE", "RESOLUTION_PREVIEW"})
+UNSENT_TYPES: Final = frozenset({"IMAGEUPLOAD", "AUDIOUPLOAD", "AUDIO_UI", "RESOLUTION_PREVIEW"})
 """Buttons and views: part of the node, never of the graph."""
+
+_UNKEPT_TYPES: Final = frozenset({"AUDIO_UI", "IMAGECOMPARE", "RESOLUTION_PREVIEW"})
+"""Views that take no place among the saved values."""
 
 PLAIN_TYPES: Final = frozenset(
     {"INT", "FLOAT", "BOOLEAN", "STRING", "COMBO", "MARKDOWN", "TEXTAREA", "COLOR", "COLORS", "CURVE", "RANGE"}
-    | {"BOUNDING_BOX", "BOUNDING_BOXES", "CHART", "GALLERIA", "LIGHT_INFO_PREVIEW", "PREVIEW_3D"}
+    | {"BOUNDING_BOX", "BOUNDING_BOXES", "CHART", "GALLERIA", "LIGHT_INFO_PREVIEW", "PREVIEW_3D", "IMAGECOMPARE"}
 )
 WIDGET_TYPES: Final = PLAIN_TYPES | BROWSER_TYPES | UNSENT_TYPES | {DYNAMIC_COMBO}
+
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    "BOUNDING_BOX": {"x": 0, "y": 0, "width": 512, "height": 512},
+    "BOUNDING_BOXES": [],
+    "CHART": {},
+    "COLOR": "#000000",
+    "COLORS": [],
+    "CURVE": {"points": [[0, 0], [1, 1]], "interpolation": "monotone_cubic"},
+    "GALLERIA": [],
+    "IMAGECOMPARE": ["", ""],
+    "RANGE": {"min": 0.0, "max": 1.0},
+}
+OPTION: Final = "option"
+INDEX: Final = "index"
+"""The widgets that ComfyUI's page adds to `CustomCombo`: its choices, and which of them is chosen."""
 
 CONTROL: Final = "control_after_generate"
 _CONTROL_MODES: Final = frozenset({"fixed", "increment", "decrement", "randomize", "increment-wrap"})
@@ -98,7 +117,7 @@ def widgets_of(spec: InputSpec, depth: int = 0) -> list[Widget]:
     if kind == DYNAMIC_COMBO:
         return _dynamic_combo(spec, depth)
     widget = Widget(name=spec.name, kind=kind, options=options, depth=depth, sent=kind not in UNSENT_TYPES)
-    widget.kept = kind != "AUDIO_UI"
+    widget.kept = kind not in _UNKEPT_TYPES
     if kind == "COMBO":
         widget.choices = tuple(_choices(options))
     widget.value = _default(widget)
@@ -114,6 +133,11 @@ def class_widgets(signature: Signature) -> list[Widget]:
     sockets_first = [spec for spec in signature.ordered if spec.type == AUTOGROW and not is_widget(spec)]
     grown = [widget for spec in sockets_first for part in grown_parts(spec, ()) for widget in widgets_of(part)]
     return grown + [widget for spec in signature.ordered for widget in widgets_of(spec)]
+
+
+def own_choices() -> list[Widget]:
+    """What the page adds to a `CustomCombo`, whose choices are its own."""
+    return [Widget(name="index", kind=INDEX), Widget(name="option1", kind=OPTION, value="")]
 
 
 def chosen_parts(widget: Widget) -> list[InputSpec]:
@@ -202,6 +226,8 @@ def put(widgets: list[Widget], widget: Widget, value: Any) -> None:
     if widget.kind == "STRING" and widget.options.get("multiline"):
         value = "" if value is None else value if isinstance(value, str) else as_text(value)
     widget.value = value
+    if widget.kind == OPTION and value and widget is widgets[-1]:
+        widgets.append(Widget(name=f"option{len(widgets) - 1}", kind=OPTION, value=""))
     if widget.kind != DYNAMIC_COMBO:
         return
     widgets[:] = [each for each in widgets if not each.name.startswith(f"{widget.name}.")]
@@ -257,6 +283,8 @@ def _parts(widget: Widget) -> list[Widget]:
 def _companions(widget: Widget) -> Iterator[Widget]:
     """The widgets that stand after one and are never sent: what happens to a seed after a run, and refreshing."""
     control = widget.options.get(CONTROL)
+    if widget.kind == "BOUNDING_BOX":
+        yield from (Widget(name=side, kind="view", sent=False) for side in ("x", "y", "width", "height"))
     if widget.kind == "COMBO" and isinstance(widget.options.get("remote"), dict):
         yield Widget(name="Auto-refresh after generation", kind="view", sent=False)
         if widget.options["remote"].get("refresh_button"):
@@ -284,8 +312,10 @@ def _default(widget: Widget) -> Any:
             return []
         case "COMBO":
             return _first_choice(widget)
+        case _ if said is None:
+            return copy.deepcopy(_DEFAULTS.get(widget.kind, Absent.VALUE))
         case _:
-            return Absent.VALUE if said is None else said
+            return said
 
 
 def _first_choice(widget: Widget) -> Any:
