@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +16,10 @@ from orchestrator_mcp.clock import SystemClock
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.steps import Step
-from orchestrator_mcp.domain.views import JobView
-from orchestrator_mcp.sandbox import SandboxServer
+from orchestrator_mcp.domain.views import BackendView, JobView
+from orchestrator_mcp.sandbox import FaultProxy, SandboxServer
 from orchestrator_mcp.service import JobService
-from orchestrator_mcp.settings import BackendSettings, SchedulingSettings, Settings
+from orchestrator_mcp.settings import BackendSettings, LimitSettings, SchedulingSettings, Settings
 
 QUICK = SchedulingSettings(
     probe_interval=0.05,
@@ -65,7 +66,22 @@ def render(steps: int = 4, seed: int = 1, model: str = "sd15.safetensors") -> di
     }
 
 
-def backend_for(server: SandboxServer, name: str, **choices: Any) -> BackendSettings:
+def quick(**changes: float) -> SchedulingSettings:
+    """`QUICK`, with some other values."""
+    return QUICK.model_copy(update=changes)
+
+
+def rendered(*servers: SandboxServer) -> Counter[str]:
+    """How often each job was rendered to its end on these servers, as they say themselves."""
+    return Counter(
+        line["marker"]["orchestrator"]["job_id"]
+        for server in servers
+        for line in server.oracle.lines
+        if line["event"] == "ended" and line["outcome"] == "success" and "orchestrator" in line["marker"]
+    )
+
+
+def backend_for(server: SandboxServer | FaultProxy, name: str, **choices: Any) -> BackendSettings:
     """A backend entry for a sandbox server."""
     return BackendSettings(id=name, name=name, host="127.0.0.1", port=server.port, **choices)
 
@@ -89,13 +105,23 @@ class Core:
 
     async def until(self, job_id: str, *statuses: str, stage: str | None = None) -> JobView:
         """Wait until a job has one of these statuses (and stage)."""
+        return await self.until_so(job_id, lambda job: job.status in statuses and stage in (None, job.stage))
+
+    async def until_so(self, job_id: str, condition: Callable[[JobView], bool]) -> JobView:
+        """Wait until a job is as wanted. A state that it leaves at once may not be seen."""
         with anyio.fail_after(self.patience):
             async with self.service.watch(job_id) as events:
                 async for event in events:
-                    job = event.job
-                    if job is not None and job.status in statuses and stage in (None, job.stage):
-                        return job
-        raise AssertionError(f"{job_id} ended without being {statuses} {stage or ''}: {await self.service.job(job_id)}")
+                    if event.job is not None and condition(event.job):
+                        return event.job
+        raise AssertionError(f"{job_id} ended and was never as wanted: {await self.service.job(job_id)}")
+
+    async def until_backend(self, backend_id: str, status: str) -> BackendView:
+        """Wait until a backend is shown so."""
+        with anyio.fail_after(self.patience):
+            while (view := self.service.backend(backend_id)).status != status:  # noqa: ASYNC110 - views have no events
+                await anyio.sleep(0.01)
+        return view
 
     async def end_of(self, job_id: str) -> JobView:
         return await self.until(job_id, "completed", "failed", "cancelled")
@@ -103,7 +129,10 @@ class Core:
 
 @asynccontextmanager
 async def core(
-    folder: Path, backends: Sequence[BackendSettings], scheduling: SchedulingSettings = QUICK
+    folder: Path,
+    backends: Sequence[BackendSettings],
+    scheduling: SchedulingSettings = QUICK,
+    limits: LimitSettings | None = None,
 ) -> AsyncIterator[Core]:
     """Run a core on a folder."""
     settings = Settings(
@@ -112,6 +141,7 @@ async def core(
         workflows_dirs=(folder / "workflows",),
         backends=tuple(backends),
         scheduling=scheduling,
+        limits=limits or LimitSettings(),
     )
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     steps: list[Step] = []
