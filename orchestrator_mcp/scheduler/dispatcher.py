@@ -69,8 +69,8 @@ class Dispatcher:
         """One round; how long to wait for the next, in seconds, if nothing wakes us."""
         store, clock = self._resources.store, self._resources.clock
         try:
-            if self._due is not None and self._due <= to_millis(clock.now()):
-                await store.promote_due(clock.now())
+            if self._due is not None and self._is_due(self._due):
+                await store.promote_due(clock.now(), due_by=max(self._due, to_millis(clock.now())))
             candidates = self._resources.pool.candidates(self.running)
             if any(c.idle or c.standing_by for c in candidates):
                 with self._resources.pool.placing():
@@ -84,6 +84,12 @@ class Dispatcher:
         if self._due is None:
             return SLOW_SCAN
         return max(0.0, min(SLOW_SCAN, (self._due - to_millis(clock.now())) / 1000))
+
+    def _is_due(self, due: int) -> bool:
+        """Whether a pause is over; one that is longer than any can be means that the calendar was set back."""
+        now, scheduling = to_millis(self._resources.clock.now()), self._resources.scheduling
+        longest = max(scheduling.retry_delay, scheduling.retry_delay_max) * 1000
+        return not now < due <= now + longest
 
     def _start(self, tasks: TaskGroup, held: OpenAttempt, *, adopted: bool) -> None:
         runner = Runner(self._resources, held, adopted=adopted, slot_free=self._slot_free)

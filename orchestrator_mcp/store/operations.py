@@ -316,11 +316,11 @@ def requeue(
     return _tell(tx, held.row, held.job_id, JobState.RUNNING, state, at=at, attempt=held.number, reason=reason)
 
 
-def promote_due(tx: Transaction, now: datetime) -> list[JobChanged]:
-    """Queue the jobs whose pause is over."""
+def promote_due(tx: Transaction, now: datetime, *, due_by: int | None = None) -> list[JobChanged]:
+    """Queue the jobs whose pause is over, or over by `due_by` (milliseconds)."""
     at = to_millis(now)
     told = []
-    for row in tx.all("due_jobs", b_now=at):
+    for row in tx.all("due_jobs", b_now=at if due_by is None else due_by):
         if tx.run("promote_job", b_id=row["id"]):
             tx.count(row["lane_id"], 1)
             waiting, queued = JobState.WAITING, JobState.QUEUED

@@ -202,9 +202,14 @@ class JobStore:
             )
         )
 
-    async def promote_due(self, now: datetime) -> int:
-        """Queue the jobs whose pause is over; how many."""
-        return len(await self._writer.write(lambda tx: operations.promote_due(tx, now)))
+    async def promote_due(self, now: datetime, *, due_by: int | None = None) -> int:
+        """Queue the jobs whose pause is over; how many.
+
+        Args:
+            now: the present moment.
+            due_by: milliseconds by which it must end; now, unless the calendar was set back.
+        """
+        return len(await self._writer.write(lambda tx: operations.promote_due(tx, now, due_by=due_by)))
 
     async def next_due(self) -> int | None:
         """When the next pause is over, milliseconds since the epoch."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import anyio
 import httpx
 
 from orchestrator_mcp.app import Choices, orchestrator
+from orchestrator_mcp.clock import Clock, SystemClock
 from orchestrator_mcp.sandbox import SandboxServer
 from orchestrator_mcp.settings import Settings, load_settings
 from orchestrator_mcp.store import JobStore
@@ -40,6 +42,33 @@ def write_config(folder: Path, text: str) -> Path:
     """Replace the configuration as editors do: written beside, renamed over it."""
     (folder / "config.yaml.new").write_text(text, encoding="utf-8")
     return (folder / "config.yaml.new").rename(folder / "config.yaml")
+
+
+class FastClock(SystemClock):
+    """Time that passes faster, so that a test need not wait out the patience of a watcher."""
+
+    def __init__(self, factor: float) -> None:
+        self._factor = factor
+
+    def monotonic(self) -> float:
+        return super().monotonic() * self._factor
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds / self._factor)
+
+
+class ShiftedClock(SystemClock):
+    """A calendar that jumps; how long things take is not changed by it.
+
+    Attributes:
+        shift: how far it is from the truth now.
+    """
+
+    def __init__(self) -> None:
+        self.shift = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.shift
 
 
 @dataclass(kw_only=True)
@@ -96,12 +125,12 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0)
 
 
 @asynccontextmanager
-async def house(folder: Path, text: str = "server: {port: 0}\n") -> AsyncIterator[House]:
+async def house(folder: Path, text: str = "server: {port: 0}\n", clock: Clock | None = None) -> AsyncIterator[House]:
     """Run an orchestrator on a folder."""
     settings = load_settings(write_config(folder, text), environ={})
     with anyio.fail_after(90):
         async with (
-            orchestrator(settings, Choices(any_port=True)) as running,
+            orchestrator(settings, Choices(any_port=True), clock=clock) as running,
             httpx.AsyncClient(base_url=running.url, trust_env=False, timeout=20) as api,
         ):
             yield House(folder=folder, api=api, settings=running.settings, store=running.service._store)

@@ -110,6 +110,42 @@ async def unmounted_outbox(folder: Path, run: Callable[[], Awaitable[House]]) ->
     await finishes(at)
 
 
+async def read_only_inbox(folder: Path, run: Callable[[], Awaitable[House]]) -> None:
+    mount(folder / "Inbox", "10m")
+    at = await run()
+    at.drop("before.json")
+    await until_processed(folder, "before.json")
+    run_now(["mount", "--bind", str(folder / "Inbox"), str(folder / "Inbox")])
+    at.drop("during.json")
+    run_now(["mount", "-o", "remount,bind,ro", str(folder / "Inbox")])
+    await finishes(at)  # the other doors go on
+    run_now(["umount", str(folder / "Inbox")])
+    await until_processed(folder, "during.json")
+    await until_open(at)
+
+
+async def unmounted_inbox(folder: Path, run: Callable[[], Awaitable[House]]) -> None:
+    (folder / "share").mkdir()
+    (folder / "Inbox").mkdir()
+    run_now(["mount", "--bind", str(folder / "share"), str(folder / "Inbox")])
+    at = await run()
+    at.drop("before.json")
+    await until_processed(folder, "before.json")
+    run_now(["umount", "-l", str(folder / "Inbox")])
+    await finishes(at)
+    run_now(["mount", "--bind", str(folder / "share"), str(folder / "Inbox")])
+    at.drop("after.json")
+    await until_processed(folder, "after.json")
+    await until_open(at)
+
+
+async def until_processed(folder: Path, name: str) -> None:
+    async def processed() -> bool:
+        return (folder / "Inbox" / "processed" / name).is_file()
+
+    await until(processed, 40)
+
+
 async def tiny_log(folder: Path, run: Callable[[], Awaitable[House]]) -> None:
     mount(folder / "logs", "64k")
     with configure_logging(folder / "logs", "debug", console=False):
@@ -123,7 +159,7 @@ STEPS = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 512, "height": 512, "batch_size": 4, "color": 77}},
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "card"}},
 }
-SCENES = (full_data_dir, read_only_data_dir, full_outbox, unmounted_outbox, tiny_log)
+SCENES = (full_data_dir, read_only_data_dir, full_outbox, unmounted_outbox, tiny_log, read_only_inbox, unmounted_inbox)
 
 
 async def main(name: str, folder: Path) -> None:

@@ -187,10 +187,19 @@ def can_unshare() -> bool:
     return done.returncode == 0
 
 
-@pytest.mark.skipif(not can_unshare(), reason="no file systems of one's own here (unshare -rm)")
-@pytest.mark.parametrize(
-    "scene", ["full_data_dir", "read_only_data_dir", "full_outbox", "unmounted_outbox", "tiny_log"]
+SCENES = (
+    "full_data_dir",
+    "read_only_data_dir",
+    "full_outbox",
+    "unmounted_outbox",
+    "tiny_log",
+    "read_only_inbox",
+    "unmounted_inbox",
 )
+
+
+@pytest.mark.skipif(not can_unshare(), reason="no file systems of one's own here (unshare -rm)")
+@pytest.mark.parametrize("scene", SCENES)
 async def test_with_file_systems_of_its_own(tmp_path: Path, scene: str) -> None:
     """Each scene is a program: only a process of its own can mount."""
     program = Path(__file__).with_name("mounted_scenes.py")
