@@ -126,6 +126,7 @@ EXAMPLES: Final[dict[str, Any]] = {
         "jobs_running": 0,
         "uptime_seconds": 12.5,
         "problems": [],
+        "notices": [],
     },
     "error": {"detail": "There is no job '42'.", "code": "not_found"},
     "wrong_fields": {

@@ -48,7 +48,7 @@ class JobFilters(BaseModel):
     )
     source: str | None = Field(default=None, max_length=200, description="Only jobs whose `metadata.source` is this.")
     limit: int = Field(default=50, ge=1, le=500, description="How many jobs a page has.")
-    cursor: str | None = Field(default=None, max_length=500, description="`next_cursor` of the page before.")
+    cursor: str | None = Field(default=None, pattern=r"^[0-9]{0,18}$", description="`next_cursor` of the page before.")
 
 
 def caller_of(connection: HTTPConnection) -> Caller:

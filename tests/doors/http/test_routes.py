@@ -258,7 +258,7 @@ async def test_cancelling_answers_with_the_job(client: httpx.AsyncClient, farm: 
 
 
 async def test_filters_reach_the_service(client: httpx.AsyncClient, farm: ServiceDouble) -> None:
-    query = "status=queued,running&status=failed&workflow_id=w&backend_id=b&source=s&limit=7&cursor=c"
+    query = "status=queued,running&status=failed&workflow_id=w&backend_id=b&source=s&limit=7&cursor=12"
     response = await client.get(f"/api/jobs?{query}")
 
     assert response.json()["next_cursor"] == "next"
@@ -269,7 +269,7 @@ async def test_filters_reach_the_service(client: httpx.AsyncClient, farm: Servic
             "backend_id": "b",
             "source": "s",
             "limit": 7,
-            "cursor": "c",
+            "cursor": "12",
         }
     ]
 
@@ -298,7 +298,7 @@ async def test_a_filter_that_the_service_refuses_stands_in_the_query(
     client: httpx.AsyncClient, farm: ServiceDouble
 ) -> None:
     farm.raises["jobs"] = ManifestError.at("cursor", message="it is no cursor")
-    response = await client.get("/api/jobs?cursor=x")
+    response = await client.get("/api/jobs?cursor=7")
     assert response.json()["detail"][0]["loc"] == ["query", "cursor"]
 
 
