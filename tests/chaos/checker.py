@@ -17,7 +17,7 @@ from orchestrator_mcp.domain.transitions import may_follow
 from orchestrator_mcp.store.schema import STATES
 from tests.chaos.ground import Ground
 
-REPEATABLE = {"lost", "timed_out", "revoked", "refused"}  # outcomes after which a job may be rendered again
+REPEATABLE = {"lost", "timed_out", "revoked", "refused", "errored"}  # outcomes after which a job may be rendered again
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,11 @@ STOPS_WITHIN: Final = 10.0
 PAGE: Final = 200
 TROUBLES: Final = (
     "prompt-500",
+    "prompt-refuse-500",
+    "zombie-a",
+    "zombie-b",
+    "freeze",
+    "ws-deaf",
     "prompt-drop",
     "prompt-delay:300",
     "history-delay:200",

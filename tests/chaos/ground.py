@@ -24,6 +24,9 @@ QUICK: dict[str, Any] = {
     "quarantine": 1,
     "lost_after": 20,
     "stall_timeout": 20,
+    "zombie_after": 1,
+    "interrupt_patience": 2,
+    "suspect_pause": "500ms",
     "retry_delay": "100ms",
     "connect_timeout": 2,
 }
@@ -96,8 +99,11 @@ class Ground:
 
     async def until_all_delivered(self, jobs: int) -> None:
         """Wait until so many jobs are there, and all are delivered."""
-        asked = f"SELECT count(*) = {jobs} AND count(*) = sum(delivery = 2) FROM job"
-        while not self.rows(asked)[0][0]:  # noqa: ASYNC110
+        await self.until(f"SELECT count(*) = {jobs} AND count(*) = sum(delivery = 2) FROM job")
+
+    async def until(self, condition: str) -> None:
+        """Wait until a question to the database is answered with a yes."""
+        while not self.rows(condition)[0][0]:  # noqa: ASYNC110
             await anyio.sleep(LOOK)  # another process brings it about, and only its database tells
 
 
