@@ -215,7 +215,7 @@ class _Console(logging.StreamHandler[Any]):
 
 
 class _File(logging.handlers.RotatingFileHandler):
-    """Lines to the file; where it cannot be rotated, it grows."""
+    """Lines to the file; where it cannot be rotated, it grows, and where it was moved away, a new one begins."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
@@ -226,6 +226,21 @@ class _File(logging.handlers.RotatingFileHandler):
             errors="backslashreplace",
             delay=True,
         )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stream = self.stream
+        if stream is not None and not self._is_in_place(stream.fileno()):
+            with suppress(OSError):
+                stream.close()
+            self.stream = None
+        super().emit(record)
+
+    def _is_in_place(self, descriptor: int) -> bool:
+        """Whether lines go into the file that people find: its folder may have been moved, deleted or mounted over."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(self.baseFilename))
+        except OSError:
+            return False
 
     def doRollover(self) -> None:
         try:
