@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import anyio
 import httpx
@@ -215,3 +216,9 @@ async def test_lose_prompt_id_mints_another_id_and_shows_an_old_version(
         stats = (await client.get("/system_stats")).json()
     assert answer["prompt_id"] != BODY["prompt_id"]
     assert stats["system"]["comfyui_version"] == "0.3.40"
+
+
+def test_the_documentation_lists_every_fault_with_its_sentence() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
+    for name, sentence in FAULTS.items():
+        assert f"| `{name}` | {sentence} |" in document
