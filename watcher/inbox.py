@@ -132,6 +132,8 @@ class Inbox:
             silent = self._clock.monotonic() - self._asked_at
             if silent > _HANGS_AFTER:
                 return f"The Inbox {self._claims.inbox} has not answered for {silent:.0f} s."
+        if self._trouble is None and self._scanner is not None:
+            return self._scanner.trouble(self._clock.monotonic())
         return self._trouble
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:

@@ -22,6 +22,7 @@ from watcher.rules import DOCUMENT, Look, Patience, Ripeness, Sighting, Sort, ri
 logger = logging.getLogger(__name__)
 
 _HINT_LINK: Final = "Put the manifest itself there; links are never followed."
+_STUCK_AFTER: Final = 5.0  # seconds for which a lock of a virus scanner is nothing to tell of
 _ARRIVING: Final = 2.0  # seconds without change in which a writer is taken to be at work
 
 
@@ -78,6 +79,21 @@ class Batch:
     left: list[Entry] = field(default_factory=list)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Stuck:
+    """A file that could not be taken.
+
+    Attributes:
+        since: when that was first seen, in seconds of the monotonic clock.
+        reason: what the system says.
+        claimed: it lies among the claims, no longer in the Inbox itself.
+    """
+
+    since: float
+    reason: str
+    claimed: bool
+
+
 class Scanner:
     """Looks at files, remembers what it saw, and claims those that are whole.
 
@@ -95,6 +111,7 @@ class Scanner:
         self._leases = leases
         self._seen: dict[str, Sighting] = {}
         self._waiting_claims: dict[str, Sighting] = {}
+        self._stuck: dict[str, _Stuck] = {}
 
     def entries(self) -> list[Entry]:
         """All that lies in the Inbox, oldest first, and forget what is gone."""
@@ -110,7 +127,21 @@ class Scanner:
                     found.append(Entry(name=entry.name, sort=sort, modified=status.st_mtime_ns))
         present = {entry.name for entry in found}
         self._seen = {name: sighting for name, sighting in self._seen.items() if name in present}
+        self._stuck = {name: stuck for name, stuck in self._stuck.items() if name in present or stuck.claimed}
         return sorted(found, key=lambda entry: (entry.modified, entry.name))
+
+    def trouble(self, now: float) -> str | None:
+        """Which files cannot be taken although they should be, in words; None when there are none.
+
+        Args:
+            now: the monotonic clock.
+        """
+        stuck = {name: each.reason for name, each in self._stuck.items() if now - each.since >= _STUCK_AFTER}
+        if not stuck:
+            return None
+        name, reason = next(iter(stuck.items()))
+        others = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
+        return f"{printable(name)!r}{others} in the Inbox cannot be taken: {reason}."
 
     def arriving(self, now: float) -> list[float]:
         """When each manifest that may be arriving just now was last seen to change."""
@@ -132,7 +163,7 @@ class Scanner:
             if index >= self._limits.batch or size >= self._limits.batch_bytes:
                 batch.left = entries[index:]
                 break
-            taken = self._within_bounds(entry.name, partial(self._take, entry, now, new_claim_id, batch))
+            taken = self._within_bounds(entry.name, now, partial(self._take, entry, now, new_claim_id, batch))
             size += taken.size if taken else 0
         if batch.taken:
             self._claims.sync()
@@ -146,7 +177,7 @@ class Scanner:
             if size >= self._limits.batch_bytes or len(batch.taken) >= self._limits.batch:
                 batch.open.append(claim)
                 continue
-            taken = self._within_bounds(claim.name, partial(self._retake, claim, now))
+            taken = self._within_bounds(claim.name, now, partial(self._retake, claim, now), claimed=True)
             if taken is None:
                 batch.open += [claim] if os.path.lexists(claim.path) else []
                 continue
@@ -155,13 +186,20 @@ class Scanner:
             size += taken.size
         return batch
 
-    def _within_bounds(self, name: str, look: Callable[[], Taken | None]) -> Taken | None:
+    def _within_bounds(
+        self, name: str, now: float, look: Callable[[], Taken | None], *, claimed: bool = False
+    ) -> Taken | None:
         """The supervision boundary around one file: whatever it does, the others are looked at."""
         try:
-            return look()
+            taken = look()
+            self._stuck.pop(name, None)
+            return taken
         except FileNotFoundError:
+            self._stuck.pop(name, None)
             return None
         except OSError as failure:
+            reason = failure.strerror or str(failure)
+            self._stuck.setdefault(name, _Stuck(since=now, reason=reason, claimed=claimed))
             self._tell_once(name, "The Inbox file %r cannot be taken now and is tried again: %s", failure)
         except Exception:
             logger.exception("Looking at the Inbox file %r failed; it is tried again.", printable(name))
