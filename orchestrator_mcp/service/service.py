@@ -24,6 +24,7 @@ from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.placement import waiting_reasons
 from orchestrator_mcp.domain.policy import denials
 from orchestrator_mcp.domain.steps import AtStep, Step, no_step
+from orchestrator_mcp.domain.text import without_secrets
 from orchestrator_mcp.domain.views import (
     AcceptedView,
     BackendView,
@@ -41,7 +42,16 @@ from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, is_large, new_job
 from orchestrator_mcp.service.condition import Condition
 from orchestrator_mcp.service.deliveries import DeliveryQueue
 from orchestrator_mcp.service.gate import Gate
-from orchestrator_mcp.service.showing import Live, job_view, links, output_views, timings
+from orchestrator_mcp.service.listing import row_before, states_of
+from orchestrator_mcp.service.showing import (
+    Live,
+    backend_view,
+    job_view,
+    links,
+    output_views,
+    timings,
+    workflow_view,
+)
 from orchestrator_mcp.service.watching import Watching
 from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.store import JobFilter, JobStore, NewJob, StoredJob
@@ -51,13 +61,6 @@ from orchestrator_mcp.workflows.library import WorkflowLibrary
 log = logging.getLogger(__name__)
 
 DELIVERY_GRACE: Final = 2.0  # seconds that a stream's last word waits for the files in Outbox
-STATUSES: Final = {
-    "queued": (JobState.QUEUED, JobState.WAITING),
-    "running": (JobState.RUNNING,),
-    "completed": (JobState.COMPLETED,),
-    "failed": (JobState.FAILED,),
-    "cancelled": (JobState.CANCELLED,),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,12 +216,12 @@ class JobService:
         Raises:
             ManifestError: a status, limit or cursor that does not exist (422).
         """
-        states = tuple(state for name in status for state in _states(name))
+        states = tuple(state for name in status for state in states_of(name))
         most = self._settings.now.limits.page
         if not 1 <= limit <= most:
             raise ManifestError.at("limit", message=f"found {limit}; a whole number from 1 to {most} is needed")
         wanted = JobFilter(states=states, workflow_id=workflow_id, backend_id=backend_id, source=source)
-        stored = await self._store.jobs(wanted, before=_row_before(cursor), limit=limit + 1)
+        stored = await self._store.jobs(wanted, before=row_before(cursor), limit=limit + 1)
         page = stored[:limit]
         return JobListView(
             jobs=[job_view(one.job, self._live(one), base_url or self.base_url) for one in page],
@@ -291,19 +294,19 @@ class JobService:
     def backends(self) -> list[BackendView]:
         """Every configured backend as it is now."""
         running = self._running()
-        return [self._pool.view(backend, running.get(backend.id, 0)) for backend in self._pool]
+        return [backend_view(self._pool.view(backend, running.get(backend.id, 0))) for backend in self._pool]
 
     def backend(self, backend_id: str) -> BackendView:
         """One backend. Raises NotFoundError."""
-        return self._pool.view(self._pool[backend_id], self._running().get(backend_id, 0))
+        return backend_view(self._pool.view(self._pool[backend_id], self._running().get(backend_id, 0)))
 
     async def workflows(self) -> list[WorkflowView]:
         """The library, read live from its folders."""
-        return await self._library.list()
+        return [workflow_view(view) for view in await self._library.list()]
 
     async def workflow(self, workflow_id: str) -> WorkflowView:
         """One workflow of the library. Raises NotFoundError."""
-        listed = {view.id: view for view in await self._library.list()}
+        listed = {view.id: view for view in await self.workflows()}
         if workflow_id not in listed:
             raise NotFoundError("workflow", workflow_id, known=listed)
         return listed[workflow_id]
@@ -424,21 +427,7 @@ class JobService:
                 )
                 for artifact in job.outputs
             ),
-            graph=resolved_graph(document, stored.spec),
+            graph=without_secrets(resolved_graph(document, stored.spec)),
             timings=timings(job, history),
             claim=stored.claim,
         )
-
-
-def _states(name: str) -> tuple[JobState, ...]:
-    if name not in STATUSES:
-        raise ManifestError.at("status", message=f"there is no status {name[:50]!r}", allowed=STATUSES)
-    return STATUSES[name]
-
-
-def _row_before(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 19):
-        raise ManifestError.at("cursor", message="it is not a next_cursor of an earlier answer")
-    return int(cursor)

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 from urllib.parse import quote
 
 from orchestrator_mcp.domain.events import JobProgressed
 from orchestrator_mcp.domain.jobs import Artifact, Attempt, Job, JobFailure, JobState
+from orchestrator_mcp.domain.text import told, told_or_none, told_values, without_secrets
 from orchestrator_mcp.domain.views import (
     AttemptView,
+    BackendView,
     ErrorView,
     JobView,
     OutputView,
     Status,
     WaitingView,
+    WorkflowView,
 )
 from orchestrator_mcp.store import HistoryRow
+
+NODE_BYTES: Final = 300  # of a node's id or another name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,21 +56,23 @@ def job_view(job: Job, live: Live, base_url: str) -> JobView:
         stage=job.stage.value if job.stage else None,
         workflow_id=job.workflow_id,
         progress=1.0 if job.state is JobState.COMPLETED else progress.fraction if progress else 0.0,
-        node=progress.node if progress and job.state is JobState.RUNNING else None,
+        node=told_or_none(progress.node, limit=NODE_BYTES) if progress and job.state is JobState.RUNNING else None,
         priority=job.priority,
-        parameters=job.parameters,
-        metadata=job.metadata,
+        parameters=without_secrets(job.parameters),
+        metadata=without_secrets(job.metadata),
         seeds=job.seeds,
         submitted_at=job.submitted_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
         backend_id=job.backend_id,
         attempts=[_attempt(attempt) for attempt in job.attempts],
-        waiting_because=[WaitingView(backend_id=backend_id, reason=reason) for backend_id, reason in live.reasons],
+        waiting_because=[
+            WaitingView(backend_id=backend_id, reason=told(reason)) for backend_id, reason in live.reasons
+        ],
         queue_position=live.position,
         outputs=output_views(job, base_url),
         error=_error(job.failure) if job.failure else None,
-        warnings=list(job.warnings),
+        warnings=[told(warning) for warning in job.warnings],
         attention=job.attention,
         sandbox=job.sandbox,
         rerun_of=job.rerun_of,
@@ -127,9 +134,36 @@ def _attempt(attempt: Attempt) -> AttemptView:
         started_at=attempt.started_at,
         ended_at=attempt.ended_at,
         outcome=attempt.outcome.value if attempt.outcome else None,
-        reason=attempt.reason,
+        reason=told_or_none(attempt.reason),
     )
 
 
 def _error(failure: JobFailure) -> ErrorView:
-    return ErrorView(code=failure.code, message=failure.message, hint=failure.hint, details=failure.details)
+    return ErrorView(
+        code=failure.code,
+        message=told(failure.message),
+        hint=told_or_none(failure.hint),
+        details=told_values(failure.details),
+    )
+
+
+def backend_view(view: BackendView) -> BackendView:
+    """A backend with everything that it says about itself made fit to show."""
+    return view.model_copy(
+        update={
+            "reason": told_or_none(view.reason),
+            "comfyui_version": told_or_none(view.comfyui_version, limit=NODE_BYTES),
+            "devices": told_values(view.devices),
+        }
+    )
+
+
+def workflow_view(view: WorkflowView) -> WorkflowView:
+    """A workflow with what its file says made fit to show; a default may be a key that somebody left in it."""
+    parameters = [
+        part.model_copy(update={"default": without_secrets({part.name: part.default})[part.name]})
+        for part in view.parameters
+    ]
+    return view.model_copy(
+        update={"title": told_or_none(view.title), "problem": told_or_none(view.problem), "parameters": parameters}
+    )

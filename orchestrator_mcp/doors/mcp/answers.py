@@ -7,8 +7,16 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestrator_mcp.domain.views import AcceptedView, BackendView, JobView, OutputView, Status, WorkflowView
-from orchestrator_mcp.doors.mcp.text import fitting, plain, plain_or_none
+from orchestrator_mcp.domain.text import plain, plain_or_none
+from orchestrator_mcp.domain.views import (
+    AcceptedView,
+    BackendView,
+    JobView,
+    OutputView,
+    Status,
+    WorkflowView,
+)
+from orchestrator_mcp.doors.mcp.text import fitting
 
 FINAL: Final = frozenset({"completed", "failed", "cancelled"})
 _NAME_BYTES: Final = 300

@@ -13,8 +13,8 @@ from mcp.server.mcpserver.tools import Tool
 from pydantic import ValidationError
 
 from orchestrator_mcp.domain.access import Caller, Scope
+from orchestrator_mcp.domain.text import plain
 from orchestrator_mcp.doors.mcp.callers import caller_of
-from orchestrator_mcp.doors.mcp.text import plain
 from orchestrator_mcp.errors import (
     ManifestError,
     NotFoundError,
