@@ -79,8 +79,8 @@ class Workbench:
         for node in saved.nodes:
             live = self._make(node)
             board.nodes[node.id] = live
-            for stray in wire(live, board.links, arriving.get(node.id, ())):
-                self._warn(live, f"has the wire {stray.id}, which none of its inputs names; it is left off")
+            for warning in wire(live, board.links, arriving.get(node.id, ())):
+                self._warn(live, warning)
         for live in board.nodes.values():
             if live.kind is Kind.INSTANCE:
                 migrate(live, self.boards[live.saved.type], self._instances[live.saved.type])

@@ -149,7 +149,7 @@ def named_links(nodes: Iterable[SavedNode]) -> set[str]:
     return {socket.link for node in nodes for socket in node.inputs if socket.link is not None}
 
 
-def wire(node: LiveNode, links: dict[str, SavedLink], arriving: Iterable[SavedLink]) -> list[SavedLink]:
+def wire(node: LiveNode, links: dict[str, SavedLink], arriving: Iterable[SavedLink]) -> list[str]:
     """Put the wires that arrive at a node on its sockets: by the name of the socket that names the wire.
 
     Args:
@@ -158,20 +158,29 @@ def wire(node: LiveNode, links: dict[str, SavedLink], arriving: Iterable[SavedLi
         arriving: those that end at this node.
 
     Returns:
-        Wires that no socket of the file names; they are left off.
+        Warnings about wires that no socket of the file names: they go to the socket at their place, if it is free.
     """
     sockets: dict[str, Socket] = {}
     for socket in node.sockets:
         sockets.setdefault(socket.name, socket)
-    placed: set[str] = set()
     for saved in node.saved.inputs:
         link = links.get(saved.link) if saved.link is not None else None
         found = sockets.get(saved.name)
         if link is not None and link.target == node.id and found is not None and found.link is None:
             found.link = link
-            placed.add(link.id)
     named = {saved.link for saved in node.saved.inputs}
-    return [link for link in arriving if link.id not in placed and link.id not in named]
+    warnings = []
+    for link in arriving:
+        if link.id in named:
+            continue
+        place = node.saved.inputs[link.target_slot] if 0 <= link.target_slot < len(node.saved.inputs) else None
+        found = sockets.get(place.name) if place is not None else None
+        if found is not None and found.link is None:
+            found.link = link
+            warnings.append(f"does not name the wire {link.id} that leads to its input {found.name!a}; it is put there")
+        else:
+            warnings.append(f"has the wire {link.id}, which none of its free inputs can take; it is left off")
+    return warnings
 
 
 def leaving(links: Iterable[SavedLink]) -> dict[int, SavedLink]:

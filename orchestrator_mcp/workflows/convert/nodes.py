@@ -54,7 +54,7 @@ _VIRTUAL: Final = {
     **dict.fromkeys(NOTES, Kind.NOTE),
     "PrimitiveNode": Kind.PRIMITIVE,
 }
-_MAX_NEAR: Final = 20
+_MAX_NEAR: Final = 5
 _TITLES: Final = {"PrimitiveNode": "Primitive", "MarkdownNote": "Markdown Note"}
 
 

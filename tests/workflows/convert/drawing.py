@@ -26,13 +26,19 @@ SEED: Final = ["INT", {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_
 CATALOGUE: Final[Saved] = {
     "Load": define({"file": [["a.safetensors", "b.safetensors"]]}, ["MODEL", "CLIP"], display_name="Load It"),
     "Write": define({"text": ["STRING", {"multiline": True, "dynamicPrompts": True}], "clip": ["CLIP"]}, ["COND"]),
-    "Empty": define({"width": ["INT", {"default": 512, "step": 8}], "height": ["INT", {"default": 512}]}, ["LATENT"]),
+    "Empty": define(
+        {
+            "width": ["INT", {"default": 512, "min": 8, "max": 16384, "step": 8}],
+            "height": ["INT", {"default": 512, "min": 1, "max": 16384}],
+        },
+        ["LATENT"],
+    ),
     "Sample": define(
         {
             "model": ["MODEL"],
             "seed": SEED,
             "steps": ["INT", {"default": 20}],
-            "cfg": ["FLOAT", {"default": 8.0, "step": 0.1, "round": 0.01, "max": 100}],
+            "cfg": ["FLOAT", {"default": 8.0, "step": 0.1, "round": 0.01, "min": 0, "max": 100}],
             "cond": ["COND"],
             "latent": ["LATENT"],
         },
@@ -45,7 +51,8 @@ CATALOGUE: Final[Saved] = {
 
 def node(key: int | str, kind: str, values: Any = None, /, **more: Any) -> Saved:
     """A saved node; `inputs` and `outputs` are made by `wires`, `more` goes in as it is."""
-    made: Saved = {"id": key, "type": kind, "mode": 0, "inputs": [], "outputs": [], "properties": {}, **more}
+    made: Saved = {"id": key, "type": kind, "mode": 0, "inputs": [], "outputs": [], "properties": {}}
+    made |= {"pos": [0, 0], "size": [9, 9], "flags": {}, "order": 0, **more}
     if values is not None:
         made["widgets_values"] = values
     return made
@@ -63,6 +70,7 @@ def board(*nodes: Saved, wires: Iterable[str] = (), **more: Any) -> Saved:
 def subgraph(key: str, *nodes: Saved, inputs: Iterable[str], outputs: Iterable[str], wires: Iterable[str]) -> Saved:
     """A subgraph definition; `in.0` and `out.0` stand for its borders in wires, ports read `name:TYPE`."""
     made: Saved = {"id": key, "name": f"Subgraph {key[-1]}", "nodes": list(nodes), "links": []}
+    made |= {"inputNode": {"id": -10, "bounding": [0, 0, 9, 9]}, "outputNode": {"id": -20, "bounding": [9, 0, 9, 9]}}
     for side, listed in (("inputs", inputs), ("outputs", outputs)):
         made[side] = [_port(text) for text in listed]
     for number, wire in enumerate(wires, 1):

@@ -153,18 +153,30 @@ def test_a_getter_without_its_setter_is_refused_at_the_node_that_asks() -> None:
     assert (problem.path, problem.code) == (("workflow", "nodes", "4"), "setter")
 
 
-def test_a_wire_that_no_socket_names_is_left_off_and_told() -> None:
+def test_a_wire_that_no_socket_names_goes_to_the_socket_at_its_place_and_this_is_told() -> None:
     saved = chain()
     saved["nodes"][4]["inputs"][0]["link"] = None
     made = convert(saved, CATALOGUE)
-    assert "images" not in made.graph["5"]["inputs"]
-    assert made.warnings == ("Node 5 (SaveImage) has the wire 5, which none of its inputs names; it is left off.",)
+    assert made.graph["5"]["inputs"]["images"] == ["4", 0]
+    assert made.warnings == (
+        "Node 5 (SaveImage) does not name the wire 5 that leads to its input 'images'; it is put there.",
+    )
 
 
-def test_a_socket_that_names_a_wire_of_another_node_gets_nothing() -> None:
+def test_a_wire_to_a_place_that_is_taken_or_not_there_is_left_off_and_told() -> None:
+    saved = chain()
+    saved["links"] += [[6, 2, 0, 5, 0, "LATENT"], [7, 2, 0, 5, 9, "LATENT"]]
+    made = convert(saved, CATALOGUE)
+    assert made.graph["5"]["inputs"]["images"] == ["4", 0]
+    assert made.warnings == (
+        "Node 5 (SaveImage) has the wire 7, which none of its free inputs can take; it is left off.",
+    )
+
+
+def test_a_socket_that_names_a_wire_of_another_node_does_not_get_it() -> None:
     saved = chain()
     saved["nodes"][4]["inputs"][0]["link"] = 1
-    assert "images" not in graph_of(saved)["5"]
+    assert graph_of(saved)["5"]["images"] == ["4", 0]
 
 
 def test_sockets_that_only_the_file_has_keep_their_wires() -> None:
