@@ -252,3 +252,28 @@ async def test_a_hangup_signal_reads_the_file_again_and_the_program_lives(tmp_pa
                 said += piece
             assert await program.wait() == 0
     assert b"Traceback" not in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals here")
+async def test_closing_the_terminal_stops_the_program_instead(tmp_path: Path) -> None:
+    write_config(tmp_path, "server: {port: 0}\n")
+    serving = [sys.executable, "-m", "orchestrator_mcp.server", "--config", str(tmp_path / "config.yaml")]
+    with anyio.fail_after(60):
+        done = await anyio.run_process([sys.executable, "-c", IN_A_TERMINAL, *serving])
+    assert done.stdout == b"0\n"
+    log = (tmp_path / "logs" / "orchestrator.log").read_text("utf-8")
+    assert "received SIGTERM" in log
+    assert "Traceback" not in log
+
+
+IN_A_TERMINAL = """
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+said = b""
+while b"is ready" not in said:
+    said += os.read(terminal, 4096)
+os.close(terminal)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
