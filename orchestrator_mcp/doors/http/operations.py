@@ -89,16 +89,16 @@ class Operation:
 
 ERRORS: Final[dict[int, str]] = {
     401: "A token is needed (only when the server asks for one).",
-    403: "A web page of another origin sent this.",
+    403: "A web page of another origin sent this, or the token may not do it.",
     404: "There is no such job, workflow, backend or output; the nearest names are told.",
     409: "The state of things forbids it.",
-    413: "The body is too large; the limit is told.",
+    413: "The body or its graph is too large; the limit is told.",
     415: "The body is not declared as JSON.",
     416: "The range lies beyond the end of the file.",
     421: "The Host header names another machine.",
     422: "A field is wrong: where, what, and what would be right.",
     426: "This address speaks WebSocket.",
-    429: "As many jobs wait as may; try again after the time in Retry-After.",
+    429: "More than the limits allow; try again after the time in Retry-After.",
     503: "It cannot be stored now; try again after the time in Retry-After.",
 }
 
@@ -229,7 +229,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "then `end`, then close code 1000. An unknown job gets one message of type `error` and close code 4404; "
         "1012 says that the server stops and the caller should come back.",
         answers=((101, Answer(text="Each message is one of these.", schema="StreamEvent", example="event")),),
-        errors=(426,),
+        errors=(426, 429),
     ),
     Operation(
         method="get",
@@ -244,7 +244,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             (200, Answer(text="The stream.", media_type="text/event-stream", schema="StreamEvent")),
             (204, Answer(text="The job has ended and the caller has seen that.")),
         ),
-        errors=(404,),
+        errors=(404, 429),
     ),
     Operation(
         method="get",
