@@ -74,6 +74,7 @@ class Follower:
     Attributes:
         prompt_id: under which the backend knows it.
         falls: `backend.falls` when it was sent.
+        canary: `backend.canary` when it was sent, or when it was adopted.
         sent_as: the client id under which it was sent, to which its events go; empty if a process before this one
             sent it.
         marker: what we wrote beside it.
@@ -87,6 +88,7 @@ class Follower:
     prompt_id: str
     graph: Graph
     falls: int
+    canary: str | None
     sent_as: str
     marker: dict[str, Any]
     wishes: Wishes
@@ -218,7 +220,7 @@ class Follower:
         if unbroken and self.stage is Stage.WAITING and self.backend.frames > self.frames:
             reason = f"somebody removed the prompt from the queue of {self.backend.id} before it began"
             return Ended(outcome=Outcome.LOST, reason=reason)
-        if unbroken or await lived_on(self.backend):
+        if unbroken or await lived_on(self.backend, self.canary):
             return unknown_outcome(f"{self.backend.id} no longer knows the prompt, and it did not restart")
         return lost(f"{self.backend.id} restarted and no longer knows the prompt")
 

@@ -83,13 +83,17 @@ async def look(backend: Backend, prompt_id: str, marker: dict[str, object] | Non
     return Sighting(place=Place.ABSENT, prompt_id=prompt_id)
 
 
-async def lived_on(backend: Backend) -> bool:
-    """Whether a backend still knows the last of our prompts that ended there: then it has not restarted since.
+async def lived_on(backend: Backend, canary: str | None) -> bool:
+    """Whether a backend still knows a prompt that ended there earlier: then it has not restarted since.
+
+    Args:
+        backend: of which it is asked.
+        canary: its `canary` at the moment since when.
 
     Raises:
         BackendError: the backend does not answer.
     """
-    return backend.canary is not None and await backend.client.history(backend.canary) is not None
+    return canary is not None and await backend.client.history(canary) is not None
 
 
 async def _delete_twins(backend: Backend, queue: QueueSnapshot, prompt_id: str) -> None:
@@ -100,7 +104,9 @@ async def _delete_twins(backend: Backend, queue: QueueSnapshot, prompt_id: str) 
         await backend.client.delete_queued(prompt_id)
 
 
-def _absent(backend: Backend, held: OpenAttempt, looks: int, *, fell: bool, lived: bool) -> Ended | NeverArrived | None:
+def _absent(
+    backend: Backend, held: OpenAttempt, looks: int, *, fell: bool, lived: bool, canary: str | None
+) -> Ended | NeverArrived | None:
     """What it means that a prompt is neither in the queue nor in the history; None while that is not sure.
 
     Args:
@@ -109,6 +115,7 @@ def _absent(backend: Backend, held: OpenAttempt, looks: int, *, fell: bool, live
         looks: how many of them agreed.
         fell: whether the backend was seen to go down since it was sent.
         lived: whether it is known not to have restarted.
+        canary: what that was looked up with, if there is anything.
     """
     if looks < CLEAN_LOOKS:
         return None
@@ -116,7 +123,7 @@ def _absent(backend: Backend, held: OpenAttempt, looks: int, *, fell: bool, live
         return unknown_outcome(f"{backend.id} had the prompt and no longer knows it, and it did not restart")
     if (held.accepted or fell) and not lived:
         return lost(f"{backend.id} restarted and no longer knows the prompt")
-    if backend.canary is not None and not lived:
+    if canary is not None and not lived:
         return lost(f"{backend.id} restarted, or lost its history, and does not know the prompt")
     return NeverArrived.RESEND
 
@@ -127,6 +134,7 @@ async def settle_doubt(
     *,
     marker: dict[str, object],
     falls: int,
+    canary: str | None,
     sent_at: float | None,
     clock: Clock,
     scheduling: SchedulingSettings,
@@ -138,6 +146,7 @@ async def settle_doubt(
         held: the attempt; `accepted` says whether the backend is known to have taken it.
         marker: what we wrote beside it.
         falls: `backend.falls` when it was sent.
+        canary: `backend.canary` when it was sent, or when it was adopted.
         sent_at: monotonic seconds when that began; None if an earlier process may have done it at any time.
         clock: the time.
         scheduling: quarantine and patience.
@@ -153,7 +162,7 @@ async def settle_doubt(
     while True:
         try:
             sighting = await look(backend, held.prompt_id, marker)
-            lived = sighting.place is Place.ABSENT and await lived_on(backend)
+            lived = sighting.place is Place.ABSENT and await lived_on(backend, canary)
         except AnswerTooLargeError as error:
             return too_large(error)
         except BackendError as error:
@@ -168,7 +177,7 @@ async def settle_doubt(
                 return sighting
             absent += 1
             fell = backend.falls != falls
-            verdict = _absent(backend, held, absent, fell=fell, lived=lived)
+            verdict = _absent(backend, held, absent, fell=fell, lived=lived, canary=canary)
             proven = held.accepted or (fell and not lived)
             if verdict is not None and (proven or clock.monotonic() > arrived_by):
                 return verdict

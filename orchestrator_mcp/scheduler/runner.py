@@ -69,6 +69,7 @@ class Runner:
         self._error_answers: list[BackendAmbiguousError] = []
         self._doubts = 0
         self._sent_at: float | None = None
+        self._canary = self._backend.canary if self._backend is not None else None
         self._marker: dict[str, Any] = {
             "instance": resources.instance,
             "job_id": held.job_id,
@@ -140,6 +141,7 @@ class Runner:
                 prompt_id=prompt_id,
                 graph=graph,
                 falls=falls,
+                canary=self._canary,
                 sent_as=self._sent_as,
                 marker=self._marker,
                 stage=stage,
@@ -172,6 +174,7 @@ class Runner:
         falls = backend.falls
         self._sent_as = backend.client_id
         self._sent_at = self.resources.clock.monotonic()
+        self._canary = backend.canary
         try:
             submission = await backend.client.submit(
                 graph, prompt_id=self.held.prompt_id, client_id=self._sent_as, marker=self._marker
@@ -214,6 +217,7 @@ class Runner:
             self.held,
             marker=self._marker,
             falls=falls,
+            canary=self._canary,
             sent_at=self._sent_at,
             clock=self.resources.clock,
             scheduling=self.resources.scheduling,

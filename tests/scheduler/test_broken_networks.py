@@ -34,7 +34,7 @@ async def test_a_render_outlives_a_network_that_fails_for_a_while_and_is_not_rep
 
 async def test_a_prompt_that_is_still_in_flight_is_waited_for_and_not_sent_twice(tmp_path: Path) -> None:
     async with Sandbox(FAST).serve() as server, FaultProxy((server.host, server.port)).serve() as proxy:
-        times = quick(post_timeout=0.3, quarantine=3.0)
+        times = quick(post_timeout=0.3, quarantine=10.0)
         async with core(tmp_path, [backend_for(proxy, "one")], times) as running:
             proxy.set_fault("tcp-post-delay:1200")
             job = await running.end_of(await running.submit(PICTURE))

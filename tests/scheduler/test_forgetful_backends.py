@@ -42,12 +42,15 @@ async def test_a_render_of_which_nobody_knows_the_end_is_never_repeated(tmp_path
 async def test_a_waiting_prompt_that_somebody_deleted_there_is_queued_again(tmp_path: Path) -> None:
     async with Sandbox(SLOW).serve() as server:
         async with core(tmp_path, [backend_for(server, "one", max_concurrent_jobs=2)]) as running:
-            first = await running.submit(render(steps=12))
+            server.set_fault("freeze")
+            first = await running.submit(render())
             await running.until(first, "running", stage="rendering")
             second = await running.submit(render(seed=2))
             await running.until(second, "running", stage="waiting")
             async with httpx.AsyncClient(base_url=server.url, trust_env=False) as somebody:
                 await somebody.post("/queue", json={"clear": True})
+            await running.until_so(second, lambda job: job.attempts[0].outcome == "lost")
+            server.clear_faults()
             job = await running.end_of(second)
         assert [attempt.outcome for attempt in job.attempts] == ["lost", "succeeded"]
         assert "before it began" in (job.attempts[0].reason or "")

@@ -163,10 +163,12 @@ async def test_the_others_go_on_at_full_speed_beside_a_sick_one(tmp_path: Path, 
 async def test_a_backend_that_restarted_while_nobody_watched_gives_its_job_back(tmp_path: Path) -> None:
     async with Sandbox(SLOW).serve() as server:
         backends = [backend_for(server, "one")]
+        server.set_fault("freeze")
         async with core(tmp_path, backends) as running:
-            job_id = await running.submit(render(steps=10))
+            job_id = await running.submit(render())
             await running.until(job_id, "running", stage="rendering")
         await server.restart()
+        server.clear_faults()
         async with core(tmp_path, backends) as running:
             job = await running.end_of(job_id)
         assert [attempt.outcome for attempt in job.attempts] == ["lost", "succeeded"]
@@ -177,10 +179,12 @@ async def test_a_backend_that_restarted_while_nobody_watched_gives_its_job_back(
 async def test_a_restart_within_a_moment_is_noticed_though_no_probe_missed(tmp_path: Path) -> None:
     async with Sandbox(SLOW).serve() as server:
         server.set_fault("no-ws")
+        server.set_fault("freeze")
         async with core(tmp_path, [backend_for(server, "one")], quick(probe_interval=30)) as running:
-            job_id = await running.submit(render(steps=10))
+            job_id = await running.submit(render())
             await running.until(job_id, "running", stage="rendering")
             await server.restart()
+            server.clear_faults("freeze")
             job = await running.end_of(job_id)
         assert [attempt.outcome for attempt in job.attempts] == ["lost", "succeeded"]
     assert rendered(server)[job_id] == 1
