@@ -14,6 +14,7 @@ from orchestrator_mcp.workflows.convert.live import (
     leaving,
     named_links,
     one_wire_each,
+    started,
     wire,
     with_links,
 )
@@ -28,6 +29,7 @@ from orchestrator_mcp.workflows.convert.saved import (
     SavedSubgraph,
     SavedWorkflow,
 )
+from orchestrator_mcp.workflows.convert.tracing import named
 
 
 class Workbench:
@@ -72,6 +74,7 @@ class Workbench:
         board = LiveBoard(key=definition.id if definition is not None else "")
         board.links = {link.id: link for link in links}
         board.leaving = leaving(links)
+        board.started = started(links)
         board.ports = with_links(definition.inputs, links) if definition is not None else []
         arriving: dict[str, list[SavedLink]] = {}
         for link in links:
@@ -79,6 +82,8 @@ class Workbench:
         for node in saved.nodes:
             live = self._make(node)
             board.nodes[node.id] = live
+            if live.kind is Kind.SETTER and isinstance(named(live), str):
+                board.setters.setdefault(named(live), live)
             for warning in wire(live, board.links, arriving.get(node.id, ())):
                 self._warn(live, warning)
         for live in board.nodes.values():

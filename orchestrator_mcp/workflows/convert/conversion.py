@@ -104,14 +104,13 @@ def convert(workflow: object, catalogue: Mapping[str, Any]) -> Converted:
 
 
 def _nodes(frame: Frame, boards: Mapping[str, LiveBoard]) -> Iterator[tuple[Frame, LiveNode]]:
-    """Every active node of a frame and of the instances in it; inner ones where their instance stands."""
+    """Every active node of a frame, and after each instance those inside it."""
     for node in frame.board.nodes.values():
         if not node.active:
             continue
+        yield frame, node
         if node.kind is Kind.INSTANCE:
             yield from _nodes(frame.inside(node, boards), boards)
-        else:
-            yield frame, node
 
 
 def _mend(node: LiveNode) -> None:

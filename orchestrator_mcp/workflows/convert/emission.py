@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from orchestrator_mcp.domain.jobs import Graph
-from orchestrator_mcp.errors import Problem
+from orchestrator_mcp.errors import Problem, TooLargeError
 from orchestrator_mcp.workflows.convert.live import LiveBoard, LiveNode
 from orchestrator_mcp.workflows.convert.refusals import problem
 from orchestrator_mcp.workflows.convert.texts import SAVING, ChoiceError, plain_prompt, replacements
-from orchestrator_mcp.workflows.convert.tracing import Frame, Held, LoopError, MissingSetterError, Origin, trace
+from orchestrator_mcp.workflows.convert.tracing import Frame, Held, LoopError, MissingSetterError, Origin, Place, trace
 from orchestrator_mcp.workflows.convert.widgets import BROWSER_TYPES, INDEX, OPTION, Absent, Widget
+
+_MAX_STEPS: Final = 500_000
 
 
 class _PageOnlyError(ValueError):
@@ -34,6 +36,7 @@ class Emission:
         self._boards = boards
         self._titles = titles
         self._graph: Graph = {}
+        self._steps = 0
 
     def add(self, frame: Frame, node: LiveNode) -> Problem | None:
         """Add one active node of a known class.
@@ -78,7 +81,11 @@ class Emission:
         """What arrives at each socket; those at which nothing arrives are left out."""
         found: dict[str, Origin | Held] = {}
         for slot, socket in enumerate(node.sockets):
-            source = trace(frame, node, slot, self._boards)
+            way: set[Place] = set()
+            source = trace(frame, node, slot, self._boards, way)
+            self._steps += len(way)
+            if self._steps > _MAX_STEPS:
+                raise TooLargeError("The workflow's wires are too long to be followed: too many bends in a row.")
             if source is not None:
                 found[socket.name] = source
         return found

@@ -98,6 +98,8 @@ class LiveBoard:
         links: every wire, by id.
         ports: the subgraph's inputs; promotions may add some.
         leaving: output number -> the wire that feeds it.
+        started: node id -> the wires that begin at its first output, in order; some may have been replaced since.
+        setters: name -> the setter that gives it.
     """
 
     key: str
@@ -105,6 +107,8 @@ class LiveBoard:
     links: dict[str, SavedLink] = field(default_factory=dict)
     ports: list[SavedPort] = field(default_factory=list)
     leaving: dict[int, SavedLink] = field(default_factory=dict)
+    started: dict[str, list[SavedLink]] = field(default_factory=dict)
+    setters: dict[str, LiveNode] = field(default_factory=dict)
 
     def behind(self, port: int) -> Iterator[tuple[LiveNode, Socket]]:
         """The sockets that a port of the subgraph feeds, the first connected one first."""
@@ -119,12 +123,11 @@ class LiveBoard:
 
     def fed_by(self, node: LiveNode) -> Iterator[tuple[LiveNode, Socket]]:
         """The sockets that a node's first output feeds, in the order of the wires."""
-        for link in self.links.values():
-            if link.origin == node.id and link.origin_slot == 0:
-                target = self.nodes.get(link.target)
-                for socket in target.sockets if target is not None else ():
-                    if target is not None and socket.link is link:
-                        yield target, socket
+        for link in self.started.get(node.id, ()):
+            target = self.nodes.get(link.target)
+            for socket in target.sockets if target is not None else ():
+                if target is not None and socket.link is link:
+                    yield target, socket
 
 
 def one_wire_each(links: Iterable[SavedLink], named: set[str]) -> list[SavedLink]:
@@ -194,13 +197,25 @@ def leaving(links: Iterable[SavedLink]) -> dict[int, SavedLink]:
 
 def with_links(ports: Iterable[SavedPort], links: Iterable[SavedLink]) -> list[SavedPort]:
     """Complete the ports of a subgraph by the wires that begin at them."""
-    listed = list(links)
+    begun: dict[int, list[str]] = {}
+    for link in links:
+        if link.origin == FROM_OUTSIDE:
+            begun.setdefault(link.origin_slot, []).append(link.id)
     completed = []
     for number, port in enumerate(ports):
-        begun = [link.id for link in listed if link.origin == FROM_OUTSIDE and link.origin_slot == number]
-        order = list(dict.fromkeys([*(each for each in port.links if each in begun), *begun]))
+        here = dict.fromkeys(begun.get(number, ()))
+        order = dict.fromkeys([*(each for each in port.links if each in here), *here])
         completed.append(SavedPort(name=port.name, type=port.type, links=tuple(order)))
     return completed
+
+
+def started(links: Iterable[SavedLink]) -> dict[str, list[SavedLink]]:
+    """The wires that begin at first outputs: node id -> wires."""
+    found: dict[str, list[SavedLink]] = {}
+    for link in links:
+        if link.origin_slot == 0:
+            found.setdefault(link.origin, []).append(link)
+    return found
 
 
 def file_sockets(inputs: Iterable[SavedInput]) -> list[Socket]:

@@ -95,7 +95,10 @@ def _on_step(value: int | float, step: int | float, least: int | float) -> Any:
     if step == 1:
         return math.floor(value + 0.5)
     offset = math.fmod(least, step)
-    made = math.floor((value - offset) / step + 0.5) * step + offset
+    steps = (value - offset) / step
+    if not math.isfinite(steps):
+        return value
+    made = math.floor(steps + 0.5) * step + offset
     return int(made) if float(made).is_integer() else made
 
 
@@ -103,11 +106,13 @@ def _rounded(widget: Widget, value: int | float) -> Any:
     step = _number(widget.options.get("step"), 0.5)
     places = max(0, -math.floor(math.log10(step))) if step > 0 else 0
     unit = _number(widget.options.get("round"), 0) or (10.0**-places if places else 0)
-    if unit <= 0:
+    if unit <= 0 or not math.isfinite(value / unit):
         return value
     made = round(math.floor(value / unit + 0.5) * unit, places)
     return min(max(made, _number(widget.options.get("min"), 0)), _number(widget.options.get("max"), 2048))
 
 
 def _number(said: object, otherwise: float) -> Any:
-    return said if isinstance(said, int | float) and not isinstance(said, bool) else otherwise
+    if isinstance(said, bool) or not isinstance(said, int | float):
+        return otherwise
+    return said if isinstance(said, int) or math.isfinite(said) else otherwise

@@ -23,6 +23,7 @@ TO_OUTSIDE: Final = "-20"
 
 _MAX_ID = 100  # characters
 _MAX_SLOT = 10_000
+_MAX_PORTS = 1_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -228,6 +229,8 @@ def _link(entry: object, path: tuple[str, ...]) -> SavedLink:
 
 def _ports(listed: object, path: tuple[str, ...]) -> tuple[SavedPort, ...]:
     ports = []
+    if len(_items(listed, path)) > _MAX_PORTS:
+        raise _wrong(path, f"has more than {_MAX_PORTS:,} entries")
     for item in _items(listed, path):
         slot = _object(item, path)
         links = slot.get("linkIds")

@@ -10,6 +10,9 @@ from orchestrator_mcp.workflows.convert.live import BYPASSED, MUTED, Kind, LiveB
 from orchestrator_mcp.workflows.convert.saved import FROM_OUTSIDE
 from orchestrator_mcp.workflows.convert.widgets import Widget
 
+Place = tuple[tuple[str, ...], str, bool, int]
+"""A socket on the way: the path of its frame, the node, whether it is an output, and its number."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
@@ -75,7 +78,9 @@ class _At(NamedTuple):
     type: str | None
 
 
-def trace(frame: Frame, node: LiveNode, slot: int, boards: Mapping[str, LiveBoard]) -> Origin | Held | None:
+def trace(
+    frame: Frame, node: LiveNode, slot: int, boards: Mapping[str, LiveBoard], seen: set[Place]
+) -> Origin | Held | None:
     """Find what an input gets.
 
     Args:
@@ -83,6 +88,7 @@ def trace(frame: Frame, node: LiveNode, slot: int, boards: Mapping[str, LiveBoar
         node: the node.
         slot: the number of its input.
         boards: subgraph id -> its board.
+        seen: an empty set; holds the places on the way afterwards.
 
     Returns:
         The output that makes the value, or the widget that holds it; None when nothing arrives.
@@ -91,7 +97,6 @@ def trace(frame: Frame, node: LiveNode, slot: int, boards: Mapping[str, LiveBoar
         LoopError: the wires lead in a circle.
         MissingSetterError: they lead to a getter whose setter is not there.
     """
-    seen: set[tuple[tuple[str, ...], str, bool, int]] = set()
     at: _At | None = _At(frame, node, slot, None)
     while at is not None:
         _visit(at, False, seen)
@@ -108,7 +113,7 @@ def trace(frame: Frame, node: LiveNode, slot: int, boards: Mapping[str, LiveBoar
     return None
 
 
-def _visit(at: _At, output: bool, seen: set[tuple[tuple[str, ...], str, bool, int]]) -> None:
+def _visit(at: _At, output: bool, seen: set[Place]) -> None:
     place = (at.frame.path, at.node.id, output, at.slot)
     if place in seen:
         raise LoopError
@@ -135,9 +140,7 @@ def _from_input(at: _At) -> _At | Held | None:
     return _At(at.frame, origin, link.origin_slot, at.type or socket.type) if origin is not None else None
 
 
-def _from_output(
-    at: _At, boards: Mapping[str, LiveBoard], seen: set[tuple[tuple[str, ...], str, bool, int]]
-) -> Origin | _At | None:
+def _from_output(at: _At, boards: Mapping[str, LiveBoard], seen: set[Place]) -> Origin | _At | None:
     """From an output to what makes it: this very node, or an input to go on from."""
     while True:
         _visit(at, True, seen)
@@ -209,8 +212,8 @@ def _setter(frame: Frame, getter: LiveNode) -> tuple[Frame, LiveNode]:
     name = named(getter)
     here: Frame | None = frame
     while here is not None:
-        for node in here.board.nodes.values():
-            if node.kind is Kind.SETTER and name is not None and named(node) == name:
-                return here, node
+        found = here.board.setters.get(name) if isinstance(name, str) else None
+        if found is not None:
+            return here, found
         here = here.parent
     raise MissingSetterError(str(name)[:80])

@@ -224,11 +224,12 @@ def test_a_subgraph_that_contains_itself_is_refused() -> None:
     assert (problem.path, problem.code) == (("workflow", "nodes", "10"), "subgraph")
 
 
-def test_subgraphs_that_double_at_every_level_are_stopped() -> None:
+@pytest.mark.parametrize("innermost", ["Load", "Note"])
+def test_subgraphs_that_double_at_every_level_are_stopped(innermost: str) -> None:
     keys = [f"{number:08d}-0000-4000-8000-000000000000" for number in range(30)]
     levels = [
         subgraph(key, node(100, inside), node(101, inside), inputs=[], outputs=[], wires=[])
-        for key, inside in zip(keys, [*keys[1:], "Load"], strict=True)
+        for key, inside in zip(keys, [*keys[1:], innermost], strict=True)
     ]
     with pytest.raises(TooLargeError, match="expand to more than"):
         convert(with_subgraphs(board(node(1, keys[0])), *levels), CATALOGUE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from orchestrator_mcp.errors import TooLargeError
 from orchestrator_mcp.workflows.convert import convert
 from tests.workflows.convert.drawing import CATALOGUE, board, chain, define, graph_of, inputs_of, node, refusal_of
 
@@ -59,10 +60,19 @@ def test_the_wire_wins_over_the_value_of_a_converted_widget_and_the_value_still_
 
 
 def test_reroutes_are_followed_through_any_number_and_thousands_of_them() -> None:
-    bends = [node(key, "Reroute") for key in range(10, 4_000)]
-    wires = ["1.0 > 10.:*", *(f"{key}.0 > {key + 1}.:*" for key in range(10, 3_999)), "3999.0 > 4.latent:LATENT"]
+    bends = [node(key, "Reroute") for key in range(10, 1_500)]
+    wires = ["1.0 > 10.:*", *(f"{key}.0 > {key + 1}.:*" for key in range(10, 1_499)), "1499.0 > 4.latent:LATENT"]
     saved = board(node(1, "Empty", [8, 8]), *bends, node(4, "Filter", [1.0]), wires=wires)
     assert inputs_of(saved, "4")["latent"] == ["1", 0]
+
+
+def test_thousands_of_inputs_behind_thousands_of_bends_are_stopped() -> None:
+    bends = [node(key, "Reroute") for key in range(10, 1_500)]
+    ends = [node(key, "Filter", [1.0]) for key in range(5_000, 5_400)]
+    wires = ["1.0 > 10.:*", *(f"{key}.0 > {key + 1}.:*" for key in range(10, 1_499))]
+    wires += [f"1499.0 > {key}.latent:LATENT" for key in range(5_000, 5_400)]
+    with pytest.raises(TooLargeError, match="too many bends"):
+        convert(board(node(1, "Empty", [8, 8]), *bends, *ends, wires=wires), CATALOGUE)
 
 
 def test_native_reroutes_are_drawings_only() -> None:
@@ -106,6 +116,15 @@ def test_a_number_widget_takes_what_a_primitive_pushes_on_its_steps_and_within_i
     made = graph_of(saved)
     assert made["2"]["width"] == 1000
     assert made["4"]["cfg"] == 100
+
+
+def test_numbers_without_measure_do_no_harm_to_a_primitive() -> None:
+    saved = board(
+        node(1, "PrimitiveNode", [1e308, "fixed"]),
+        node(2, "Sample", [1, "fixed", 20, 8.0]),
+        wires=["1.0 > 2.cfg:FLOAT:widget", "1.0 > 2.steps:INT:widget"],
+    )
+    assert inputs_of(saved, "2")["cfg"] <= 1e308
 
 
 def test_a_primitive_of_another_type_holds_what_its_first_target_holds() -> None:
