@@ -19,7 +19,6 @@ from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage, prompt_id_for
 from orchestrator_mcp.domain.lanes import LaneSpec, lane_key
 from orchestrator_mcp.domain.placement import Candidate, Choice, Lane, choose
-from orchestrator_mcp.domain.transitions import may_follow
 from orchestrator_mcp.errors import (
     IdempotencyConflict,
     JobFinishedError,
@@ -28,6 +27,7 @@ from orchestrator_mcp.errors import (
     NotFoundError,
     QueueFullError,
 )
+from orchestrator_mcp.store.gate import tell
 from orchestrator_mcp.store.records import Acceptance, JobSpec, NewJob, OpenAttempt, open_attempt
 from orchestrator_mcp.store.schema import STATE_CODES, STATES
 from orchestrator_mcp.store.sqlite import Transaction
@@ -76,7 +76,7 @@ def accept(tx: Transaction, new: NewJob, *, most_queued: int | None) -> tuple[Ac
     )
     assert row is not None  # RETURNING gives a row or raises
     tx.count(lane_id, 1)
-    told = _tell(tx, row["id"], new.job_id, None, JobState.QUEUED, at=to_millis(new.submitted_at), reason="accepted")
+    told = tell(tx, row["id"], new.job_id, None, JobState.QUEUED, at=to_millis(new.submitted_at), reason="accepted")
     answer = Acceptance(
         job_id=new.job_id,
         submitted_at=from_millis(to_millis(new.submitted_at)),
@@ -166,7 +166,7 @@ def claim(
             )
             tx.count(row["lane_id"], -1)
             told.append(
-                _tell(
+                tell(
                     tx,
                     row["id"],
                     row["uid"],
@@ -211,7 +211,7 @@ def advance(
     if accepted_as is not None:
         tx.run("accept_attempt", b_id=held.row, b_attempt=held.number, b_now=at, b_prompt=accepted_as)
     running = JobState.RUNNING
-    return _tell(tx, held.row, held.job_id, running, running, at=at, stage=stage, attempt=held.number)
+    return tell(tx, held.row, held.job_id, running, running, at=at, stage=stage, attempt=held.number)
 
 
 def warn(tx: Transaction, held: OpenAttempt, words: str, now: datetime) -> JobChanged:
@@ -229,7 +229,7 @@ def warn(tx: Transaction, held: OpenAttempt, words: str, now: datetime) -> JobCh
         tx.run("set_spec", b_spec=changed.to_json(), **_fence(held))
     stage = Stage(row["stage"]) if row["stage"] else None
     running, at = JobState.RUNNING, to_millis(now)
-    return _tell(tx, held.row, held.job_id, running, running, at=at, stage=stage, attempt=held.number, reason=words)
+    return tell(tx, held.row, held.job_id, running, running, at=at, stage=stage, attempt=held.number, reason=words)
 
 
 def finish(
@@ -263,7 +263,7 @@ def finish(
     _end_attempt(tx, held, at, outcome, reason)
     for position, artifact in enumerate(artifacts):
         tx.run("add_artifact", job_id=held.row, position=position, **asdict(artifact))
-    return _tell(tx, held.row, held.job_id, JobState.RUNNING, state, at=at, attempt=held.number, reason=reason)
+    return tell(tx, held.row, held.job_id, JobState.RUNNING, state, at=at, attempt=held.number, reason=reason)
 
 
 def requeue(
@@ -313,7 +313,7 @@ def requeue(
     _end_attempt(tx, held, at, outcome, reason)
     if state is JobState.QUEUED:
         tx.count(lane_id, 1)
-    return _tell(tx, held.row, held.job_id, JobState.RUNNING, state, at=at, attempt=held.number, reason=reason)
+    return tell(tx, held.row, held.job_id, JobState.RUNNING, state, at=at, attempt=held.number, reason=reason)
 
 
 def promote_due(tx: Transaction, now: datetime, *, due_by: int | None = None) -> list[JobChanged]:
@@ -324,9 +324,7 @@ def promote_due(tx: Transaction, now: datetime, *, due_by: int | None = None) ->
         if tx.run("promote_job", b_id=row["id"]):
             tx.count(row["lane_id"], 1)
             waiting, queued = JobState.WAITING, JobState.QUEUED
-            told.append(
-                _tell(tx, row["id"], row["uid"], waiting, queued, at=at, attempt=row["attempt"], reason="retry")
-            )
+            told.append(tell(tx, row["id"], row["uid"], waiting, queued, at=at, attempt=row["attempt"], reason="retry"))
     return told
 
 
@@ -351,7 +349,7 @@ def request_cancel(tx: Transaction, job_id: str, now: datetime) -> tuple[JobStat
     if state is JobState.RUNNING:
         tx.run("flag_cancel", b_id=row["id"], b_now=at)
         stage = Stage(row["stage"]) if row["stage"] else None
-        told = _tell(
+        told = tell(
             tx, row["id"], job_id, state, state, at=at, stage=stage, attempt=row["attempt"], reason="cancel requested"
         )
         return state, replace(told, cancel=True)
@@ -372,7 +370,7 @@ def _end_unstarted(
     if state is JobState.QUEUED:
         tx.count(lane_id, -1)
     reason = "cancelled before it started"
-    return _tell(tx, row, job_id, state, JobState.CANCELLED, at=at, attempt=attempt, reason=reason)
+    return tell(tx, row, job_id, state, JobState.CANCELLED, at=at, attempt=attempt, reason=reason)
 
 
 def _lane(tx: Transaction, row: sqlite3.Row) -> Lane | None:
@@ -421,35 +419,3 @@ def _lost(held: OpenAttempt) -> LeaseLostError:
 
 def _end_attempt(tx: Transaction, held: OpenAttempt, at: int, outcome: Outcome, reason: str) -> None:
     tx.run("end_attempt", b_id=held.row, b_attempt=held.number, b_now=at, b_outcome=outcome.value, b_reason=reason)
-
-
-def _tell(
-    tx: Transaction,
-    row: int,
-    job_id: str,
-    left: JobState | None,
-    state: JobState,
-    *,
-    at: int,
-    stage: Stage | None = None,
-    attempt: int = 0,
-    reason: str | None = None,
-) -> JobChanged:
-    """Write the history row of a change; what comes back is told after the commit.
-
-    The one gate of the state table: `left` is the state that the guard of the change just proved, None for a new job.
-    """
-    if left is not state and not may_follow(left, state):
-        raise AssertionError(f"the state table has no way from {left} to {state}")
-    added = tx.one(
-        "add_history",
-        job_id=row,
-        at=at,
-        state=STATE_CODES[state],
-        stage=stage.value if stage else None,
-        attempt=attempt,
-        reason=reason,
-    )
-    assert added is not None  # RETURNING gives a row or raises
-    tx.run("stamp_job", b_id=row, b_seq=added["seq"])
-    return JobChanged(job_id=job_id, seq=added["seq"], state=state, stage=stage)
