@@ -134,13 +134,22 @@ class BackendView(View):
     last_seen: Time | None = None
 
 
+ParameterType = Literal["string", "integer", "number", "boolean", "choice", "image", "mask", "video", "audio", "any"]
+
+
 class ParameterView(View):
     """A value of a workflow that a caller may set."""
 
     name: str
-    type: Literal["string", "integer", "number", "boolean", "any"] = "any"
-    default: Any = None
+    type: ParameterType = "any"
+    default: Any = Field(default=None, description="What holds when the parameter is left out.")
     targets: list[str] = Field(default_factory=list, description='The inputs that it sets, as "node_id.input".')
+    title: str | None = Field(default=None, description="What people call it.")
+    description: str | None = None
+    minimum: int | float | None = Field(default=None, description="The least that is taken.")
+    maximum: int | float | None = Field(default=None, description="The most that is taken.")
+    choices: list[Any] = Field(default_factory=list, description="The values that are taken; empty for any.")
+    required: bool = Field(default=False, description="A job without it is refused.")
 
 
 class WorkflowView(View):
@@ -148,8 +157,18 @@ class WorkflowView(View):
 
     id: str
     title: str | None = None
+    description: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    required_capabilities: list[str] = Field(
+        default_factory=list, description="Labels that a backend must carry to render it, beside those of the manifest."
+    )
+    estimated_seconds: float | None = Field(default=None, description="How long its author expects a render to take.")
     node_classes: list[str] = Field(default_factory=list)
     parameters: list[ParameterView] = Field(default_factory=list)
+    parameters_schema: dict[str, Any] | None = Field(
+        default=None, description="The parameters as one JSON Schema of an object; null in the list of all workflows."
+    )
+    notes: list[str] = Field(default_factory=list, description="What of the file was left aside, and why.")
     problem: str | None = Field(default=None, description="Why the file cannot be used, when it cannot.")
 
 

@@ -33,6 +33,7 @@ def new_job(
     graph: Graph,
     declared: Sequence[ParameterView],
     *,
+    capabilities: Sequence[str] = (),
     door: Door,
     owner: str,
     stem: str | None,
@@ -46,6 +47,7 @@ def new_job(
         manifest: what the caller wants.
         graph: its workflow, checked.
         declared: the parameters that the workflow declares.
+        capabilities: labels that the workflow asks of a backend, beside those of the manifest.
         door: the way it came.
         owner: whose it is.
         stem: readable name of its result folder; the workflow id when None.
@@ -64,15 +66,16 @@ def new_job(
     workflow_id = manifest.workflow_id or UNNAMED
     lane = LaneSpec(
         source=source[:MOST_SOURCE] if isinstance(source, str) else "",
-        capabilities=frozenset(manifest.required_capabilities),
+        capabilities=frozenset({*manifest.required_capabilities, *capabilities}),
         pin=manifest.backend_affinity,
         model_key=model_key(resolved),
         requirements=requirements(resolved),
     )
+    parameters = {**manifest.parameters, **bound.defaults}
     spec = JobSpec(
-        parameters=dict(manifest.parameters),
+        parameters=parameters,
         targets=bound.targets,
-        values={name: value for name, value in bound.values.items() if manifest.parameters.get(name, None) != value},
+        values={name: value for name, value in bound.values.items() if parameters.get(name) != value},
         seeds=bound.seeds,
         metadata=dict(manifest.metadata),
         warnings=[*warnings, *_graph_warnings(manifest, graph), *bound.warnings],

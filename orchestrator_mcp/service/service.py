@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +21,7 @@ from orchestrator_mcp.domain.deliveries import Delivery, DeliveryFile, InboxClai
 from orchestrator_mcp.domain.events import JobDelivered
 from orchestrator_mcp.domain.jobs import Door, Graph, JobState
 from orchestrator_mcp.domain.manifests import Manifest
+from orchestrator_mcp.domain.parameter_schema import object_schema
 from orchestrator_mcp.domain.placement import waiting_reasons
 from orchestrator_mcp.domain.policy import denials
 from orchestrator_mcp.domain.steps import AtStep, Step, no_step
@@ -159,7 +160,7 @@ class JobService:
         self._gate.pass_submission(by)
         now = self._clock.now()
         self._check_affinity(manifest)
-        graph, declared = await self._graph_of(manifest)
+        graph, declared, capabilities = await self._graph_of(manifest)
         if denied := list(islice(denials(graph, self._settings.now.policy.denied_nodes), MOST_PROBLEMS)):
             raise ManifestError(denied, hint="Ask the operator of the farm, or take these nodes out.")
 
@@ -168,11 +169,12 @@ class JobService:
                 manifest,
                 graph,
                 declared,
+                capabilities=capabilities,
                 door=door,
                 owner=by.name,
                 stem=stem,
                 claim=claim,
-                warnings=[*warnings, *self._capability_warnings(manifest)],
+                warnings=[*warnings, *self._capability_warnings({*manifest.required_capabilities, *capabilities})],
                 now=now,
             )
 
@@ -305,11 +307,13 @@ class JobService:
         return [workflow_view(view) for view in await self._library.list()]
 
     async def workflow(self, workflow_id: str) -> WorkflowView:
-        """One workflow of the library. Raises NotFoundError."""
+        """One workflow of the library, with the schema of its parameters. Raises NotFoundError."""
         listed = {view.id: view for view in await self.workflows()}
         if workflow_id not in listed:
             raise NotFoundError("workflow", workflow_id, known=listed)
-        return listed[workflow_id]
+        found = listed[workflow_id]
+        schema = None if found.problem else object_schema(found.parameters)
+        return found.model_copy(update={"parameters_schema": schema})
 
     async def health(self) -> HealthView:
         """Whether the orchestrator does its work."""
@@ -366,16 +370,16 @@ class JobService:
         """Why nothing is accepted now, in words; None when something may be."""
         return self.condition.closed_because
 
-    async def _graph_of(self, manifest: Manifest) -> tuple[Graph, Sequence[ParameterView]]:
+    async def _graph_of(self, manifest: Manifest) -> tuple[Graph, Sequence[ParameterView], Sequence[str]]:
         limits = self._settings.now.limits
         if manifest.workflow is None:
             found = await self._library.get(manifest.workflow_id or "")
-            return found.graph, ()
+            return found.graph, found.declared, found.required_capabilities
 
         def check() -> Graph:
             return check_graph(manifest.workflow, max_nodes=limits.graph_nodes, max_depth=limits.graph_depth)
 
-        return (await anyio.to_thread.run_sync(check) if is_large(manifest.workflow) else check()), ()
+        return (await anyio.to_thread.run_sync(check) if is_large(manifest.workflow) else check()), (), ()
 
     def _check_affinity(self, manifest: Manifest) -> None:
         wanted = manifest.backend_affinity
@@ -391,9 +395,9 @@ class JobService:
             hint="See GET /api/backends.",
         )
 
-    def _capability_warnings(self, manifest: Manifest) -> list[str]:
+    def _capability_warnings(self, wanted: Iterable[str]) -> list[str]:
         carried = {label for backend in self._pool for label in backend.settings.capabilities}
-        missing = [label for label in manifest.required_capabilities if label not in carried]
+        missing = [label for label in sorted(wanted) if label not in carried]
         return [f"No configured backend carries the capability {label!r}; the job waits for one." for label in missing]
 
     async def _show(self, stored: StoredJob, base_url: str | None) -> JobView:

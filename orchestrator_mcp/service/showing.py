@@ -17,6 +17,7 @@ from orchestrator_mcp.domain.views import (
     ErrorView,
     JobView,
     OutputView,
+    ParameterView,
     Status,
     WaitingView,
     WorkflowView,
@@ -160,10 +161,21 @@ def backend_view(view: BackendView) -> BackendView:
 
 def workflow_view(view: WorkflowView) -> WorkflowView:
     """A workflow with what its file says made fit to show; a default may be a key that somebody left in it."""
-    parameters = [
-        part.model_copy(update={"default": without_secrets({part.name: part.default})[part.name]})
-        for part in view.parameters
-    ]
-    return view.model_copy(
-        update={"title": told_or_none(view.title), "problem": told_or_none(view.problem), "parameters": parameters}
+    said = {
+        "title": told_or_none(view.title),
+        "description": told_or_none(view.description),
+        "tags": [told(tag) for tag in view.tags],
+        "notes": [told(note) for note in view.notes],
+        "problem": told_or_none(view.problem),
+    }
+    return view.model_copy(update={**said, "parameters": [_parameter_view(part) for part in view.parameters]})
+
+
+def _parameter_view(part: ParameterView) -> ParameterView:
+    return part.model_copy(
+        update={
+            "default": without_secrets({part.name: part.default})[part.name],
+            "title": told_or_none(part.title),
+            "description": told_or_none(part.description),
+        }
     )

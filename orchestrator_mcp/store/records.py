@@ -20,7 +20,7 @@ class JobSpec:
     """The part of a job that is fixed when it is accepted.
 
     Attributes:
-        parameters: as the caller gave them.
+        parameters: as the caller gave them, and the declared defaults that hold where the caller gave none.
         targets: the inputs that each parameter sets, as `node.input`.
         values: parameters whose final value is not the one given (a drawn seed).
         seeds: every seed in force, by `node.input`.

@@ -1,4 +1,4 @@
-"""The named workflows: a live view of folders full of JSON files.
+"""The named workflows: a live view of folders full of JSON files, and of the YAML files that describe them.
 
 An id is a key of the listing, never a path: nothing that a caller writes is ever joined to a folder.
 """
@@ -24,10 +24,12 @@ from orchestrator_mcp.domain.views import ParameterView, WorkflowView
 from orchestrator_mcp.errors import CallerError, ManifestError, NotFoundError
 from orchestrator_mcp.files import Signature, read_regular
 from orchestrator_mcp.settings import LimitSettings
+from orchestrator_mcp.workflows.declaration_file import SUFFIXES, Declared, merged, read_declarations
 from orchestrator_mcp.workflows.graph import check_graph
 from orchestrator_mcp.workflows.links import natural
 from orchestrator_mcp.workflows.parameters import infer_parameters
 from orchestrator_mcp.workflows.requirements import requirements
+from orchestrator_mcp.workflows.studio_files import studio_declarations, unfold
 
 logger = logging.getLogger(__name__)
 
@@ -47,20 +49,28 @@ class LibraryWorkflow:
         id: its key in the listing.
         graph: the checked graph; shared, so it must not be changed.
         title: what people call it.
-        parameters: what a caller may set by name.
+        parameters: what a caller is shown to set by name.
+        declared: every parameter that is declared, shown or not.
+        required_capabilities: labels that a backend must carry for it, folded.
     """
 
     id: str
     graph: Graph
     title: str
     parameters: tuple[ParameterView, ...]
+    declared: tuple[ParameterView, ...] = ()
+    required_capabilities: tuple[str, ...] = ()
+
+
+Signatures = tuple[Signature, Signature | None]
+"""Of the graph's file and of the file beside it, if there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
     """What one file was when it was last read: a workflow, or the reason why it is none."""
 
-    signature: Signature | None  # None: look again next time, whatever the file says
+    signature: Signatures | None  # None: look again next time, whatever the files say
     workflow: LibraryWorkflow | None
     view: WorkflowView
 
@@ -131,31 +141,55 @@ class WorkflowLibrary:
         """The file's entry, read again only if it changed; None when it is gone meanwhile."""
         try:
             real = path.resolve(strict=True)
-            signature = Signature.of(real.stat())
+            beside = _beside(path)
+            signature = (Signature.of(real.stat()), None if beside is None else Signature.of(beside.stat()))
         except (OSError, RuntimeError):
             return None
         known = self._entries.get(path)
         if known is not None and known.signature == signature and known.view.id == workflow_id:
             return known
         try:
-            workflow = self._load(workflow_id, real)
+            workflow, view = self._load(workflow_id, real, beside)
         except CallerError as error:
             return _unusable(workflow_id, signature, str(error))
         except OSError as error:
             return _unusable(workflow_id, None, f"The file cannot be read: {error.strerror or error}.")
-        return _Entry(signature=signature, workflow=workflow, view=_view(workflow))
+        return _Entry(signature=signature, workflow=workflow, view=view)
 
-    def _load(self, workflow_id: str, path: Path) -> LibraryWorkflow:
+    def _load(self, workflow_id: str, path: Path, beside: Path | None) -> tuple[LibraryWorkflow, WorkflowView]:
         limits = self._limits()
         raw = read_regular(path, most=limits.body_bytes).content
         document = parse_document(raw, max_bytes=limits.body_bytes, max_depth=limits.graph_depth)
-        graph = check_graph(document, max_nodes=limits.graph_nodes, max_depth=limits.graph_depth)
-        return LibraryWorkflow(
-            id=workflow_id,
-            graph=graph,
-            title=_title(workflow_id),
-            parameters=tuple(infer_parameters(graph)),
-        )
+        unfolded = unfold(document, max_bytes=limits.body_bytes, max_depth=limits.graph_depth)
+        content = document if unfolded is None else unfolded.workflow
+        graph = check_graph(content, max_nodes=limits.graph_nodes, max_depth=limits.graph_depth)
+        declared = Declared() if unfolded is None else studio_declarations(unfolded.around, graph)
+        if beside is not None:
+            called = f"{workflow_id}{beside.suffix}"
+            declared = merged(read_declarations(beside, graph, called=called), declared)
+        workflow = _described(workflow_id, graph, declared)
+        return workflow, _view(workflow, declared)
+
+
+def _beside(path: Path) -> Path | None:
+    """What describes a workflow: its name with `.yaml` or `.yml`; a link out of the folder is none."""
+    for suffix in SUFFIXES:
+        found = path.with_suffix(suffix)
+        if found.exists() and (not found.is_symlink() or found.resolve().is_relative_to(path.parent.resolve())):
+            return found
+    return None
+
+
+def _described(workflow_id: str, graph: Graph, declared: Declared) -> LibraryWorkflow:
+    shown = [view for view in declared.parameters if view.name not in declared.hidden]
+    return LibraryWorkflow(
+        id=workflow_id,
+        graph=graph,
+        title=declared.title or _title(workflow_id),
+        parameters=tuple(shown if declared.parameters else infer_parameters(graph)),
+        declared=declared.parameters,
+        required_capabilities=declared.required_capabilities,
+    )
 
 
 def _files_in(folder: Path, unreadable: set[Path]) -> Iterator[tuple[str, Path]]:
@@ -210,16 +244,21 @@ def _title(workflow_id: str) -> str:
     return words[:1].upper() + words[1:] if words else workflow_id
 
 
-def _view(workflow: LibraryWorkflow) -> WorkflowView:
+def _view(workflow: LibraryWorkflow, declared: Declared) -> WorkflowView:
     return WorkflowView(
         id=workflow.id,
         title=workflow.title,
+        description=declared.description,
+        tags=list(declared.tags),
+        required_capabilities=list(declared.required_capabilities),
+        estimated_seconds=declared.estimated_seconds,
         node_classes=sorted(requirements(workflow.graph).node_classes),
         parameters=list(workflow.parameters),
+        notes=list(declared.notes),
     )
 
 
-def _unusable(workflow_id: str, signature: Signature | None, problem: str) -> _Entry:
+def _unusable(workflow_id: str, signature: Signatures | None, problem: str) -> _Entry:
     short = problem if len(problem) <= _MAX_PROBLEM else f"{problem[: _MAX_PROBLEM - 1]}…"
     view = WorkflowView(id=workflow_id, title=_title(workflow_id), problem=short)
     return _Entry(signature=signature, workflow=None, view=view)

@@ -21,6 +21,7 @@ from orchestrator_mcp.workflows.links import (
     value_at,
 )
 from orchestrator_mcp.workflows.roles import ROLE_OF_NAME, SIZE_NAMES, sizes_for, texts_for
+from orchestrator_mcp.workflows.titles import titled
 from orchestrator_mcp.workflows.values import SEED_INPUTS, kind_of, same
 
 STANDARD_NAMES: Final = (
@@ -93,12 +94,18 @@ class Names:
     def known(self) -> tuple[str, ...]:
         """Plain names, the usual ones first, for telling near ones."""
         usual = [name for name in STANDARD_NAMES if self.meaning(name).targets]
-        return tuple(dict.fromkeys([*usual, *(target.input for target, _ in unlinked(self._graph))]))
+        return tuple(dict.fromkeys([*usual, *self.titles, *(target.input for target, _ in unlinked(self._graph))]))
+
+    @cached_property
+    def titles(self) -> dict[str, Target]:
+        """Names that the nodes' titles give to single inputs."""
+        return titled(self._graph)
 
     def meaning(self, name: str) -> Meaning:
         """Find the inputs that a name sets.
 
-        An exact name (`node_id.input` or `node_id:input`) goes before a plain one.
+        An exact name (`node_id.input` or `node_id:input`) goes before a plain one; then come a node's title, and the
+        name or the input with `_` and the node's id behind it.
 
         Args:
             name: what a caller wrote.
@@ -159,6 +166,28 @@ class Names:
         return self._blocked([target])
 
     def _plain(self, name: str) -> Meaning:
+        meaning = self._named(name)
+        if not meaning.targets and name in self.titles:
+            return Meaning(targets=(self.titles[name],))
+        return self._on_node(name) if meaning.fits_nothing and meaning.fault is None else meaning
+
+    def _on_node(self, name: str) -> Meaning:
+        """A name or an input with a node's id behind it: `positive_prompt_6`, `text_6`."""
+        for place in [place for place, character in enumerate(name) if character == "_"]:
+            left, node = name[:place], name[place + 1 :]
+            if not left or node not in self._graph:
+                continue
+            meaning = self._named(left)
+            spelled = {target.spelled for target in meaning.targets} | set(meaning.candidates)
+            there = (Target(node, key) for key in inputs_of(self._graph, node))
+            targets = tuple(target for target in there if meaning.code != "linked" and target.spelled in spelled)
+            if targets:
+                return Meaning(targets=targets)
+            if left in inputs_of(self._graph, node):
+                return self._exact(Target(node, left))
+        return Meaning()
+
+    def _named(self, name: str) -> Meaning:
         role = ROLE_OF_NAME.get(name)
         if role is not None and (group := texts_for(self._graph, role)):
             return self._of_group(group)

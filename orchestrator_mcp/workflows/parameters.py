@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator_mcp.domain.documents import describe, is_storable, value_problems
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.domain.views import ParameterView
 from orchestrator_mcp.errors import ManifestError, Problem, nearest
+from orchestrator_mcp.workflows.declared import Declarations, Fault, value_fault
 from orchestrator_mcp.workflows.graph import MAX_PROBLEMS, link_fault
 from orchestrator_mcp.workflows.links import Target, as_link, class_of, value_at
 from orchestrator_mcp.workflows.naming import STANDARD_NAMES, Meaning, Names, in_reading_order
@@ -47,6 +48,8 @@ class Bound:
         seeds: every whole-number seed in force, by `node_id.input`, also those that no parameter touched.
         labels: parameters that set nothing and stand in the metadata too.
         warnings: what the caller should know.
+        defaults: declared defaults that hold because the caller gave nothing, and that the graph itself does not have;
+            by name, as declared.
     """
 
     targets: dict[str, list[str]] = field(default_factory=dict)
@@ -54,6 +57,7 @@ class Bound:
     seeds: dict[str, int] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    defaults: dict[str, Any] = field(default_factory=dict)
 
 
 def targets_for(
@@ -70,16 +74,17 @@ def targets_for(
         graph: a checked graph.
         parameters: values by exact name (`node_id.input`, `node_id:input`) or plain name.
         metadata: the manifest's metadata; a parameter that fits nothing is a label if it stands here too.
-        declared: parameters that the workflow itself declares; they go before what is inferred.
+        declared: parameters that the workflow itself declares; they go before what is inferred, and what they say of
+            an input holds under whatever name it is set.
         draw: where seeds come from.
 
     Raises:
         ManifestError: one problem for each parameter that cannot be set, with the path `parameters, name` and the
-            code `unknown_parameter`, `ambiguous`, `declaration`, `linked`, `type`, `range`, `link`, `path`, `text`,
-            `number`, `depth`, `json` or `conflict`.
+            code `unknown_parameter`, `ambiguous`, `declaration`, `linked`, `type`, `range`, `choice`, `required`,
+            `link`, `path`, `text`, `number`, `depth`, `json` or `conflict`.
     """
     names = Names(graph)
-    declarations = {view.name: view for view in declared}
+    declarations = Declarations(declared)
     meanings: dict[str, Meaning] = {}
     labels: list[str] = []
     problems: list[Problem] = []
@@ -90,19 +95,25 @@ def targets_for(
         if unsound is not None:
             problems.append(unsound)
             continue
-        meaning = _declared(graph, declarations[name]) if name in declarations else names.meaning(name)
+        spelled = declarations.targets(name)
+        meaning = _declared(graph, spelled) if spelled else names.meaning(name)
         if meaning.fits_nothing and name in metadata and same(metadata[name], value):
             labels.append(name)
             continue
-        problem = _problem(graph, names, name, value, meaning)
+        problem = _problem(graph, names, declarations, name, value, meaning)
         if problem is None:
             meanings[name] = meaning
         else:
             problems.append(problem)
     problems.extend(_conflicts(meanings, parameters))
+    left = _left_out(graph, declarations, parameters, meanings)
+    problems.extend(_missing(name) for name in left if declarations.by_name[name].required)
     if problems:
         raise ManifestError(problems[:MAX_PROBLEMS])
-    return _settle(graph, names, parameters, meanings, labels, draw)
+    defaults = {name: declarations.by_name[name].default for name in left}
+    return replace(
+        _settle(graph, names, {**parameters, **defaults}, {**meanings, **left}, labels, draw), defaults=defaults
+    )
 
 
 def apply(
@@ -134,8 +145,8 @@ def apply(
 def infer_parameters(graph: Graph) -> list[ParameterView]:
     """List what a caller may set without knowing node numbers.
 
-    The usual names come first, then model files, then every other input; one that stands on several nodes with
-    different values is listed by its exact names.
+    The usual names come first, then model files, then every other input, by the title that a person gave its node or
+    its own name; one that stands on several nodes with different values is listed by its exact names.
 
     Args:
         graph: a checked graph.
@@ -146,6 +157,7 @@ def infer_parameters(graph: Graph) -> list[ParameterView]:
     seen: set[str] = set()
     remaining = in_reading_order(graph)
     models = [target.input for target in remaining if target.input in MODEL_INPUTS]
+    titles = {target: name for name, target in names.titles.items()}
     for name in [*STANDARD_NAMES, *models]:
         meaning = names.meaning(name)
         if name not in views and meaning.targets and not covered.issuperset(meaning.targets):
@@ -153,6 +165,11 @@ def infer_parameters(graph: Graph) -> list[ParameterView]:
             covered.update(meaning.targets)
     for target in remaining:
         if target in covered:
+            continue
+        title = titles.get(target, "")
+        if title and title not in views and names.meaning(title).targets == (target,):
+            views[title] = _view(graph, title, (target,))
+            covered.add(target)
             continue
         if target.input not in seen:
             seen.add(target.input)
@@ -165,12 +182,35 @@ def infer_parameters(graph: Graph) -> list[ParameterView]:
     return list(views.values())
 
 
-def _declared(graph: Graph, view: ParameterView) -> Meaning:
+def _declared(graph: Graph, spelled: Sequence[str]) -> Meaning:
     try:
-        targets = tuple(_located(graph, spelled) for spelled in view.targets)
+        targets = tuple(_located(graph, one) for one in spelled)
     except ManifestError as error:
         return Meaning(fault=f"the workflow declares it wrongly: {error.problems[0].message}", code="declaration")
     return Meaning(targets=targets)
+
+
+def _left_out(
+    graph: Graph, declarations: Declarations, parameters: Mapping[str, Any], meanings: Mapping[str, Meaning]
+) -> dict[str, Meaning]:
+    """The declared parameters that nobody set, as far as they are required or their default changes the graph."""
+    taken = {target for meaning in meanings.values() for target in meaning.targets}
+    left: dict[str, Meaning] = {}
+    for name, view in declarations.by_name.items():
+        if name in parameters or not (view.required or view.default is not None):
+            continue
+        free = [target for target in _declared(graph, view.targets).targets if target not in taken]
+        if not view.required:
+            free = [target for target in free if not same(value_at(graph, target), view.default)]
+        if free:
+            left[name] = Meaning(targets=tuple(free))
+            taken.update(free)
+    return left
+
+
+def _missing(name: str) -> Problem:
+    message = "is missing; the workflow cannot be rendered without it"
+    return Problem(path=("parameters", name), message=message, code="required")
 
 
 def _located(graph: Graph, spelled: str) -> Target:
@@ -189,33 +229,43 @@ def _unsound(name: str, value: object) -> Problem | None:
     return next(value_problems(value, ("parameters", name)), None)
 
 
-def _problem(graph: Graph, names: Names, name: str, value: object, meaning: Meaning) -> Problem | None:
+def _problem(
+    graph: Graph, names: Names, declarations: Declarations, name: str, value: object, meaning: Meaning
+) -> Problem | None:
     path = ("parameters", name)
     if meaning.fault is not None:
         return Problem(path=path, message=meaning.fault, code=meaning.code, allowed=meaning.candidates)
     if not meaning.targets:
-        near = nearest(name, names.known)
-        told = f"; did you mean {' or '.join(near)}?" if near else f"; it has {', '.join(names.known[:12])}"
+        known = tuple(dict.fromkeys([*declarations.names, *names.known]))
+        near = nearest(name, known)
+        told = f"; did you mean {' or '.join(near)}?" if near else f"; it has {', '.join(known[:12])}"
         message = f"the workflow has no such input{told}"
         return Problem(path=path, message=message, code=meaning.code, allowed=near)
-    faults = (_value_fault(graph, names, target, value) for target in meaning.targets)
-    found = next((fault for fault in faults if fault is not None), None)
-    return None if found is None else Problem(path=path, message=found[1], code=found[0])
+    faults = (_value_fault(graph, names, declarations, target, value) for target in meaning.targets)
+    fault = next((fault for fault in faults if fault is not None), None)
+    return None if fault is None else Problem(path=path, message=fault.words, code=fault.code, allowed=fault.allowed)
 
 
-def _value_fault(graph: Graph, names: Names, target: Target, value: object) -> tuple[str, str] | None:
-    """What is wrong with a value at one input: the code and the words, or None."""
-    fractions = holds_fractions(class_of(graph, target.node), target.input)
-    wrong_type = mismatch(value_at(graph, target), value, fractions=fractions)
-    if wrong_type is not None:
-        return "type", wrong_type
+def _value_fault(graph: Graph, names: Names, declarations: Declarations, target: Target, value: object) -> Fault | None:
+    """What is wrong with a value at one input, or None."""
+    present, rule = value_at(graph, target), declarations.rule(target)
+    if rule is not None:
+        wrong = value_fault(rule, present, value, seed=names.is_seed(target))
+    else:
+        fractions = holds_fractions(class_of(graph, target.node), target.input)
+        words = mismatch(present, value, fractions=fractions)
+        wrong = None if words is None else Fault("type", words)
+    if wrong is not None:
+        return wrong
     wrong_seed = seed_fault(value) if names.is_seed(target) else None
     if wrong_seed is not None:
-        return "range", wrong_seed
+        return Fault("range", wrong_seed)
     if as_link(value) is not None or link_fault(graph, value) is not None:
-        return "link", f"a list of a text and a number is a link, which a parameter cannot set ({target.spelled})"
+        return Fault(
+            "link", f"a list of a text and a number is a link, which a parameter cannot set ({target.spelled})"
+        )
     if leaves_its_folder(graph, target, value):
-        return "path", f"{describe(value)} leads out of the backend's own folders; name a file inside them"
+        return Fault("path", f"{describe(value)} leads out of the backend's own folders; name a file inside them")
     return None
 
 

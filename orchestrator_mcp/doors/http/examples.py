@@ -109,9 +109,31 @@ EXAMPLES: Final[dict[str, Any]] = {
     "backends": [_BACKEND],
     "workflow": {
         "id": "my_workflow_001",
-        "title": None,
+        "title": "My workflow 001",
+        "description": None,
+        "tags": [],
+        "required_capabilities": [],
+        "estimated_seconds": None,
         "node_classes": ["CheckpointLoaderSimple", "CLIPTextEncode", "KSampler", "SaveImage"],
-        "parameters": [{"name": "steps", "type": "integer", "default": 20, "targets": ["3.steps"]}],
+        "parameters": [
+            {
+                "name": "steps",
+                "type": "integer",
+                "default": 20,
+                "targets": ["3.steps"],
+                "title": None,
+                "description": None,
+                "minimum": 1,
+                "maximum": 150,
+                "choices": [],
+                "required": False,
+            }
+        ],
+        "parameters_schema": {
+            "type": "object",
+            "properties": {"steps": {"type": "integer", "minimum": 1, "maximum": 150, "default": 20}},
+        },
+        "notes": [],
         "problem": None,
     },
     "health": {
@@ -141,4 +163,4 @@ EXAMPLES: Final[dict[str, Any]] = {
         "code": "invalid_manifest",
     },
 }
-EXAMPLES["workflows"] = [EXAMPLES["workflow"]]
+EXAMPLES["workflows"] = [{**EXAMPLES["workflow"], "parameters_schema": None}]
