@@ -87,7 +87,7 @@ def _rescued(instance: LiveNode) -> dict[str, Any]:
     said = instance.saved.properties.get("proxyWidgetErrorQuarantine")
     found: dict[str, Any] = {}
     for each in said[:_MAX_PROMOTED] if isinstance(said, list) else ():
-        entry = each.get("originalEntry") if isinstance(each, dict) else None
+        entry = each.get("originalEntry") if isinstance(each, dict) and each.get("attemptedAtVersion") == 1 else None
         if isinstance(entry, list) and len(entry) >= 2 and entry[0] == _BY_PORT and "hostValue" in each:
             found.setdefault(str(entry[1]), each["hostValue"])
     return found

@@ -199,8 +199,8 @@ def test_a_promoted_primitive_gives_its_wires_to_the_value_of_the_instance() -> 
 
 
 def test_values_that_a_newer_page_rescued_are_found_by_the_name_of_the_input() -> None:
-    rescued = [{"originalEntry": ["-1", "steps"], "reason": "missingSourceNode", "hostValue": 12}]
-    instance = node(2, INNER, [1, 2], properties={"proxyWidgetErrorQuarantine": rescued})
+    entry = {"originalEntry": ["-1", "steps"], "reason": "missingSourceNode", "hostValue": 12, "attemptedAtVersion": 1}
+    instance = node(2, INNER, [1, 2], properties={"proxyWidgetErrorQuarantine": [entry]})
     made = graph_of(around(instance, sampler_inside()))
     assert (made["2:10"]["seed"], made["2:10"]["steps"]) == (1, 12)
 
