@@ -19,6 +19,7 @@ Write = Callable[[JobStore, OpenAttempt], Awaitable[None]]
 
 WRITES: dict[str, Write] = {
     "advance": lambda store, held: store.advance(held, Stage.RENDERING, later(9), accepted_as="other"),
+    "warn": lambda store, held: store.warn(held, "late", later(9)),
     "finish": lambda store, held: store.finish(
         held, JobState.COMPLETED, Outcome.SUCCEEDED, later(9), reason="late", artifacts=[artifact()]
     ),
@@ -233,3 +234,24 @@ async def test_an_attempt_on_a_backend_that_is_no_longer_configured_can_be_ended
         [adopted] = await store.adopt(await store.take_leases("after", ["one"]))
         await store.requeue(adopted, Outcome.LOST, later(2), reason="no longer configured")
         assert await store.counts() == (1, 0)
+
+
+async def test_a_warning_of_a_running_job_is_kept_once_and_told(
+    store: JobStore, held: OpenAttempt, told: list[JobChanged]
+) -> None:
+    events = len(told)
+    for _ in range(2):
+        await store.warn(held, "the backend goes on", later(2))
+    stored = await store.job(held.job_id)
+    assert list(stored.job.warnings).count("the backend goes on") == 1
+    assert len(told) == events + 2
+    assert (await store.history(stored.row))[-1].reason == "the backend goes on"
+
+
+async def test_the_last_success_of_a_backend_is_its_newest_completed_job(store: JobStore, held: OpenAttempt) -> None:
+    assert await store.last_successes([held.backend_id, "other"]) == {}
+    await store.finish(held, JobState.COMPLETED, Outcome.SUCCEEDED, later(2), reason="done")
+    await store.accept(new_job())
+    [failed] = await store.claim(free(candidate()), later(3))
+    await store.finish(failed, JobState.FAILED, Outcome.ERRORED, later(4), reason="broken")
+    assert await store.last_successes([held.backend_id, "other"]) == {held.backend_id: held.prompt_id}

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from orchestrator_mcp.domain.text import plain, plain_or_none
 from orchestrator_mcp.domain.views import (
     AcceptedView,
+    AttemptView,
     BackendView,
     JobView,
     OutputView,
@@ -162,7 +163,7 @@ def job_answer(view: JobView) -> JobAnswer:
         error=_failure(view),
         warnings=_lines(view.warnings),
         seeds=dict(list(view.seeds.items())[:50]),
-        attempts=_lines([f"{a.number} on {a.backend_id}: {a.outcome or 'open'}" for a in view.attempts[-10:]]),
+        attempts=_lines([_attempt(attempt) for attempt in view.attempts[-10:]]),
         attention=view.attention,
         sandbox=view.sandbox,
         poll_after_ms=None if final else _poll_after(view),
@@ -227,6 +228,11 @@ def _lines(texts: Sequence[str], *, most: int = 20) -> list[str]:
 
 def _waiting(backend_id: str | None, reason: str) -> str:
     return f"{backend_id}: {reason}" if backend_id else reason
+
+
+def _attempt(view: AttemptView) -> str:
+    reason = f" ({view.reason})" if view.reason and view.outcome != "succeeded" else ""
+    return f"{view.number} on {view.backend_id}: {view.outcome or 'open'}{reason}"
 
 
 def _output(view: OutputView) -> OutputFile:
