@@ -12,7 +12,7 @@ from mcp import Client
 from mcp.types import CallToolResult, TextContent
 
 from orchestrator_mcp.domain.jobs import Door
-from orchestrator_mcp.domain.views import BackendView, ErrorView, OutputView, WaitingView, WorkflowView
+from orchestrator_mcp.domain.views import BackendView, ErrorView, OutputView, ParameterView, WaitingView, WorkflowView
 from orchestrator_mcp.doors.mcp.tools import build_server
 from orchestrator_mcp.errors import IdempotencyConflict, ManifestError, NotFoundError, Problem, StorageError
 from tests.doors.mcp.farm import JOB, ServiceDouble, picture
@@ -202,10 +202,39 @@ async def test_the_farm_and_its_library_are_listed_with_what_to_do_next(farm: Se
     }
     assert (machines["online"], machines["total"]) == (1, 1)
     assert [entry["id"] for entry in library["workflows"]] == ["my_workflow_001", "upscale"]
-    assert library["workflows"][0]["parameters"] == [{"name": "prompt", "type": "string", "default": "a cat"}]
+    assert library["workflows"][0]["parameters_schema"] == {
+        "type": "object",
+        "properties": {"prompt": {"type": "string", "default": "a cat"}},
+    }
     assert [entry["id"] for entry in found["workflows"]] == ["my_workflow_001"]
     assert nothing["total"] == 0
     assert "without search" in nothing["next_step"]
+
+
+async def test_a_workflow_with_many_parameters_and_choices_leaves_room_for_others(farm: ServiceDouble) -> None:
+    many = [
+        ParameterView(name=f"p{number}", type="string", description="x" * 500, default="y" * 500)
+        for number in range(500)
+    ]
+    wide = ParameterView(name="model", type="choice", choices=[f"model{number}" for number in range(900)])
+    some = ParameterView(name="sampler", type="choice", choices=["euler", "ddim"], default="euler")
+    asked = ParameterView(name="look", type="string", required=True)
+    steps = ParameterView(name="steps", type="integer", minimum=1, maximum=50, default=20)
+    farm.library = [
+        WorkflowView(id="a", parameters=many),
+        WorkflowView(id="b", parameters=[wide, some, steps, asked], tags=["people"]),
+    ]
+    async with connected(farm) as client:
+        result = await client.call_tool("list_workflows", {})
+        tagged = told(await client.call_tool("list_workflows", {"search": "people"}))
+    assert len(words(result).encode()) < 20_000
+    first, second = (line["parameters_schema"] for line in told(result)["workflows"])
+    assert "more are left out" in first["description"]
+    assert second["required"] == ["look"]
+    assert second["properties"]["steps"] == {"type": "integer", "minimum": 1, "maximum": 50, "default": 20}
+    assert second["properties"]["sampler"] == {"enum": ["euler", "ddim"], "default": "euler"}
+    assert "One of 900, such as model0, model1" in second["properties"]["model"]["description"]
+    assert [line["id"] for line in tagged["workflows"]] == ["b"]
 
 
 async def test_a_large_farm_is_told_in_part_and_says_so(farm: ServiceDouble) -> None:
