@@ -7,6 +7,7 @@ and prints a table. One further listener never reads anything.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -21,7 +23,7 @@ import httpx
 
 from benchmarks.crowd import Crowd, Heard, connect_and_never_read, listen, percentile
 
-_HEADER = "| listeners | events told | median | p99 | latest | server memory per listener |"
+_HEADER = "| listeners | events told | median | p99 | latest | memory per listener | processor per event |"
 
 
 @contextmanager
@@ -51,16 +53,30 @@ async def ready(client: httpx.AsyncClient) -> None:
             await anyio.sleep(0.1)
 
 
-async def gather(url: str, count: int, steps: int) -> tuple[Crowd, int, int]:
+@dataclass(frozen=True, kw_only=True)
+class Used:
+    """What a process has taken so far.
+
+    Attributes:
+        memory: resident bytes.
+        seconds: of processor time.
+    """
+
+    memory: int = 0
+    seconds: float = 0.0
+
+
+async def gather(url: str, process: int, count: int, steps: int) -> tuple[Crowd, Used, Used, Used]:
     """Render one job before a crowd.
 
     Args:
         url: of the server.
+        process: its id.
         count: how many listen.
         steps: of the render, at 40 ms each.
 
     Returns:
-        What they heard, and the server's memory in bytes before and while they listen.
+        What they heard, and what the server had used before they came, when all were there, and at the end.
     """
     crowd = Crowd([Heard("ws" if number % 2 else "sse") for number in range(count)])
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
@@ -70,39 +86,44 @@ async def gather(url: str, count: int, steps: int) -> tuple[Crowd, int, int]:
         first = (await client.post("/api/job", json=waiting)).json()["job_id"]
         body = {"workflow_id": "my_workflow_001", "parameters": {"steps": steps}}
         job_id = (await client.post("/api/job", json=body)).json()["job_id"]
-        before = memory(url)
+        before = used(process)
         with connect_and_never_read(url, job_id):
             async with anyio.create_task_group() as tasks:
                 for heard in crowd.heard:
                     await tasks.start(listen, url, job_id, heard.kind, heard)
-                during = memory(url)
+                there = used(process)
                 await client.delete(f"/api/job/{first}")
-    return crowd, before, during
+    return crowd, before, there, used(process)
 
 
-def memory(url: str) -> int:
-    """Resident bytes of the process that listens there; 0 where /proc does not tell."""
-    port = url.rpartition(":")[2]
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if port in (folder / "cmdline").read_text().split("\0"):
-                found = re.search(r"VmRSS:\s+(\d+)", (folder / "status").read_text())
-                return int(found[1]) * 1024 if found else 0
-        except OSError:
-            continue
-    return 0
+def used(process: int) -> Used:
+    """What a process has taken; nothing where /proc does not tell."""
+    folder = Path("/proc") / str(process)
+    try:
+        memory = re.search(r"VmRSS:\s+(\d+)", (folder / "status").read_text())
+        ticks = (folder / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return Used()
+    seconds = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+    return Used(memory=int(memory[1]) * 1024 if memory else 0, seconds=seconds)
 
 
 async def measure(counts: list[int], steps: int) -> None:
     """Print one row for each crowd."""
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as (url, _):
+    with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as (url, process):
         _say(_HEADER)
-        _say("|---|---|---|---|---|---|")
+        _say("|---|---|---|---|---|---|---|")
         for count in counts:
-            crowd, before, during = await gather(url, count, steps)
+            crowd, before, there, after = await gather(url, process, count, steps)
             delays = crowd.delays()
-            figures = [f"{percentile(delays, share) * 1000:.0f} ms" for share in (0.5, 0.99, 1.0)]
-            _say(f"| {count} | {len(delays)} | {' | '.join(figures)} | {(during - before) / count / 1024:.0f} KiB |")
+            row = [
+                str(count),
+                str(len(delays)),
+                *(f"{percentile(delays, share) * 1000:.0f} ms" for share in (0.5, 0.99, 1.0)),
+                f"{(there.memory - before.memory) / count / 1024:.0f} KiB",
+                f"{(after.seconds - there.seconds) / len(delays) * 1e6:.0f} µs",
+            ]
+            _say(f"| {' | '.join(row)} |")
             if not all(one.ended for one in crowd.heard):
                 raise SystemExit("somebody did not hear of the end")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,16 @@ def test_a_file_that_others_can_read_or_write_is_refused(tmp_path: Path) -> None
     assert read_token_file(written(tmp_path, hashed, 0o644))
     with pytest.raises(SettingsError, match="chmod 600"):
         read_token_file(written(tmp_path, hashed, 0o664))
+
+
+def test_the_file_in_the_documentation_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```text\n(# tokens.yaml.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    known = read_token_file(written(tmp_path, example))
+    assert [(token.name, token.scope) for token in known] == [
+        ("storyboard", Scope.SUBMIT),
+        ("wall-screen", Scope.READ),
+    ]
 
 
 def test_a_missing_file_stops_the_start_in_words(tmp_path: Path) -> None:
