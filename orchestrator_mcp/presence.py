@@ -60,7 +60,7 @@ def hold_data_dir(data_dir: Path) -> Iterator[None]:
         StartError: another process owns it, or it cannot be made.
     """
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is submitted lies there as it came
         lock = FileLock(data_dir / LOCK_NAME)
         lock.acquire(timeout=PATIENCE, poll_interval=0.01)
     except Timeout:

@@ -10,25 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from orchestrator_mcp.clock import format_time
-from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH, describe, parse_document
-from orchestrator_mcp.domain.manifests import Manifest, unknown_fields
+from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH, parse_document
+from orchestrator_mcp.domain.manifests import Manifest, problems_in, unknown_fields
 from orchestrator_mcp.errors import ManifestError, OrchestratorError, Problem, TooLargeError, nearest
 from orchestrator_mcp.files import FileTooLargeError, Signature, read_regular
 
 _MOST_WARNINGS: Final = 20
-_WANTED: Final = {
-    "string_type": "a text",
-    "dict_type": "an object in braces {…}",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "tuple_type": "a list in brackets […]",
-    "list_type": "a list in brackets […]",
-    "bool_type": "true or false",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +71,7 @@ def manifest_in(document: dict[str, Any]) -> Manifest:
     try:
         return Manifest.model_validate(document)
     except ValidationError as wrong:
-        raise ManifestError([_problem(entry) for entry in wrong.errors(include_url=False)]) from wrong
+        raise ManifestError(problems_in(wrong)) from wrong
 
 
 def warnings_about(document: dict[str, Any]) -> list[str]:
@@ -97,16 +86,6 @@ def warnings_about(document: dict[str, Any]) -> list[str]:
 def _ignored(name: str, near: tuple[str, ...]) -> str:
     question = f" Did you mean {near[0]!r}?" if near else ""
     return f"The unknown field {name!r} was ignored.{question}"
-
-
-def _problem(entry: ErrorDetails) -> Problem:
-    wanted = _WANTED.get(entry["type"])
-    if wanted is not None:
-        message = f"{wanted} is needed, not {describe(entry['input'])}"
-    else:
-        message = str(entry["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    code = "invalid" if entry["type"] == "value_error" else entry["type"]
-    return Problem(path=entry["loc"], message=message, code=code)
 
 
 def error_report(

@@ -7,14 +7,29 @@ comes to this model.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from orchestrator_mcp.domain.documents import describe
+from orchestrator_mcp.errors import Problem, nearest
 
 MAX_PRIORITY = 100
 MAX_TEXT = 200  # characters of an id, label or key
 
 Label = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+_WANTED: Final = {
+    "string_type": "a text",
+    "dict_type": "an object in braces {…}",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "tuple_type": "a list in brackets […]",
+    "list_type": "a list in brackets […]",
+    "bool_type": "true or false",
+}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -98,3 +113,36 @@ def unknown_fields(document: dict[str, Any]) -> list[str]:
     """
     known = {*Manifest.model_fields, "workflow_json"}
     return sorted(str(key)[:MAX_TEXT] for key in document if key not in known)
+
+
+def problems_in(
+    error: ValidationError, *, fields: Sequence[str] = (), place: Sequence[str | int] = ()
+) -> list[Problem]:
+    """What pydantic found wrong with a document, as every door says it.
+
+    Args:
+        error: what pydantic raised.
+        fields: the names that exist at the top; the nearest to an unknown one are told.
+        place: where the document stands, for example `("query",)`.
+    """
+    return [_problem(entry, fields, place) for entry in error.errors(include_url=False)]
+
+
+def _problem(entry: ErrorDetails, fields: Sequence[str], place: Sequence[str | int]) -> Problem:
+    path, kind = (*place, *entry["loc"]), entry["type"]
+    if kind == "extra_forbidden":
+        near = nearest(str(entry["loc"][-1]), fields)
+        return Problem(
+            path=path, message="there is no such name here", code="unknown_name", allowed=near or tuple(fields)
+        )
+    if kind in _WANTED:
+        return Problem(path=path, message=f"{_WANTED[kind]} is needed, not {describe(entry['input'])}", code=kind)
+    message = str(entry["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    code = "invalid" if kind == "value_error" else kind
+    return Problem(path=path, message=message[:1].lower() + message[1:], code=code, allowed=_allowed(entry))
+
+
+def _allowed(entry: ErrorDetails) -> tuple[str, ...]:
+    if entry["type"] != "literal_error":
+        return ()
+    return tuple(re.findall(r"'([^']*)'", str(entry.get("ctx", {}).get("expected", ""))))

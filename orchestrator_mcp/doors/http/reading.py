@@ -13,10 +13,10 @@ from starlette.requests import HTTPConnection, Request
 
 from orchestrator_mcp.domain.access import Caller
 from orchestrator_mcp.domain.documents import parse_document
-from orchestrator_mcp.domain.manifests import Manifest, unknown_fields
+from orchestrator_mcp.domain.manifests import Manifest, problems_in, unknown_fields
 from orchestrator_mcp.domain.views import Status
 from orchestrator_mcp.doors.http.answers import WrongRequest
-from orchestrator_mcp.errors import ManifestError, Problem, TooLargeError, nearest
+from orchestrator_mcp.errors import ManifestError, TooLargeError, nearest
 
 IDEMPOTENCY_HEADER: Final = "idempotency-key"
 _THREAD_FROM: Final = 256 * 1024  # bytes; smaller bodies are read faster than a thread is reached
@@ -137,32 +137,6 @@ def warnings_about(document: dict[str, Any]) -> tuple[str, ...]:
 def _unknown_field(name: str, near: tuple[str, ...]) -> str:
     question = f" Did you mean {near[0]!r}?" if near else ""
     return f"The unknown field {name!r} was ignored.{question}"
-
-
-def problems_in(error: ValidationError, *, fields: tuple[str, ...], place: tuple[str, ...] = ()) -> list[Problem]:
-    """What pydantic found wrong, as this product says it.
-
-    Args:
-        error: what pydantic raised.
-        fields: the names that exist at the top; the nearest to an unknown one are told.
-        place: where the document stands, for example `("query",)`.
-    """
-    return [_problem(entry, fields, place) for entry in error.errors(include_url=False, include_input=False)]
-
-
-def _problem(entry: Any, fields: tuple[str, ...], place: tuple[str, ...]) -> Problem:
-    path = (*place, *entry["loc"])
-    if entry["type"] == "extra_forbidden":
-        near = nearest(str(entry["loc"][-1]), fields)
-        return Problem(path=path, message="there is no such name here", code="unknown_name", allowed=near or fields)
-    message = str(entry["msg"]).removeprefix("Value error, ")
-    return Problem(path=path, message=message[:1].lower() + message[1:], code=entry["type"], allowed=_allowed(entry))
-
-
-def _allowed(entry: Any) -> tuple[str, ...]:
-    if entry["type"] != "literal_error":
-        return ()
-    return tuple(re.findall(r"'([^']*)'", str(entry.get("ctx", {}).get("expected", ""))))
 
 
 def read_filters(request: Request) -> JobFilters:

@@ -13,6 +13,7 @@ from mcp.server.mcpserver.tools import Tool
 from pydantic import ValidationError
 
 from orchestrator_mcp.domain.access import Caller, Scope
+from orchestrator_mcp.domain.manifests import problems_in
 from orchestrator_mcp.domain.text import plain
 from orchestrator_mcp.doors.mcp.callers import caller_of
 from orchestrator_mcp.errors import (
@@ -100,15 +101,7 @@ def refuse_unknown(tool: str, arguments: Iterable[str], *, allowed: Iterable[str
 
 def spell_validation(error: ValidationError) -> str:
     """Say which arguments have a wrong type or value, in plain words."""
-    return spell_problems(problems_of(error), head="The call was refused:")
-
-
-def problems_of(error: ValidationError) -> list[Problem]:
-    """The wrong fields of a model, as our own kind of problem."""
-    return [
-        Problem(path=found["loc"], message=found["msg"].removeprefix("Value error, "), code=found["type"])
-        for found in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
+    return spell_problems(problems_in(error), head="The call was refused:")
 
 
 def spell_problems(problems: Iterable[Problem], *, head: str, hint: str | None = None) -> str:

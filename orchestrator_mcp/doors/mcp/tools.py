@@ -15,12 +15,12 @@ from pydantic import Field, ValidationError
 from orchestrator_mcp.domain.access import Scope
 from orchestrator_mcp.domain.documents import value_problems
 from orchestrator_mcp.domain.jobs import Door
-from orchestrator_mcp.domain.manifests import MAX_PRIORITY, Manifest
+from orchestrator_mcp.domain.manifests import MAX_PRIORITY, Manifest, problems_in
 from orchestrator_mcp.domain.views import JobView
 from orchestrator_mcp.doors.mcp import answers
 from orchestrator_mcp.doors.mcp.callers import caller_of, request_of
 from orchestrator_mcp.doors.mcp.calls import OpenCalls
-from orchestrator_mcp.doors.mcp.refusals import CheckedTool, problems_of
+from orchestrator_mcp.doors.mcp.refusals import CheckedTool
 from orchestrator_mcp.doors.mcp.schemas import slim
 from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.service import JobService
@@ -232,7 +232,7 @@ def _manifest(**fields: Any) -> Manifest:
     try:
         return Manifest.model_validate({name: value for name, value in fields.items() if value is not None})
     except ValidationError as error:
-        raise ManifestError(problems_of(error)) from error
+        raise ManifestError(problems_in(error)) from error
 
 
 def _result(answer: answers.Answer) -> CallToolResult:
