@@ -108,11 +108,12 @@ class Backend:
         """Have it looked at again at once."""
         self.wake.set()
 
-    def numbered(self, number: float) -> None:
-        """It gave a prompt this place in its queue; a lower one than before tells a restart that nobody saw."""
-        if number < self.number:
-            self.falls += 1
+    def numbered(self, number: float) -> bool:
+        """It gave a prompt this place in its queue. Whether that tells of a restart: it is lower than before."""
+        restarted = number < self.number
+        self.falls += restarted
         self.number = number
+        return restarted
 
     def begin_to_listen(self) -> None:
         """A WebSocket stands; what the one before told counts no more."""

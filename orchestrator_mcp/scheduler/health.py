@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 MOST_ABANDONED: Final = 1_000  # prompts remembered of one backend
 _WELL: Final = frozenset({Outcome.SUCCEEDED, Outcome.ERRORED})
-_SICK: Final = frozenset({Outcome.REFUSED, Outcome.LOST, Outcome.TIMED_OUT})
+_SICK: Final = frozenset({Outcome.REFUSED, Outcome.TIMED_OUT})
 
 
 def learn(resources: Resources, backend: Backend, ended: Ended) -> None:
@@ -30,7 +30,7 @@ def learn(resources: Resources, backend: Backend, ended: Ended) -> None:
         if backend.breaker.succeeded():
             log.info("the backend is well again")
             resources.events.publish(BackendChanged(backend_id=backend.id))
-    elif ended.outcome in _SICK:
+    elif ended.outcome in _SICK or (ended.outcome is Outcome.LOST and ended.died):
         fail(resources, backend, ended.reason)
 
 

@@ -69,6 +69,7 @@ class Runner:
         self._error_answers: list[BackendAmbiguousError] = []
         self._doubts = 0
         self._sent_at: float | None = None
+        self._falls = 0
         self._canary = self._backend.canary if self._backend is not None else None
         self._marker: dict[str, Any] = {
             "instance": resources.instance,
@@ -123,13 +124,12 @@ class Runner:
             return verdicts.lost(f"{self.held.backend_id} is no longer in the configuration")
         graph = self._resolved_graph()
         with backend.messages(self.held.prompt_id) as messages:
-            falls = backend.falls
-            sent = await self._settle(backend, falls) if self._adopted else await self._send(backend, graph)
+            self._falls = backend.falls
+            sent = await self._settle(backend) if self._adopted else await self._send(backend, graph)
             while isinstance(sent, NeverArrived):
                 if (gave_up := self._stop_sending(backend)) is not None:
                     return gave_up
                 log.info("the prompt never arrived; sending it again to the same backend")
-                falls = backend.falls
                 sent = await self._send(backend, graph)
             if isinstance(sent, Ended):
                 return sent
@@ -140,7 +140,7 @@ class Runner:
                 held=self.held,
                 prompt_id=prompt_id,
                 graph=graph,
-                falls=falls,
+                falls=self._falls,
                 canary=self._canary,
                 sent_as=self._sent_as,
                 marker=self._marker,
@@ -171,7 +171,7 @@ class Runner:
         if self._wishes.any:
             return self._unsent()
         self.resources.at_step(Step.INTENT)
-        falls = backend.falls
+        self._falls = backend.falls
         self._sent_as = backend.client_id
         self._sent_at = self.resources.clock.monotonic()
         self._canary = backend.canary
@@ -191,10 +191,10 @@ class Runner:
             health.fail(self.resources, backend, error.message)
             if error.details.get("status") == 500:
                 self._error_answers.append(error)
-            return await self._settle(backend, falls)
+            return await self._settle(backend)
         if submission.node_errors and not self.resources.scheduling.allow_partial:
             return await self._reject_part(backend, submission)
-        backend.numbered(submission.number)
+        self._falls += backend.numbered(submission.number)  # this prompt came after the restart
         return await self._accepted(backend, submission.prompt_id, Stage.WAITING)
 
     def _unsent(self) -> Ended:
@@ -211,12 +211,12 @@ class Runner:
         )
         return verdicts.partly_rejected(backend.id, submission)
 
-    async def _settle(self, backend: Backend, falls: int) -> tuple[str, Stage] | Ended | NeverArrived:
+    async def _settle(self, backend: Backend) -> tuple[str, Stage] | Ended | NeverArrived:
         found = await settle_doubt(
             backend,
             self.held,
             marker=self._marker,
-            falls=falls,
+            falls=self._falls,
             canary=self._canary,
             sent_at=self._sent_at,
             clock=self.resources.clock,
