@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from orchestrator_mcp import __version__
 
@@ -292,8 +293,24 @@ def backends(url: Url = None, config: Config = None, token: Token = None, as_jso
     _end_with(lambda: farm.backends(_where(url, config, token), as_json=as_json))
 
 
-@program.command(rich_help_panel=USE)
-def workflows(
+class _ShownUnlessNamed(TyperGroup):
+    """`workflows` and `workflows ID` are `workflows show`, so that the usual command is the short one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        known = {*self.commands, *ctx.help_option_names}
+        return super().parse_args(ctx, args if args and args[0] in known else ["show", *args])
+
+
+library = typer.Typer(
+    cls=_ShownUnlessNamed,
+    help="Show the workflows that have a name, or what one of them takes; add one.",
+    rich_markup_mode="markdown",
+)
+program.add_typer(library, name="workflows", rich_help_panel=USE)
+
+
+@library.command("show")
+def show_workflows(
     workflow: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="Show the parameters of this one; without it, list all.")
     ] = None,
@@ -302,10 +319,34 @@ def workflows(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the workflows that have a name, or what one of them takes."""
+    """Show the workflows that have a name, or what one of them takes; `show` itself may be left out."""
     from orchestrator_mcp.command import farm
 
     _end_with(lambda: farm.workflows(workflow, _where(url, config, token), as_json=as_json))
+
+
+@library.command("add")
+def add_workflow(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A graph in API format (ComfyUI: Export (API)), or a studio's own file."),
+    ],
+    workflow_id: Annotated[
+        str | None,
+        typer.Option("--id", metavar="ID", help="The name to submit it by. Otherwise the file's own, without .json."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a workflow of that name, and what describes it.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Give a workflow a name: copy it into the first workflows folder, and write what it takes beside it, to edit.
+
+    Writes ID.json and ID.yaml; a running orchestrator sees them at once. Nothing is replaced without --force.
+    """
+    from orchestrator_mcp.command.adding import add
+
+    _end_with(lambda: add(file, workflow_id, config, force=force))
 
 
 @program.command(rich_help_panel=LOOK)

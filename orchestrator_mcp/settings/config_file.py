@@ -115,11 +115,12 @@ def wrong_config(path: Path, problems: Iterable[ConfigProblem]) -> SettingsError
     return SettingsError(text, details={"problems": details})
 
 
-def read_config(path: Path) -> ConfigFile:
+def read_config(path: Path, *, prose: bool = False) -> ConfigFile:
     """Read a configuration file.
 
     Args:
         path: an ordinary file of at most 1 MB, UTF-8.
+        prose: texts may have several lines, and tabs.
 
     Raises:
         SettingsError: it cannot be read, or is not YAML with a mapping at the top.
@@ -132,7 +133,7 @@ def read_config(path: Path) -> ConfigFile:
     if not isinstance(root, yaml.MappingNode):
         found = "a list" if isinstance(root, yaml.SequenceNode) else "a single value"
         _refuse(path, _line(root), f"found {found} at the top; keys with values are needed, such as: data_dir: ./data")
-    config.values = _Plain(config).mapping(root, ())
+    config.values = _Plain(config, allowed="\n\t" if prose else "").mapping(root, ())
     return config
 
 
@@ -244,8 +245,9 @@ def _explain_syntax(error: yaml.MarkedYAMLError, text: str) -> str:
 class _Plain:
     """Turns the tree into dicts, lists and scalars, and notes lines and problems in the ConfigFile."""
 
-    def __init__(self, config: ConfigFile) -> None:
+    def __init__(self, config: ConfigFile, *, allowed: str) -> None:
         self._config = config
+        self._allowed = allowed
         self._scalars = yaml.constructor.SafeConstructor()
 
     def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
@@ -282,7 +284,7 @@ class _Plain:
                 return self._scalars.construct_object(node)
             except (ValueError, LookupError, OverflowError):  # too long for Python, or a sign without digits
                 return text
-        strange = next((character for character in text if _is_control(character)), None)
+        strange = next((one for one in text if _is_control(one) and one not in self._allowed), None)
         if strange is not None:
             hint = f" {_WINDOWS_HINT}" if getattr(node, "style", None) == '"' else ""
             self._problem(node, path, f"found the control character U+{ord(strange):04X} in the text.{hint}")

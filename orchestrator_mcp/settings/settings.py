@@ -70,7 +70,8 @@ class Settings(BaseModel):
     workflows_dirs: Annotated[tuple[Folder, ...], Field(min_length=1), Needs("a folder or a list of folders")] = Field(
         default=(Path("workflows"),),
         validation_alias="workflows_dir",
-        description="Named workflows, `<workflow_id>.json`. In several folders, the first that has it.",
+        description="Named workflows, `<workflow_id>.json`, and what they take, `<workflow_id>.yaml`. "
+        "In several folders, the first that has it.",
     )
     outbox: Annotated[Literal["all", "inbox"], Needs("all or inbox")] = Field(
         default="all", description="Which jobs are delivered: all, or only those that came through the Inbox."

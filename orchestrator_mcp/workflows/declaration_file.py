@@ -158,7 +158,7 @@ def read_declarations(path: Path, graph: Graph, *, called: str) -> Declared:
             words, and the code `declaration`.
     """
     try:
-        config = read_config(path)
+        config = read_config(path, prose=True)
         found = check_config(config, DeclarationFile, given={}, hidden=frozenset())
         if problems := list(_problems(config, found, graph)):
             raise wrong_config(path, problems)

@@ -20,7 +20,7 @@ from orchestrator_mcp.workflows.declared import Declarations, Fault, value_fault
 from orchestrator_mcp.workflows.graph import MAX_PROBLEMS, link_fault
 from orchestrator_mcp.workflows.links import Target, as_link, class_of, value_at
 from orchestrator_mcp.workflows.naming import STANDARD_NAMES, Meaning, Names, in_reading_order
-from orchestrator_mcp.workflows.requirements import MODEL_INPUTS, leaves_its_folder
+from orchestrator_mcp.workflows.requirements import FILE_INPUTS, MODEL_INPUTS, leaves_its_folder
 from orchestrator_mcp.workflows.values import DRAW, holds_fractions, kind_of, mismatch, same, seed_fault
 
 SEED_BITS = 53
@@ -331,10 +331,11 @@ def _draw_for(names: Names, meanings: Sequence[Meaning], draw: Callable[[], int]
 def _view(graph: Graph, name: str, targets: Sequence[Target]) -> ParameterView:
     first = targets[0]
     present = value_at(graph, first)
-    fractions = holds_fractions(class_of(graph, first.node), first.input)
+    class_type = class_of(graph, first.node)
+    kind = kind_of(present, fractions=holds_fractions(class_type, first.input))
     return ParameterView(
         name=name,
-        type=kind_of(present, fractions=fractions),
+        type=FILE_INPUTS.get((class_type, first.input), kind) if kind == "string" else kind,
         default=copy.deepcopy(present),
         targets=[target.spelled for target in targets],
     )

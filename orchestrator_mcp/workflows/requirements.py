@@ -9,6 +9,7 @@ from typing import Final
 
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.domain.lanes import ModelFile, Requirements
+from orchestrator_mcp.domain.views import ParameterType
 from orchestrator_mcp.workflows.links import Target, class_of, distances, unlinked
 
 MODEL_INPUTS: Final = frozenset(
@@ -38,6 +39,14 @@ FILE_LOADERS: Final = frozenset(
     {"LoadImage", "LoadImageMask", "LoadImageOutput", "LoadVideo", "LoadAudio", "LoadLatent"}
 )
 """ComfyUI's own nodes that open a file of its input folder by name."""
+
+FILE_INPUTS: Final[dict[tuple[str, str], ParameterType]] = {
+    ("LoadImage", "image"): "image",
+    ("LoadImageMask", "image"): "mask",
+    ("LoadVideo", "file"): "video",
+    ("LoadAudio", "audio"): "audio",
+}
+"""Inputs of ComfyUI's own nodes that name a file which a caller brings, by class and input."""
 
 _TEXT_INPUTS = frozenset({"text", "prompt", "filename_prefix"})
 _MAX_NAME = 400  # characters

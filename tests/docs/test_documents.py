@@ -16,6 +16,8 @@ import pytest
 import yaml
 
 from orchestrator_mcp.settings import Settings, load_settings
+from orchestrator_mcp.workflows.declaration_file import read_declarations
+from orchestrator_mcp.workflows.graph import check_graph
 from tests.cli.program import ROOT, SECONDS, environment, served, started
 from tests.docs.blocks import DOCUMENTS, SHELL, Block, blocks_in, blocks_of
 
@@ -93,7 +95,20 @@ def test_every_json_block_is_json(block: Block) -> None:
     json.loads(block.text)
 
 
-@pytest.mark.parametrize("block", blocks_in("yaml", "yml"), ids=str)
+YAML = blocks_in("yaml", "yml")
+CONFIGURATIONS = [block for block in YAML if "<!-- beside:" not in block.remark]
+
+
+@pytest.mark.parametrize("block", [block for block in YAML if block not in CONFIGURATIONS], ids=str)
+def test_every_description_of_a_workflow_fits_its_graph(block: Block, tmp_path: Path) -> None:
+    workflow_id = block.remark.removeprefix("<!-- beside: ").removesuffix(" -->\n")
+    graph = check_graph(json.loads((ROOT / "workflows" / f"{workflow_id}.json").read_text(encoding="utf-8")))
+    file = tmp_path / f"{workflow_id}.yaml"
+    file.write_text(block.text, encoding="utf-8")
+    assert read_declarations(file, graph, called=file.name).parameters
+
+
+@pytest.mark.parametrize("block", CONFIGURATIONS, ids=str)
 def test_every_yaml_block_is_a_configuration_that_loads(block: Block, tmp_path: Path) -> None:
     found = yaml.safe_load(block.text)
     assert found.keys() <= CONFIG_KEYS | {"database_path"}
