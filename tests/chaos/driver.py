@@ -19,6 +19,7 @@ from tests.chaos.orchestrator import ANY
 
 LONGEST_LIFE: Final = 8.0  # seconds after which a life ends even if its step was not reached
 STOPS_WITHIN: Final = 10.0
+STEPS_OF_A_JOB: Final = 13
 PAGE: Final = 200
 TROUBLES: Final = (
     "prompt-500",
@@ -61,15 +62,20 @@ class Death:
     after_opening: float | None = None
 
 
-def deaths(rng: random.Random) -> Death:
-    """Draw one."""
+def deaths(rng: random.Random, jobs: int) -> Death:
+    """Draw one.
+
+    Args:
+        rng: from which.
+        jobs: how many of them a life should do, on the average.
+    """
     match rng.randrange(4):
         case 0:
             return Death(after_start=rng.uniform(0.2, 3.0))
         case 1:
             return Death(after_opening=rng.uniform(0.0, 1.5))
         case _:
-            return Death(step=rng.randint(1, 80))
+            return Death(step=rng.randint(1, 2 * jobs * STEPS_OF_A_JOB))
 
 
 async def carry_out(ground: Ground, plan: Plan) -> None:
@@ -79,7 +85,7 @@ async def carry_out(ground: Ground, plan: Plan) -> None:
     for number in range(plan.kills):
         so_far = asked[: (number + 1) * plan.jobs // plan.kills]
         async with _trouble(ground, rng) if plan.sick else _peace():
-            await short_life(ground, so_far, deaths(rng))
+            await short_life(ground, so_far, deaths(rng, max(1, plan.jobs // plan.kills)))
     await last_life(ground, asked, within=plan.finish_within)
 
 
