@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator_mcp.command.board import job_words, status_text
-from orchestrator_mcp.domain.views import BackendView, JobView, WorkflowView
+from orchestrator_mcp.domain.views import BackendView, JobView, ParameterView, WorkflowView
 from orchestrator_mcp.redaction import escape
 
 _PIPE_WIDTH: Final = 200  # columns where no terminal says how wide it is
@@ -107,12 +107,21 @@ def workflow_details(workflow: WorkflowView) -> RenderableType:
     """
     if workflow.problem:
         return Text(f"{workflow.id} cannot be used: {escape(workflow.problem)}", style="red")
-    table = _table("Parameter", "Type", "Default", "Sets")
+    table = _table("Parameter", "Type", "Takes", "Default", "Sets")
     table.title = plain_text(f"{workflow.id}: {workflow.title}" if workflow.title else workflow.id)
     table.title_justify = "left"
     for one in workflow.parameters:
-        table.add_row(*map(plain_text, (one.name, one.type, _value(one.default), ", ".join(one.targets))))
+        sets = ", ".join(one.targets)
+        table.add_row(*map(plain_text, (one.name, one.type, _taken(one), _value(one.default), sets)))
     return table
+
+
+def _taken(parameter: ParameterView) -> str:
+    """The range or choices of a parameter, and whether it has to be given."""
+    low, high = parameter.minimum, parameter.maximum
+    ends = (f"from {low}" if low is not None else "", f"to {high}" if high is not None else "")
+    words = [_value(", ".join(map(str, parameter.choices))), *ends, "required" if parameter.required else ""]
+    return " ".join(word for word in words if word)
 
 
 def local_time(moment: datetime) -> str:

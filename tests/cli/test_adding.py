@@ -75,6 +75,11 @@ def test_a_running_orchestrator_shows_and_renders_what_was_added(place: Path) ->
     with served(place) as (_, _url):
         assert run("workflows", "add", "shot 7.json", "--id", "shot_7", folder=place).returncode == 0
         assert "sampler_name" in run("workflows", "shot_7", folder=place).stdout
-        assert "sampler_name" in run("workflows", "show", "shot_7", folder=place).stdout
+        described = place / "workflows" / "shot_7.yaml"
+        text = described.read_text(encoding="utf-8")
+        described.write_text(
+            text.replace("# min:", "min: 1", 1).replace("# max:", "max: 99999999", 1), encoding="utf-8"
+        )
+        assert "from 1 to 99999999" in run("workflows", "show", "shot_7", folder=place).stdout
         ended = run("submit", "shot_7", "-p", "steps=1", "--watch", folder=place)
         assert ended.returncode == 0, ended.stderr
