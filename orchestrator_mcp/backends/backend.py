@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,11 @@ from orchestrator_mcp.settings import BackendSettings, Settings
 
 MESSAGES_WAITING: Final = 256
 DEAF_AFTER: Final = 2.0  # seconds for which HTTP shows another queue than the WebSocket told
+
+
+def new_client_id() -> str:
+    """A name for our next WebSocket. Prompts are never sent without one: ComfyUI would tell everybody of them."""
+    return uuid.uuid4().hex
 
 
 @dataclass(kw_only=True, eq=False)
@@ -59,7 +65,7 @@ class Backend:
     reason: str | None = "it has not answered yet"
     misses: int = 0
     falls: int = 0
-    client_id: str = ""
+    client_id: str = field(default_factory=new_client_id)
     listening: bool = False
     queue_remaining: int = 0
     last_seen: datetime | None = None

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import random
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Literal
@@ -19,7 +18,7 @@ from typing import Any, Final, Literal
 import anyio
 from anyio.abc import TaskGroup
 
-from orchestrator_mcp.backends.backend import Backend, client_for, needs_new_client
+from orchestrator_mcp.backends.backend import Backend, client_for, needs_new_client, new_client_id
 from orchestrator_mcp.backends.comfy import ComfyClient
 from orchestrator_mcp.backends.recovery import clear_abandoned, still_sick
 from orchestrator_mcp.clock import Clock
@@ -324,7 +323,6 @@ class BackendPool:
         with log_context(backend_id=backend.id):
             while True:
                 await backend.came_online.wait()
-                backend.client_id = uuid.uuid4().hex
                 try:
                     with anyio.CancelScope() as backend.ear:
                         async with backend.client.listen(backend.client_id) as messages:
@@ -338,6 +336,7 @@ class BackendPool:
                     backend.falls += backend.listening
                 finally:
                     backend.listening = False
+                    backend.client_id = new_client_id()
                 backend.tell_of_a_gap()
                 await self._clock.sleep(pause * random.uniform(0.8, 1.2))
                 pause = min(pause * 2, SOCKET_PAUSE[1])

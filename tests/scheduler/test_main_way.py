@@ -208,3 +208,12 @@ async def test_a_render_that_stands_still_is_given_up(tmp_path: Path) -> None:
         job = await running.until(job_id, "queued", "failed")
         assert job.attempts[0].outcome == "timed_out"
         await running.service.cancel(job_id)
+
+
+async def test_a_prompt_is_never_sent_without_our_name_even_before_the_socket_stands(tmp_path: Path) -> None:
+    async with Sandbox(FAST).serve() as server:
+        server.set_fault("no-ws")
+        async with core(tmp_path, [backend_for(server, "one")]) as running:
+            await running.end_of(await running.submit(PICTURE))
+        [ended] = server.queue.history.values()
+        assert len(ended["prompt"][3]["client_id"]) == 32
