@@ -168,7 +168,9 @@ async def test_the_farm_and_the_library_are_shown(live: httpx.AsyncClient) -> No
     library = (await live.get("/api/workflows")).json()
     assert "my_workflow_001" in [workflow["id"] for workflow in library]
     shown = (await live.get("/api/workflows/my_workflow_001")).json()
-    assert {"name": "steps", "type": "integer", "default": 20, "targets": ["3.steps"]} in shown["parameters"]
+    steps = next(part for part in shown["parameters"] if part["name"] == "steps")
+    assert (steps["type"], steps["default"], steps["targets"]) == ("integer", 20, ["3.steps"])
+    assert shown["parameters_schema"]["properties"]["steps"]["type"] == "integer"
     assert (await live.get("/api/workflows/my_workflow_1")).json()["hint"] == "Did you mean my_workflow_001?"
     health = (await live.get("/api/health")).json()
     assert (health["status"], health["backends_online"], health["sandbox"]) == ("ok", 1, True)
