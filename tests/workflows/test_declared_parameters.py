@@ -151,6 +151,9 @@ VALUES = st.none() | st.booleans() | st.integers(-5, 60) | st.floats(-2, 60) | s
 NAMES = ["steps", "steps_3", "3.steps", "cfg", "look", "text_6", "6.text", "prompt", "sampler", "seed", "strength"]
 
 
+USUAL: Graph = text_to_image(_3=sampler(seed=50))
+
+
 @st.composite
 def declarations(draw: st.DrawFn) -> list[ParameterView]:
     """Sound declarations of the usual graph, with ranges, choices and defaults as they come."""
@@ -170,15 +173,15 @@ def declarations(draw: st.DrawFn) -> list[ParameterView]:
             choices=tuple(draw(st.lists(kind, max_size=3))),
             required=draw(st.integers(0, 9)) == 0,
         )
-        if draw(st.booleans()) and not flaws(text_to_image(), one):
-            found.append(view_of(text_to_image(), [one]))
+        if draw(st.booleans()) and not flaws(USUAL, one):
+            found.append(view_of(USUAL, [one]))
     return found
 
 
 @STEADY
 @given(declarations(), st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4))
 def test_what_is_sent_always_fits_what_is_declared(declared: list[ParameterView], parameters: dict[str, Any]) -> None:
-    graph: Graph = text_to_image(_3=sampler(seed=50))
+    graph = USUAL
     try:
         bound = targets_for(graph, parameters, {}, declared, draw=lambda: 77)
     except ManifestError as error:
