@@ -300,6 +300,7 @@ async def _core(settings: Settings, choices: Choices, clock: Clock) -> AsyncIter
                 await work.start(dispatcher.run, name="dispatcher")
                 work.start_soon(_sweep, artifacts, name="sweep")
                 work.start_soon(service.condition.check_database, name="database check")
+                work.start_soon(service.look_after_watchers, name="watchers")
                 work.start_soon(Retention(store, artifacts, lambda: current.now.retention, clock).run, name="retention")
                 work.start_soon(reload.run, name="reload")
                 work.start_soon(storage.run, name="storage")

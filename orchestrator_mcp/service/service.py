@@ -361,6 +361,10 @@ class JobService:
         """A delivery failed; it is due again after a growing pause, and health tells the reason."""
         self._deliveries.put_off(job_id, reason)
 
+    async def look_after_watchers(self) -> None:
+        """See that no reader of a stream misses a change for long; runs for ever."""
+        await self._watching.run()
+
     def expect_deliveries(self) -> None:
         """Somebody delivers ended jobs: streams hold their last word back for a moment, until the files stand there."""
         self._delivery_grace = DELIVERY_GRACE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -12,10 +12,11 @@ import anyio
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged, JobDelivered, JobProgressed
 from orchestrator_mcp.domain.views import JobView, StreamEvent
+from orchestrator_mcp.errors import NotFoundError, StorageError
 from orchestrator_mcp.events import Events, Subscription
 from orchestrator_mcp.store import JobStore, StoredJob
 
-SLOW_LOOK: Final = 10.0  # seconds without an event after which the store is asked anyway
+SLOW_LOOK: Final = 10.0  # seconds after which the store is asked without an event
 FRESH: Final = 0.5  # seconds for which a look counts: queue positions change without an event of the job
 MOST_VIEWS: Final = 16  # kept of one look; readers may ask under many names of this machine
 
@@ -98,19 +99,42 @@ class Watching:
                 with anyio.CancelScope(shield=True):
                     await stream.aclose()
 
+    async def run(self) -> None:
+        """Look after every watched job now and then, for ever: an event that was lost costs latency, never truth."""
+        while True:
+            await self._clock.sleep(SLOW_LOOK)
+            for job_id, page in list(self._pages.items()):
+                with suppress(NotFoundError, StorageError):
+                    stored = await self._store.job(job_id)
+                    if page.look is not None and stored.seq > page.look.stored.seq:
+                        job = stored.job
+                        self._events.publish(
+                            JobChanged(job_id=job_id, seq=stored.seq, state=job.state, stage=job.stage)
+                        )
+
     async def look(self, page: _Page, job_id: str) -> _Look:
         """What the store says after every event that has been told so far, read once for all readers."""
+        if (known := self._fresh(page)) is not None:
+            return known  # without the lock, which costs each of a thousand readers a turn of the loop
         async with page.lock:
-            known = page.look
-            if known is not None and known.after == page.told and self._clock.monotonic() - known.at < FRESH:
+            if (known := self._fresh(page)) is not None:
                 return known
             after = page.told
             stored = await self._store.job(job_id)
             page.look = _Look(stored=stored, at=self._clock.monotonic(), after=after)
             return page.look
 
+    def _fresh(self, page: _Page) -> _Look | None:
+        known = page.look
+        if known is None or known.after != page.told or self._clock.monotonic() - known.at >= FRESH:
+            return None
+        return known
+
     async def told(self, page: _Page, look: _Look, kind: Literal["job", "end"], base_url: str | None) -> StreamEvent:
         """What callers are told of a look, made once for all who use the same base url."""
+        event = look.told.get((kind, base_url))
+        if event is not None:
+            return event
         async with page.lock:
             event = look.told.get((kind, base_url))
             if event is None:
@@ -154,11 +178,11 @@ class _Reader:
         if not stored.job.state.final or after is None or after < stored.seq:
             yield await self._tell("job", look)
         while not stored.job.state.final:
-            event = await self._next()
+            event = await self._subscription.next()
             if isinstance(event, JobProgressed):
                 yield self._page.progress(event, stored.seq)
                 continue
-            if isinstance(event, JobDelivered) or (event is not None and event.seq <= stored.seq):
+            if isinstance(event, JobDelivered) or event.seq <= stored.seq:
                 continue
             seen, look = stored.seq, await self._watching.look(self._page, job_id)
             stored = look.stored
@@ -177,11 +201,6 @@ class _Reader:
         with anyio.move_on_after(grace):
             while not isinstance(await self._subscription.next(), JobDelivered):
                 pass
-
-    async def _next(self) -> JobChanged | JobDelivered | JobProgressed | None:
-        with anyio.move_on_after(SLOW_LOOK):
-            return await self._subscription.next()
-        return None
 
 
 def _progress(event: JobProgressed, seq: int) -> StreamEvent:
