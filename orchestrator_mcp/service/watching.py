@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 import anyio
@@ -119,9 +119,14 @@ class Watching:
         async with page.lock:
             if (known := self._fresh(page)) is not None:
                 return known
-            after = page.told
+            after, before = page.told, page.look
             stored = await self._store.job(job_id)
-            page.look = _Look(stored=stored, at=self._clock.monotonic(), after=after)
+            now = self._clock.monotonic()
+            if before is not None and stored == before.stored and now - before.at < FRESH:
+                # the store had said already what the event told of
+                page.look = replace(before, after=after)
+            else:
+                page.look = _Look(stored=stored, at=now, after=after)
             return page.look
 
     def _fresh(self, page: _Page) -> _Look | None:

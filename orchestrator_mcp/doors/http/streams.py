@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from orchestrator_mcp.clock import SystemClock
 from orchestrator_mcp.domain.views import JobView, StreamEvent
 from orchestrator_mcp.doors.http.answers import error_document
 from orchestrator_mcp.doors.http.guard import SUBPROTOCOL_PREFIX
@@ -156,12 +157,13 @@ class _Patience:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self._clock = SystemClock()
         self._sending = 0
         self._since: float | None = None
 
     def __enter__(self) -> None:
         if not self._sending:
-            self._since = anyio.current_time()
+            self._since = self._clock.monotonic()
         self._sending += 1
 
     def __exit__(self, *_error: object) -> None:
@@ -171,8 +173,8 @@ class _Patience:
 
     async def lost(self) -> None:
         """Return when a sending takes too long."""
-        while self._since is None or anyio.current_time() - self._since < self._seconds:  # noqa: ASYNC110
-            await anyio.sleep(self._seconds / 4)
+        while self._since is None or self._clock.monotonic() - self._since < self._seconds:
+            await self._clock.sleep(self._seconds / 4)
 
 
 async def _quietly(act: Callable[[], Awaitable[None]]) -> None:
