@@ -16,6 +16,7 @@ from orchestrator_mcp.backends.history import HistoryEntry
 from orchestrator_mcp.backends.pool import Backend
 from orchestrator_mcp.backends.queues import QueueSnapshot
 from orchestrator_mcp.clock import Clock
+from orchestrator_mcp.domain.jobs import Outcome, Stage
 from orchestrator_mcp.domain.retry import Ended
 from orchestrator_mcp.errors import AnswerTooLargeError, BackendError
 from orchestrator_mcp.scheduler.verdicts import lost, too_large, unknown_outcome
@@ -119,6 +120,10 @@ def _absent(
     """
     if looks < CLEAN_LOOKS:
         return None
+    if held.accepted and lived and held.stage is Stage.WAITING:
+        # Its history stands and does not name it, so it never ran: a standby that was being taken back when the
+        # process before this one died, or that somebody deleted.
+        return Ended(outcome=Outcome.REVOKED, reason=f"it was taken out of the queue of {backend.id} before it began")
     if held.accepted and lived:
         return unknown_outcome(f"{backend.id} had the prompt and no longer knows it, and it did not restart")
     if (held.accepted or fell) and not lived:
