@@ -57,6 +57,7 @@ class BackendPool:
         self._moved: list[Backend] = []
         self._placing = 0
         self._tasks: TaskGroup | None = None
+        self._random = random.Random()  # its own, so that nobody else's draws depend on it
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[BackendPool]:
@@ -257,7 +258,7 @@ class BackendPool:
             while True:
                 await self._look(backend)
                 backend.wake = anyio.Event()
-                pause = self._current.now.scheduling.probe_interval * random.uniform(0.9, 1.1)
+                pause = self._current.now.scheduling.probe_interval * self._random.uniform(0.9, 1.1)
                 with anyio.move_on_after(pause):
                     await backend.wake.wait()
 
@@ -338,7 +339,7 @@ class BackendPool:
                     backend.listening = False
                     backend.client_id = new_client_id()
                 backend.tell_of_a_gap()
-                await self._clock.sleep(pause * random.uniform(0.8, 1.2))
+                await self._clock.sleep(pause * self._random.uniform(0.8, 1.2))
                 pause = min(pause * 2, SOCKET_PAUSE[1])
 
 

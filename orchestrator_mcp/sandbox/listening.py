@@ -11,6 +11,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio.lowlevel
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 _BACKLOG = 1024
-_TURNS = 3  # of the event loop, after which a cut connection has told its request
+_TURNS = 3  # of the event loop, within which an accepted connection is made, and a cut one has told its request
 
 
 def quiet_config(app: ASGIApp) -> uvicorn.Config:
@@ -111,6 +112,7 @@ class Listener:
         if self._server is None:
             return
         server, self._server = self._server, None
+        await _finish_accepting(server)
         server.close()
         for connection in list(self._state.connections):
             _abort(connection)
@@ -143,6 +145,16 @@ class Listener:
             return made
 
         return make
+
+
+async def _finish_accepting(server: asyncio.Server) -> None:
+    """Accept no more, and let those be made that were just accepted: asyncio forgets them when its server closes."""
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        with suppress(NotImplementedError):  # on Windows nothing is read from a listening socket
+            loop.remove_reader(listening.fileno())
+    for _ in range(_TURNS):
+        await anyio.lowlevel.checkpoint()
 
 
 def _abort(connection: Any) -> None:

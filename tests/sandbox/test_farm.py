@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
@@ -51,6 +53,20 @@ async def test_a_stopped_server_refuses_connections_cuts_open_ones_and_starts_ag
                 await ear.until("never")
             await server.start()
             assert (await client.get("/history")).json() == {}
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_connection_that_is_just_being_accepted_is_cut_by_a_stop_too(
+    sandboxes: SandboxFactory, turns: int
+) -> None:
+    server = await sandboxes()
+    with socket.create_connection((server.host, server.port)) as knocking, anyio.fail_after(10):
+        for _ in range(turns):
+            await anyio.lowlevel.checkpoint()
+        await server.stop()
+        await anyio.wait_readable(knocking)
+        with suppress(ConnectionResetError):
+            assert knocking.recv(1) == b""
 
 
 async def test_leaving_the_block_stops_everything_at_once_even_during_a_render_and_frees_the_port() -> None:
