@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Final
-
-import anyio
-import anyio.to_thread
 
 from orchestrator_mcp.artifacts import ArtifactStore
 from orchestrator_mcp.backends.pool import BackendPool
@@ -19,12 +15,11 @@ from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.access import LOCAL, Caller
 from orchestrator_mcp.domain.deliveries import Delivery, DeliveryFile, InboxClaim
 from orchestrator_mcp.domain.events import JobDelivered
-from orchestrator_mcp.domain.jobs import Door, Graph, JobState
+from orchestrator_mcp.domain.jobs import Door, JobState
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.parameter_schema import object_schema
 from orchestrator_mcp.domain.placement import waiting_reasons
-from orchestrator_mcp.domain.policy import denials
-from orchestrator_mcp.domain.steps import AtStep, Step, no_step
+from orchestrator_mcp.domain.steps import AtStep, no_step
 from orchestrator_mcp.domain.text import without_secrets
 from orchestrator_mcp.domain.views import (
     AcceptedView,
@@ -33,13 +28,12 @@ from orchestrator_mcp.domain.views import (
     JobListView,
     JobView,
     OutputView,
-    ParameterView,
     StreamEvent,
     WorkflowView,
 )
-from orchestrator_mcp.errors import ForbiddenError, ManifestError, NotFoundError, StorageError, nearest
+from orchestrator_mcp.errors import ForbiddenError, ManifestError, NotFoundError, StorageError
 from orchestrator_mcp.events import Events
-from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, is_large, new_job, resolved_graph
+from orchestrator_mcp.service.acceptance import resolved_graph
 from orchestrator_mcp.service.condition import Condition
 from orchestrator_mcp.service.deliveries import DeliveryQueue
 from orchestrator_mcp.service.gate import Gate
@@ -53,10 +47,11 @@ from orchestrator_mcp.service.showing import (
     timings,
     workflow_view,
 )
+from orchestrator_mcp.service.submission import Submission, Submissions
 from orchestrator_mcp.service.watching import Watching
+from orchestrator_mcp.service.workflows import WorkflowReader
 from orchestrator_mcp.settings import CurrentSettings
-from orchestrator_mcp.store import JobFilter, JobStore, NewJob, StoredJob
-from orchestrator_mcp.workflows.graph import check_graph
+from orchestrator_mcp.store import JobFilter, JobStore, StoredJob
 from orchestrator_mcp.workflows.library import WorkflowLibrary
 
 log = logging.getLogger(__name__)
@@ -114,13 +109,22 @@ class JobService:
         self._settings = settings
         self._running = running
         self._version = version
-        self._at_step = at_step
         self._began = clock.monotonic()
         self._deliveries = DeliveryQueue(clock)
         self._delivery_grace = 0.0
         self._gate = Gate(settings, clock)
         self._watching = Watching(store, events, clock, self._show)
         self.condition = Condition(store)
+        self._submissions = Submissions(
+            store=store,
+            pool=pool,
+            workflows=WorkflowReader(library, settings),
+            settings=settings,
+            clock=clock,
+            gate=self._gate,
+            condition=self.condition,
+            at_step=at_step,
+        )
         server = settings.now.server
         self.base_url = server.public_url or f"http://{server.host}:{server.port}"
         events.listen(self._deliveries.hear)
@@ -157,32 +161,8 @@ class JobService:
             TooManyError: this caller is too fast, or as many jobs wait as may.
             StorageError: it cannot be stored now.
         """
-        self._gate.pass_submission(by)
-        now = self._clock.now()
-        self._check_affinity(manifest)
-        graph, declared, capabilities = await self._graph_of(manifest)
-        if denied := list(islice(denials(graph, self._settings.now.policy.denied_nodes), MOST_PROBLEMS)):
-            raise ManifestError(denied, hint="Ask the operator of the farm, or take these nodes out.")
-
-        def prepare() -> NewJob:
-            return new_job(
-                manifest,
-                graph,
-                declared,
-                capabilities=capabilities,
-                door=door,
-                owner=by.name,
-                stem=stem,
-                claim=claim,
-                warnings=[*warnings, *self._capability_warnings({*manifest.required_capabilities, *capabilities})],
-                now=now,
-            )
-
-        new = await anyio.to_thread.run_sync(prepare) if is_large(graph) else prepare()
-        self.condition.require_open()
-        answer = await self._store.accept(new, most_queued=self._settings.now.limits_in_force.queued_jobs)
-        self._at_step(Step.STORED)
-        log.info("accepted through %s: %s", door.value, new.workflow_id, extra={"job_id": answer.job_id})
+        wanted = Submission(manifest=manifest, door=door, by=by, stem=stem, claim=claim, warnings=warnings)
+        answer = await self._submissions.submit(wanted)
         return AcceptedView(
             job_id=answer.job_id,
             submitted_at=answer.submitted_at,
@@ -373,36 +353,6 @@ class JobService:
     def closed_because(self) -> str | None:
         """Why nothing is accepted now, in words; None when something may be."""
         return self.condition.closed_because
-
-    async def _graph_of(self, manifest: Manifest) -> tuple[Graph, Sequence[ParameterView], Sequence[str]]:
-        limits = self._settings.now.limits
-        if manifest.workflow is None:
-            found = await self._library.get(manifest.workflow_id or "")
-            return found.graph, found.declared, found.required_capabilities
-
-        def check() -> Graph:
-            return check_graph(manifest.workflow, max_nodes=limits.graph_nodes, max_depth=limits.graph_depth)
-
-        return (await anyio.to_thread.run_sync(check) if is_large(manifest.workflow) else check()), (), ()
-
-    def _check_affinity(self, manifest: Manifest) -> None:
-        wanted = manifest.backend_affinity
-        if wanted is None or wanted in self._pool:
-            return
-        known = [backend.id for backend in self._pool]
-        near = nearest(wanted, known)
-        raise ManifestError.at(
-            "backend_affinity",
-            message=f"there is no backend {wanted!r}",
-            code="unknown_backend",
-            allowed=near or known[:20],
-            hint="See GET /api/backends.",
-        )
-
-    def _capability_warnings(self, wanted: Iterable[str]) -> list[str]:
-        carried = {label for backend in self._pool for label in backend.settings.capabilities}
-        missing = [label for label in sorted(wanted) if label not in carried]
-        return [f"No configured backend carries the capability {label!r}; the job waits for one." for label in missing]
 
     async def _show(self, stored: StoredJob, base_url: str | None) -> JobView:
         position = await self._store.queue_position(stored) if stored.job.state is JobState.QUEUED else None

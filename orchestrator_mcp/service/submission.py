@@ -1,0 +1,148 @@
+"""The way in: a manifest is read, checked and bound, and only then stored and queued."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import anyio.to_thread
+
+from orchestrator_mcp.backends.pool import BackendPool
+from orchestrator_mcp.clock import Clock
+from orchestrator_mcp.domain.access import Caller
+from orchestrator_mcp.domain.deliveries import InboxClaim
+from orchestrator_mcp.domain.jobs import Door
+from orchestrator_mcp.domain.manifests import Manifest
+from orchestrator_mcp.domain.policy import denials
+from orchestrator_mcp.domain.steps import AtStep, Step
+from orchestrator_mcp.errors import ManifestError, nearest
+from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, is_large, new_job
+from orchestrator_mcp.service.condition import Condition
+from orchestrator_mcp.service.gate import Gate
+from orchestrator_mcp.service.workflows import WorkflowReader
+from orchestrator_mcp.settings import CurrentSettings
+from orchestrator_mcp.store import Acceptance, JobStore, NewJob
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A manifest on its way in.
+
+    Attributes:
+        manifest: what the caller wants.
+        door: the way it came.
+        by: who hands it in: the owner, and the scope of idempotency keys.
+        stem: readable name for the result folder; the workflow id when None.
+        claim: the Inbox file that it came by.
+        warnings: what the door already has to say about it.
+    """
+
+    manifest: Manifest
+    door: Door
+    by: Caller
+    stem: str | None = None
+    claim: InboxClaim | None = None
+    warnings: Sequence[str] = ()
+
+
+class Submissions:
+    """Takes manifests in.
+
+    Args:
+        store: where jobs live.
+        pool: the backends.
+        workflows: finds the graph of a manifest.
+        settings: the configuration.
+        clock: the time.
+        gate: how much one caller may ask for.
+        condition: whether anything may be accepted now.
+        at_step: see `domain.steps`.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        pool: BackendPool,
+        workflows: WorkflowReader,
+        settings: CurrentSettings,
+        clock: Clock,
+        gate: Gate,
+        condition: Condition,
+        at_step: AtStep,
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._workflows = workflows
+        self._settings = settings
+        self._clock = clock
+        self._gate = gate
+        self._condition = condition
+        self._at_step = at_step
+
+    async def submit(self, wanted: Submission) -> Acceptance:
+        """Check a manifest, store it durably and queue it. Raises what `JobService.submit` raises."""
+        self._gate.pass_submission(wanted.by)
+        new = await self.prepared(wanted)
+        self._condition.require_open()
+        accepted = await self._store.accept(new, most_queued=self._settings.now.limits_in_force.queued_jobs)
+        self._at_step(Step.STORED)
+        log.info("accepted through %s: %s", wanted.door.value, new.workflow_id, extra={"job_id": accepted.job_id})
+        return accepted
+
+    async def prepared(self, wanted: Submission) -> NewJob:
+        """Everything that comes before storing: find the workflow, check it, bind the parameters.
+
+        Args:
+            wanted: a manifest, and how it came.
+
+        Raises:
+            ManifestError: a field, parameter or the graph is wrong.
+            NotFoundError: no such workflow.
+            TooLargeError: the graph is over its limit.
+        """
+        manifest, now = wanted.manifest, self._clock.now()
+        self._check_affinity(manifest)
+        found = await self._workflows.find(manifest)
+        if denied := list(islice(denials(found.graph, self._settings.now.policy.denied_nodes), MOST_PROBLEMS)):
+            raise ManifestError(denied, hint="Ask the operator of the farm, or take these nodes out.")
+        capabilities = {*manifest.required_capabilities, *found.required_capabilities}
+
+        def prepare() -> NewJob:
+            return new_job(
+                manifest,
+                found.graph,
+                found.declared,
+                capabilities=found.required_capabilities,
+                door=wanted.door,
+                owner=wanted.by.name,
+                stem=wanted.stem,
+                claim=wanted.claim,
+                warnings=[*wanted.warnings, *found.warnings, *self._capability_warnings(capabilities)],
+                now=now,
+            )
+
+        return await anyio.to_thread.run_sync(prepare) if is_large(found.graph) else prepare()
+
+    def _check_affinity(self, manifest: Manifest) -> None:
+        wanted = manifest.backend_affinity
+        if wanted is None or wanted in self._pool:
+            return
+        known = [backend.id for backend in self._pool]
+        near = nearest(wanted, known)
+        raise ManifestError.at(
+            "backend_affinity",
+            message=f"there is no backend {wanted!r}",
+            code="unknown_backend",
+            allowed=near or known[:20],
+            hint="See GET /api/backends.",
+        )
+
+    def _capability_warnings(self, wanted: Iterable[str]) -> list[str]:
+        carried = {label for backend in self._pool for label in backend.settings.capabilities}
+        missing = [label for label in sorted(wanted) if label not in carried]
+        return [f"No configured backend carries the capability {label!r}; the job waits for one." for label in missing]
