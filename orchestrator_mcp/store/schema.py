@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from orchestrator_mcp.domain.jobs import JobState
 
-SCHEMA_REVISION: Final = "0001"
+SCHEMA_REVISION: Final = "0002"
 """The newest migration; a database with another number is upgraded, or refused when it is newer."""
 
 STATE_CODES: Final = {
@@ -56,6 +56,26 @@ lane = sa.Table(
     sa.Column("queued", RowId, nullable=False, server_default="0"),
 )
 
+batch = sa.Table(
+    "batch",
+    metadata,
+    sa.Column("id", RowId, primary_key=True),
+    sa.Column("uid", sa.Text, nullable=False, unique=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("idempotency_key", sa.Text),
+    sa.Column("body_hash", sa.Text),
+    sa.Column("claim_id", sa.Text),
+    sa.Column("claim_name", sa.Text),
+    sa.Column("workflow_id", sa.Text, nullable=False),
+    sa.Column("door", sa.Text, nullable=False),
+    sa.Column("stem", sa.Text, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("submitted_at", RowId, nullable=False),
+    sa.Column("delivery", sa.SmallInteger, nullable=False, server_default="0"),
+    sa.Column("delivery_path", sa.Text),
+)
+
 job = sa.Table(
     "job",
     metadata,
@@ -92,6 +112,9 @@ job = sa.Table(
     sa.Column("delivery_path", sa.Text),
     sa.Column("rerun_of", sa.Text),
     sa.Column("seq", RowId, nullable=False, server_default="0"),
+    sa.Column("batch_id", RowId),
+    sa.Column("batch_index", sa.Integer),
+    sa.Column("pending", sa.Integer, nullable=False, server_default="0"),  # parents that have not ended
 )
 
 
@@ -118,6 +141,45 @@ sa.Index(
     **_where(job.c.idempotency_key.is_not(None)),
 )
 sa.Index("uq_job_claim", job.c.claim_id, unique=True, **_where(job.c.claim_id.is_not(None)))
+sa.Index("ix_job_batch", job.c.batch_id, job.c.state, job.c.batch_index, **_where(job.c.batch_id.is_not(None)))
+sa.Index(
+    "uq_batch_idempotency",
+    batch.c.owner,
+    batch.c.idempotency_key,
+    unique=True,
+    **_where(batch.c.idempotency_key.is_not(None)),
+)
+sa.Index("uq_batch_claim", batch.c.claim_id, unique=True, **_where(batch.c.claim_id.is_not(None)))
+sa.Index("ix_batch_delivery", batch.c.id, **_where(batch.c.delivery == sa.literal_column("1")))
+
+dependency = sa.Table(
+    "dependency",
+    metadata,
+    sa.Column("child_id", RowId, sa.ForeignKey("job.id"), primary_key=True, autoincrement=False),
+    sa.Column("parent_id", RowId, sa.ForeignKey("job.id"), primary_key=True, autoincrement=False),
+    sa.Index("ix_dependency_parent", "parent_id"),
+)
+
+asset = sa.Table(
+    "asset",
+    metadata,
+    sa.Column("sha256", sa.Text, primary_key=True),
+    sa.Column("extension", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("media_type", sa.Text, nullable=False),
+    sa.Column("size", RowId, nullable=False),
+    sa.Column("added_at", RowId, nullable=False),
+    sa.Column("used_at", RowId, nullable=False),
+    sa.Index("ix_asset_used_at", "used_at"),
+)
+
+job_asset = sa.Table(
+    "job_asset",
+    metadata,
+    sa.Column("job_id", RowId, sa.ForeignKey("job.id"), primary_key=True, autoincrement=False),
+    sa.Column("sha256", sa.Text, primary_key=True),
+    sa.Index("ix_job_asset_sha256", "sha256"),
+)
 
 attempt = sa.Table(
     "attempt",
@@ -132,6 +194,7 @@ attempt = sa.Table(
     sa.Column("ended_at", RowId),
     sa.Column("outcome", sa.Text),
     sa.Column("reason", sa.Text),
+    sa.Column("report", sa.Text),  # what is known of the render itself, as JSON
 )
 
 artifact = sa.Table(

@@ -252,6 +252,8 @@ def compile_statements(dialect: sa.Dialect) -> dict[str, Compiled]:
 _SET_LATER = {"id", "stage", "backend_id", "epoch", "not_before", "started_at", "finished_at", "failure"} | {
     "cancel_requested_at",
     "delivery_path",
+    "batch_id",
+    "batch_index",
 }
 
 

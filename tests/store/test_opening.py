@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
 
+from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.errors import StartError
+from orchestrator_mcp.store import migrations
 from orchestrator_mcp.store.schema import SCHEMA_REVISION, metadata
 from orchestrator_mcp.store.sqlite import Database
 from tests.store.building import look, new_job, opened
@@ -125,3 +130,28 @@ def test_the_reading_connection_cannot_write(path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError):
         database.reader.execute("DELETE FROM job")
     database.close()
+
+
+async def test_a_database_of_the_first_schema_is_upgraded_with_every_job_that_it_holds(path: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    engine = sa.create_engine(f"sqlite:///{path}")
+    scripts = ScriptDirectory.from_config(config)
+    with (
+        engine.connect() as connection,
+        EnvironmentContext(config, scripts, fn=lambda at, _: scripts._upgrade_revs("0001", at)) as environment,
+    ):
+        environment.configure(connection=connection, target_metadata=metadata)
+        with environment.begin_transaction():
+            environment.run_migrations()
+        connection.exec_driver_sql("INSERT INTO document (id, hash, body) VALUES (1, 'h', '{}')")
+        connection.exec_driver_sql("INSERT INTO lane (id, key, spec) VALUES (1, 'k', ?)", (LaneSpec().to_json(),))
+        connection.exec_driver_sql(
+            "INSERT INTO job (uid, owner, lane_id, rank, state, document_id, workflow_id, door, stem, spec,"
+            " submitted_at) VALUES ('old', 'anonymous', 1, 0, 0, 1, 'card', 'http', 'card', '{\"parameters\": {}}', 1)"
+        )
+        connection.commit()
+    engine.dispose()
+    async with opened(path) as store:
+        assert (await store.job("old")).job.workflow_id == "card"
+    assert look(path, "SELECT version_num FROM alembic_version") == [(SCHEMA_REVISION,)]
