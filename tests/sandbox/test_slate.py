@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from PIL import ImageChops
 
-from orchestrator_mcp.sandbox.nodes.lettering import clean, fitted, width_of
+from orchestrator_mcp.lettering import clean, fitted, width_of
 from orchestrator_mcp.sandbox.nodes.slate import draw_slate
 from orchestrator_mcp.sandbox.nodes.values import Latent, Model, Sampling
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from orchestrator_mcp.sandbox.nodes.lettering import clean, fitted, font_of, line_height, shortened, width_of
+from orchestrator_mcp.lettering import clean, fitted, font_of, line_height, shortened, width_of
 from orchestrator_mcp.sandbox.nodes.values import Latent, Sampling
 
 Colour = tuple[int, int, int]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 
 from PIL import ImageDraw, ImageFont
 
@@ -12,6 +14,31 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _LEADING = 1.28
 _LONGEST = 2000
+_UNDRAWABLE = "\u25a1"  # an empty box; the font draws one for every letter that it lacks
+_SPELLED = str.maketrans(
+    {
+        "\u00df": "ss",
+        "\u00e6": "ae",
+        "\u00c6": "AE",
+        "\u0153": "oe",
+        "\u0152": "OE",
+        "\u00f8": "o",
+        "\u00d8": "O",
+        "\u0142": "l",
+        "\u0141": "L",
+        "\u0111": "d",
+        "\u0110": "D",
+        "\u0131": "i",
+        "\u00d7": "x",
+        "\u2013": "-",
+        "\u2014": "-",
+        "\u2022": "-",
+        "\u2192": "->",
+        "\u2190": "<-",
+        "\u2264": "<=",
+        "\u2265": ">=",
+    }
+)  # letters that Pillow's font lacks, as people spell them without
 
 
 @lru_cache(maxsize=128)
@@ -41,6 +68,26 @@ def clean(text: str) -> str:
     """
     text = text[:_LONGEST].encode("utf-8", "replace").decode("utf-8")
     return re.sub(r"\s+", " ", "".join(one if one.isprintable() else " " for one in text)).strip()
+
+
+def drawable(text: str) -> str:
+    """Spell a text with the letters that Pillow's font has: accents go, what no spelling helps becomes one box a run.
+
+    Args:
+        text: A clean text.
+    """
+    spelled = unicodedata.normalize("NFKD", text.translate(_SPELLED))
+    plain = "".join(letter for letter in spelled if not unicodedata.combining(letter))
+    runs = groupby(plain, key=_has_glyph)
+    return "".join("".join(run) if drawn else _UNDRAWABLE for drawn, run in runs)
+
+
+@lru_cache(maxsize=4096)
+def _has_glyph(letter: str) -> bool:
+    font = font_of(16)
+    if letter.isascii() or not isinstance(font, ImageFont.FreeTypeFont):
+        return letter.isascii()
+    return bytes(font.getmask(letter)) != bytes(font.getmask("\U0010ffff"))
 
 
 def width_of(text: str, size: int) -> float:
