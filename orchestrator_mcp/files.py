@@ -223,6 +223,18 @@ def read_regular(path: Path, *, most: int) -> Reading:
     return Reading(content=content, signature=before)
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file that a stranger left, to read parts of it; see `read_regular`.
+
+    Args:
+        path: the file.
+
+    Raises:
+        NotRegularError: it is no plain file.
+    """
+    return os.fdopen(_open_regular(path), "rb")
+
+
 def _open_regular(path: Path) -> int:
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise NotRegularError(errno.EINVAL, "not a plain file", str(path))

@@ -39,32 +39,6 @@ class Converted:
     warnings: tuple[str, ...] = ()
 
 
-def looks_like_ui(document: object) -> bool:
-    """Whether a document is meant to be a workflow as ComfyUI's page saves it.
-
-    Args:
-        document: any parsed JSON.
-    """
-    return isinstance(document, dict) and isinstance(document.get("nodes"), list)
-
-
-def is_api(document: object) -> bool:
-    """Whether a document is a graph in API format, with or without the wrapper of ComfyUI's own POST.
-
-    Args:
-        document: any parsed JSON.
-    """
-    if not isinstance(document, dict) or looks_like_ui(document):
-        return False
-    inner = document.get("prompt")
-    if isinstance(inner, dict) and not isinstance(inner.get("class_type"), str):
-        document = inner
-    return bool(document) and all(
-        isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
-        for node in document.values()
-    )
-
-
 def convert(workflow: object, catalogue: Mapping[str, Any]) -> Converted:
     """Convert a workflow from UI format.
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Literal
 
-from orchestrator_mcp.domain.documents import parse_document
 from orchestrator_mcp.domain.jobs import Graph
+from orchestrator_mcp.domain.workflow_documents import is_api, looks_like_ui
 from orchestrator_mcp.errors import CallerError, ManifestError, Problem
-from orchestrator_mcp.files import FileTooLargeError, read_regular, unique_names, write_durably
-from orchestrator_mcp.workflows.convert.conversion import convert, is_api, looks_like_ui
-from orchestrator_mcp.workflows.convert.embedded import find_workflow
+from orchestrator_mcp.files import open_regular, unique_names, write_durably
+from orchestrator_mcp.workflows.convert.opening import open_workflow
+from orchestrator_mcp.workflows.convert.several import convert_with_any
 from orchestrator_mcp.workflows.graph import check_graph
-
-MAX_FILE: Final = 1024 * 1024 * 1024
-"""Largest film or sound that is looked into, in bytes; documents have the smaller limit of all documents."""
 
 Origin = Literal["ui", "api", "embedded prompt", "embedded workflow"]
 
@@ -79,12 +77,19 @@ class LoadedGraph:
     warnings: tuple[str, ...] = ()
 
 
-def convert_files(sources: Sequence[Path], catalogue: Mapping[str, Any], *, out: Path | None = None) -> Conversion:
+def convert_files(
+    sources: Sequence[Path],
+    catalogue: Mapping[str, Any] | None,
+    *,
+    further: Iterable[Mapping[str, Any]] = (),
+    out: Path | None = None,
+) -> Conversion:
     """Convert files of any kind that holds a workflow.
 
     Args:
         sources: the files: JSON in UI or API format, and everything `find_workflow` reads.
-        catalogue: class -> definition, as a backend answers `GET /object_info`.
+        catalogue: class -> definition, as a backend answers `GET /object_info`; None: it is not known.
+        further: what other backends answer; looked at, and looked at anew for each file, only where it is refused.
         out: the folder for the graphs, made if needed; `<stem>.json` each, equal stems numbered. None: nothing is
             written.
 
@@ -94,51 +99,45 @@ def convert_files(sources: Sequence[Path], catalogue: Mapping[str, Any], *, out:
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     names = unique_names(f"{source.stem}.json" for source in sources)
+    known = () if catalogue is None else (catalogue,)
     return Conversion(
         files=tuple(
-            _convert_file(source, catalogue, None if out is None else out / name)
+            _convert_file(source, chain(known, further), None if out is None else out / name)
             for source, name in zip(sources, names, strict=True)
         )
     )
 
 
-def load_graph(content: bytes, catalogue: Mapping[str, Any]) -> LoadedGraph:
+def load_graph(content: bytes | BinaryIO, catalogues: Iterable[Mapping[str, Any]]) -> LoadedGraph:
     """Make a graph of the content of any file that holds a workflow.
 
     Args:
-        content: the bytes of the file; hostile until they are read here.
-        catalogue: class -> definition.
+        content: the bytes of the file, or the open file; hostile until they are read here.
+        catalogues: class -> definition, for each backend; the first that knows all classes is taken.
 
     Raises:
         ManifestError: there is no workflow in it, or one that cannot be converted faithfully.
         TooLargeError: it is too large.
+        OSError: the file cannot be read.
     """
-    embedded = find_workflow(content)
-    if embedded.prompt is not None:
-        return LoadedGraph(graph=check_graph(embedded.prompt), origin="embedded prompt", warnings=embedded.problems)
-    if embedded.workflow is not None:
-        made = convert(embedded.workflow, catalogue)
-        warnings = (*embedded.problems, *made.warnings)
-        return LoadedGraph(graph=check_graph(made.graph), origin="embedded workflow", warnings=warnings)
-    if embedded.problems:
-        raise ManifestError([Problem(path=(), message=text, code="embedded") for text in embedded.problems])
-    if not _is_text(content):
-        message = "The file holds no workflow: none of ComfyUI's texts is in it, and it is no JSON."
-        hint = "Programs that send pictures on often take such texts out; ask for the original file."
-        raise ManifestError([Problem(path=(), message=message, code="no_workflow")], hint=hint)
-    document = parse_document(content)
-    if looks_like_ui(document):
-        made = convert(document, catalogue)
-        return LoadedGraph(graph=check_graph(made.graph), origin="ui", warnings=made.warnings)
+    opened = open_workflow(content)
+    document = opened.document
+    if opened.embedded == "prompt":
+        return LoadedGraph(graph=check_graph(document), origin="embedded prompt", warnings=opened.warnings)
+    if opened.embedded == "workflow" or looks_like_ui(document):
+        made = convert_with_any(document, catalogues).converted
+        origin: Origin = "ui" if opened.embedded is None else "embedded workflow"
+        return LoadedGraph(graph=check_graph(made.graph), origin=origin, warnings=(*opened.warnings, *made.warnings))
     if is_api(document):
         return LoadedGraph(graph=check_graph(document), origin="api")
     message = "The document is no workflow: it has neither `nodes` nor entries with a `class_type`."
     raise ManifestError([Problem(path=(), message=message, code="no_workflow")])
 
 
-def _convert_file(source: Path, catalogue: Mapping[str, Any], target: Path | None) -> ConvertedFile:
+def _convert_file(source: Path, catalogues: Iterable[Mapping[str, Any]], target: Path | None) -> ConvertedFile:
     try:
-        loaded = load_graph(read_regular(source, most=MAX_FILE).content, catalogue)
+        with open_regular(source) as file:
+            loaded = load_graph(file, catalogues)
         if target is not None:
             text = json.dumps(loaded.graph, indent=2, ensure_ascii=False, allow_nan=False)
             write_durably(target, f"{text}\n".encode())
@@ -146,8 +145,6 @@ def _convert_file(source: Path, catalogue: Mapping[str, Any], target: Path | Non
         return ConvertedFile(source=source, problems=error.problems)
     except CallerError as error:
         return _refused(source, str(error), error.code)
-    except FileTooLargeError:
-        return _refused(source, f"The file is larger than {MAX_FILE:,} bytes.", "too_large")
     except OSError as error:
         return _refused(source, f"{error.filename or source}: {error.strerror or error}.", "file")
     return ConvertedFile(
@@ -161,12 +158,6 @@ def _convert_file(source: Path, catalogue: Mapping[str, Any], target: Path | Non
 
 def _refused(source: Path, message: str, code: str) -> ConvertedFile:
     return ConvertedFile(source=source, problems=(Problem(path=(), message=message, code=code),))
-
-
-def _is_text(content: bytes) -> bool:
-    """Whether it may be a JSON document: its first letter begins an object, in UTF-8 or UTF-16."""
-    head = content[:64].removeprefix(b"\xef\xbb\xbf")
-    return head[:2] in {b"\xff\xfe", b"\xfe\xff"} or head.lstrip().startswith((b"{", b"["))
 
 
 def problem_lines(rows: Iterable[ConvertedFile]) -> list[str]:
