@@ -7,187 +7,23 @@ Zero rows changed means that somebody else owns the attempt: LeaseLostError.
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import Final
 
-from orchestrator_mcp.clock import from_millis, to_millis
-from orchestrator_mcp.domain.deliveries import InboxClaim
+from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.domain.events import JobChanged
-from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage, prompt_id_for
-from orchestrator_mcp.domain.lanes import LaneSpec, lane_key
-from orchestrator_mcp.domain.placement import Candidate, Choice, Lane, choose
+from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage
 from orchestrator_mcp.errors import (
-    IdempotencyConflict,
     JobFinishedError,
     LeaseLostError,
-    ManifestError,
     NotFoundError,
-    QueueFullError,
 )
 from orchestrator_mcp.store.gate import tell
-from orchestrator_mcp.store.records import Acceptance, JobSpec, NewJob, OpenAttempt, open_attempt
+from orchestrator_mcp.store.lanes import lane_for
+from orchestrator_mcp.store.records import JobSpec, OpenAttempt
 from orchestrator_mcp.store.schema import STATE_CODES, STATES
 from orchestrator_mcp.store.sqlite import Transaction
-
-Chooser = Callable[[Sequence[Lane], Sequence[Candidate], int], list[Choice]]
-MOST_LANES: Final = 4_096  # callers choose their source freely, and every claim looks at each lane with work
-
-
-def accept(tx: Transaction, new: NewJob, *, most_queued: int | None) -> tuple[Acceptance, JobChanged | None]:
-    """Store a job and queue it; the same key or claim gives the job that it gave before.
-
-    Raises:
-        IdempotencyConflict: the key came with another manifest.
-        ManifestError: an Inbox file wishes for a job that has ended, or has a file already.
-        QueueFullError: as many jobs wait as may.
-    """
-    if (known := _known_before(tx, new)) is not None:
-        return known, None
-    if most_queued is not None and _queued_total(tx) >= most_queued:
-        raise QueueFullError(
-            f"The queue is full: limits.queued_jobs is {most_queued}.", hint="Wait until jobs have finished."
-        )
-    tx.run("add_document", hash=new.graph_hash, body=json.dumps(new.graph, ensure_ascii=False, separators=(",", ":")))
-    document = tx.one("document_by_hash", b_hash=new.graph_hash)
-    assert document is not None  # added a line above
-    lane_id = _lane_for(tx, new.lane)
-    row = tx.one(
-        "add_job",
-        uid=new.job_id,
-        owner=new.owner,
-        idempotency_key=new.idempotency_key,
-        body_hash=new.body_hash,
-        claim_id=new.claim.claim_id if new.claim else None,
-        claim_name=new.claim.file_name if new.claim else None,
-        lane_id=lane_id,
-        rank=-new.priority,
-        state=STATE_CODES[JobState.QUEUED],
-        document_id=document["id"],
-        workflow_id=new.workflow_id,
-        source=new.source,
-        door=new.door.value,
-        stem=new.stem,
-        spec=new.spec.to_json(),
-        submitted_at=to_millis(new.submitted_at),
-        rerun_of=new.rerun_of,
-    )
-    assert row is not None  # RETURNING gives a row or raises
-    tx.count(lane_id, 1)
-    told = tell(tx, row["id"], new.job_id, None, JobState.QUEUED, at=to_millis(new.submitted_at), reason="accepted")
-    answer = Acceptance(
-        job_id=new.job_id,
-        submitted_at=from_millis(to_millis(new.submitted_at)),
-        warnings=tuple(new.spec.warnings),
-    )
-    return answer, told
-
-
-def _known_before(tx: Transaction, new: NewJob) -> Acceptance | None:
-    if new.claim is not None and (row := tx.one("job_by_claim", b_claim=new.claim.claim_id)) is not None:
-        return _answer_again(row)
-    if new.idempotency_key is None:
-        return None
-    row = tx.one("job_by_idempotency_key", b_owner=new.owner, b_key=new.idempotency_key)
-    if row is None:
-        return None
-    if row["body_hash"] != new.body_hash:
-        raise IdempotencyConflict(new.idempotency_key, row["uid"])
-    if new.claim is not None:
-        _join(tx, row, new.claim, new.idempotency_key)
-    return _answer_again(row)
-
-
-def _join(tx: Transaction, row: sqlite3.Row, taken: InboxClaim, key: str) -> None:
-    """A file that wishes for a job that is there already shares its end, if nothing else does."""
-    if not tx.run("join_claim", b_id=row["id"], b_claim=taken.claim_id, b_name=taken.file_name):
-        raise ManifestError.at(
-            "idempotency_key",
-            message=f"the manifest with the key {key!a} became the job {row['uid']} before; no other is made",
-            code="duplicate",
-            hint="Take a new key, or none, to have it rendered again.",
-        )
-
-
-def _answer_again(row: sqlite3.Row) -> Acceptance:
-    return Acceptance(
-        job_id=row["uid"],
-        submitted_at=from_millis(row["submitted_at"]),
-        warnings=tuple(JobSpec.from_json(row["spec"]).warnings),
-        replayed=True,
-    )
-
-
-def claim(
-    tx: Transaction, candidates: Sequence[Candidate], now: datetime, chooser: Chooser = choose
-) -> tuple[list[OpenAttempt], list[JobChanged]]:
-    """Give free slots to queued jobs: the decision and the intent to dispatch are one transaction.
-
-    Args:
-        tx: the transaction.
-        candidates: every backend as it is now.
-        now: the present moment.
-        chooser: the pure placement decision.
-    """
-    at = to_millis(now)
-    tx.settle()
-    lanes = [lane for row in tx.all("lanes_with_work") if (lane := _lane(tx, row)) is not None]
-    if not lanes:
-        return [], []
-    by_id = {candidate.backend_id: candidate for candidate in candidates}
-    claimed: list[OpenAttempt] = []
-    told: list[JobChanged] = []
-    for choice in chooser(lanes, candidates, at):
-        for row in tx.all("pick_jobs", b_lane=choice.lane_id, b_count=choice.count):
-            candidate = by_id[choice.backend_id]
-            number = row["attempt"] + 1
-            taken = tx.run(
-                "take_job",
-                b_id=row["id"],
-                b_stage=Stage.DISPATCHING.value,
-                b_backend=candidate.backend_id,
-                b_epoch=candidate.epoch,
-                b_now=at,
-                b_sandbox=candidate.sandbox,
-            )
-            if not taken:
-                continue
-            prompt_id = prompt_id_for(row["uid"], number)
-            tx.run(
-                "add_attempt",
-                job_id=row["id"],
-                number=number,
-                prompt_id=prompt_id,
-                backend_id=candidate.backend_id,
-                epoch=candidate.epoch,
-                started_at=at,
-            )
-            tx.count(row["lane_id"], -1)
-            told.append(
-                tell(
-                    tx,
-                    row["id"],
-                    row["uid"],
-                    JobState.QUEUED,
-                    JobState.RUNNING,
-                    at=at,
-                    stage=Stage.DISPATCHING,
-                    attempt=number,
-                )
-            )
-            claimed.append(
-                open_attempt(
-                    row,
-                    number=number,
-                    epoch=candidate.epoch,
-                    backend_id=candidate.backend_id,
-                    prompt_id=prompt_id,
-                    stage=Stage.DISPATCHING,
-                )
-            )
-    return claimed, told
 
 
 def advance(
@@ -299,7 +135,7 @@ def requeue(
     if flag is not None and flag["cancel_requested_at"] is not None:
         return finish(tx, held, JobState.CANCELLED, outcome, now, reason=f"cancelled; {reason}")
     state = JobState.WAITING if not_before is not None else JobState.QUEUED
-    lane_id = _lane_for(tx, held.lane.avoiding(held.backend_id)) if avoid else held.lane_id
+    lane_id = lane_for(tx, held.lane.avoiding(held.backend_id)) if avoid else held.lane_id
     changed = tx.run(
         "requeue_job",
         b_state=STATE_CODES[state],
@@ -314,18 +150,6 @@ def requeue(
     if state is JobState.QUEUED:
         tx.count(lane_id, 1)
     return tell(tx, held.row, held.job_id, JobState.RUNNING, state, at=at, attempt=held.number, reason=reason)
-
-
-def promote_due(tx: Transaction, now: datetime, *, due_by: int | None = None) -> list[JobChanged]:
-    """Queue the jobs whose pause is over, or over by `due_by` (milliseconds)."""
-    at = to_millis(now)
-    told = []
-    for row in tx.all("due_jobs", b_now=at if due_by is None else due_by):
-        if tx.run("promote_job", b_id=row["id"]):
-            tx.count(row["lane_id"], 1)
-            waiting, queued = JobState.WAITING, JobState.QUEUED
-            told.append(tell(tx, row["id"], row["uid"], waiting, queued, at=at, attempt=row["attempt"], reason="retry"))
-    return told
 
 
 def request_cancel(tx: Transaction, job_id: str, now: datetime) -> tuple[JobState, JobChanged | None]:
@@ -371,42 +195,6 @@ def _end_unstarted(
         tx.count(lane_id, -1)
     reason = "cancelled before it started"
     return tell(tx, row, job_id, state, JobState.CANCELLED, at=at, attempt=attempt, reason=reason)
-
-
-def _lane(tx: Transaction, row: sqlite3.Row) -> Lane | None:
-    head = tx.one("lane_head", b_lane=row["id"])
-    if head is None:
-        return None
-    return Lane(
-        id=row["id"],
-        spec=LaneSpec.from_json(row["spec"]),
-        priority=-head["rank"],
-        since=head["submitted_at"],
-        count=row["queued"],
-    )
-
-
-def _lane_for(tx: Transaction, spec: LaneSpec) -> int:
-    """The lane of these needs; beyond `MOST_LANES`, sources that nobody has met share buckets."""
-    row = _known_lane(tx, spec)
-    if row is None and (counted := tx.one("lane_count")) is not None and counted[0] >= MOST_LANES:
-        spec = spec.bucketed()
-        row = _known_lane(tx, spec)
-    if row is None:
-        tx.run("add_lane", key=lane_key(spec.to_json()), spec=spec.to_json())
-        row = _known_lane(tx, spec)
-    assert row is not None  # added a line above
-    return int(row["id"])
-
-
-def _known_lane(tx: Transaction, spec: LaneSpec) -> sqlite3.Row | None:
-    return tx.one("lane_by_key", b_key=lane_key(spec.to_json()))
-
-
-def _queued_total(tx: Transaction) -> int:
-    tx.settle()
-    row = tx.one("queued_total")
-    return int(row[0]) if row else 0
 
 
 def _fence(held: OpenAttempt) -> dict[str, int]:

@@ -18,7 +18,7 @@ from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage
 from orchestrator_mcp.domain.placement import Candidate
 from orchestrator_mcp.errors import NotFoundError, StorageError
-from orchestrator_mcp.store import operations, upkeep
+from orchestrator_mcp.store import accepting, claiming, operations, upkeep
 from orchestrator_mcp.store.backups import Backup, DamageError, make_backup
 from orchestrator_mcp.store.records import Acceptance, NewJob, OpenAttempt, StoredJob, stored_job
 from orchestrator_mcp.store.schema import STATE_CODES, job, lane
@@ -136,7 +136,7 @@ class JobStore:
             QueueFullError: as many jobs wait as may.
             StorageError: it cannot be stored now.
         """
-        acceptance, _ = await self._writer.write(lambda tx: operations.accept(tx, new, most_queued=most_queued))
+        acceptance, _ = await self._writer.write(lambda tx: accepting.accept(tx, new, most_queued=most_queued))
         return acceptance
 
     async def claim(self, candidates: Callable[[], Sequence[Candidate]], now: datetime) -> list[OpenAttempt]:
@@ -146,7 +146,7 @@ class JobStore:
             candidates: asked for inside the transaction, so that the newest snapshot counts.
             now: the present moment.
         """
-        claimed, _ = await self._writer.write(lambda tx: operations.claim(tx, candidates(), now))
+        claimed, _ = await self._writer.write(lambda tx: claiming.claim(tx, candidates(), now))
         return claimed
 
     async def advance(self, held: OpenAttempt, stage: Stage, now: datetime, *, accepted_as: str | None = None) -> None:
@@ -209,7 +209,7 @@ class JobStore:
             now: the present moment.
             due_by: milliseconds by which it must end; now, unless the calendar was set back.
         """
-        return len(await self._writer.write(lambda tx: operations.promote_due(tx, now, due_by=due_by)))
+        return len(await self._writer.write(lambda tx: claiming.promote_due(tx, now, due_by=due_by)))
 
     async def next_due(self) -> int | None:
         """When the next pause is over, milliseconds since the epoch."""

@@ -13,7 +13,7 @@ import anyio.lowlevel
 import pytest
 
 from orchestrator_mcp.errors import NotFoundError, StorageError
-from orchestrator_mcp.store import operations
+from orchestrator_mcp.store.accepting import accept
 from orchestrator_mcp.store.sqlite import Database, Transaction
 from orchestrator_mcp.store.writer import LARGEST_BATCH, Writer
 from tests.store.building import look, new_job
@@ -70,12 +70,12 @@ async def _bench(path: Path) -> AsyncIterator[Bench]:
 
 def accepting() -> Any:
     new = new_job()
-    return lambda tx: operations.accept(tx, new, most_queued=None)
+    return lambda tx: accept(tx, new, most_queued=None)
 
 
 def failing(error: Exception) -> Any:
     def fail(tx: Transaction) -> None:
-        operations.accept(tx, new_job(), most_queued=None)
+        accept(tx, new_job(), most_queued=None)
         raise error
 
     return fail

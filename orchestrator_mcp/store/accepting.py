@@ -1,0 +1,107 @@
+"""How jobs come in: stored, queued, or known already. Runs on the store thread only."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from orchestrator_mcp.clock import from_millis, to_millis
+from orchestrator_mcp.domain.deliveries import InboxClaim
+from orchestrator_mcp.domain.events import JobChanged
+from orchestrator_mcp.domain.jobs import JobState
+from orchestrator_mcp.errors import IdempotencyConflict, ManifestError, QueueFullError
+from orchestrator_mcp.store.gate import tell
+from orchestrator_mcp.store.lanes import lane_for
+from orchestrator_mcp.store.records import Acceptance, JobSpec, NewJob
+from orchestrator_mcp.store.schema import STATE_CODES
+from orchestrator_mcp.store.sqlite import Transaction
+
+
+def accept(tx: Transaction, new: NewJob, *, most_queued: int | None) -> tuple[Acceptance, JobChanged | None]:
+    """Store a job and queue it; the same key or claim gives the job that it gave before.
+
+    Raises:
+        IdempotencyConflict: the key came with another manifest.
+        ManifestError: an Inbox file wishes for a job that has ended, or has a file already.
+        QueueFullError: as many jobs wait as may.
+    """
+    if (known := _known_before(tx, new)) is not None:
+        return known, None
+    if most_queued is not None and _queued_total(tx) >= most_queued:
+        raise QueueFullError(
+            f"The queue is full: limits.queued_jobs is {most_queued}.", hint="Wait until jobs have finished."
+        )
+    tx.run("add_document", hash=new.graph_hash, body=json.dumps(new.graph, ensure_ascii=False, separators=(",", ":")))
+    document = tx.one("document_by_hash", b_hash=new.graph_hash)
+    assert document is not None  # added a line above
+    lane_id = lane_for(tx, new.lane)
+    row = tx.one(
+        "add_job",
+        uid=new.job_id,
+        owner=new.owner,
+        idempotency_key=new.idempotency_key,
+        body_hash=new.body_hash,
+        claim_id=new.claim.claim_id if new.claim else None,
+        claim_name=new.claim.file_name if new.claim else None,
+        lane_id=lane_id,
+        rank=-new.priority,
+        state=STATE_CODES[JobState.QUEUED],
+        document_id=document["id"],
+        workflow_id=new.workflow_id,
+        source=new.source,
+        door=new.door.value,
+        stem=new.stem,
+        spec=new.spec.to_json(),
+        submitted_at=to_millis(new.submitted_at),
+        rerun_of=new.rerun_of,
+    )
+    assert row is not None  # RETURNING gives a row or raises
+    tx.count(lane_id, 1)
+    told = tell(tx, row["id"], new.job_id, None, JobState.QUEUED, at=to_millis(new.submitted_at), reason="accepted")
+    answer = Acceptance(
+        job_id=new.job_id,
+        submitted_at=from_millis(to_millis(new.submitted_at)),
+        warnings=tuple(new.spec.warnings),
+    )
+    return answer, told
+
+
+def _known_before(tx: Transaction, new: NewJob) -> Acceptance | None:
+    if new.claim is not None and (row := tx.one("job_by_claim", b_claim=new.claim.claim_id)) is not None:
+        return _answer_again(row)
+    if new.idempotency_key is None:
+        return None
+    row = tx.one("job_by_idempotency_key", b_owner=new.owner, b_key=new.idempotency_key)
+    if row is None:
+        return None
+    if row["body_hash"] != new.body_hash:
+        raise IdempotencyConflict(new.idempotency_key, row["uid"])
+    if new.claim is not None:
+        _join(tx, row, new.claim, new.idempotency_key)
+    return _answer_again(row)
+
+
+def _join(tx: Transaction, row: sqlite3.Row, taken: InboxClaim, key: str) -> None:
+    """A file that wishes for a job that is there already shares its end, if nothing else does."""
+    if not tx.run("join_claim", b_id=row["id"], b_claim=taken.claim_id, b_name=taken.file_name):
+        raise ManifestError.at(
+            "idempotency_key",
+            message=f"the manifest with the key {key!a} became the job {row['uid']} before; no other is made",
+            code="duplicate",
+            hint="Take a new key, or none, to have it rendered again.",
+        )
+
+
+def _answer_again(row: sqlite3.Row) -> Acceptance:
+    return Acceptance(
+        job_id=row["uid"],
+        submitted_at=from_millis(row["submitted_at"]),
+        warnings=tuple(JobSpec.from_json(row["spec"]).warnings),
+        replayed=True,
+    )
+
+
+def _queued_total(tx: Transaction) -> int:
+    tx.settle()
+    row = tx.one("queued_total")
+    return int(row[0]) if row else 0
