@@ -14,7 +14,7 @@ from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import JobState
 from orchestrator_mcp.domain.lanes import SOURCE_BUCKETS, LaneSpec
 from orchestrator_mcp.errors import IdempotencyConflict, ManifestError, OrchestratorError, StorageError
-from orchestrator_mcp.store import JobSpec, JobStore, lanes
+from orchestrator_mcp.store import JobSpec, JobStore
 from tests.store.building import candidate, free, later, look, new_job
 
 
@@ -184,7 +184,7 @@ async def test_a_store_that_stops_takes_nothing_more(path: Path) -> None:
 async def test_beyond_thousands_of_lanes_new_sources_share_buckets(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "MOST_LANES", 10)
+    monkeypatch.setattr("orchestrator_mcp.store.lanes.MOST_LANES", 10)
     for number in range(200):
         await store.accept(new_job(lane=LaneSpec(source=f"caller {number}")))
     lanes = await store._read(lambda tx: tx.all("lanes_with_work"))
