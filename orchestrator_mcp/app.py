@@ -7,7 +7,6 @@ renders on the backends go on and are adopted at the next start. Heavy imports c
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -42,6 +41,7 @@ from orchestrator_mcp.service import JobService
 from orchestrator_mcp.settings import BackendSettings, CurrentSettings, Settings
 from orchestrator_mcp.settings.token_file import OWN, read_token_file
 from orchestrator_mcp.shipped import workflow_folders
+from orchestrator_mcp.stop_signals import stop_signals
 from orchestrator_mcp.storage import StorageWatch
 from orchestrator_mcp.store import JobStore
 from orchestrator_mcp.store.backups import require_database
@@ -190,51 +190,6 @@ async def serve_stdio(settings: Settings, choices: Choices) -> int:
                 return 0
 
             return await _until(stopped, talk)
-
-
-@asynccontextmanager
-async def stop_signals() -> AsyncIterator[anyio.Event]:
-    """An event that SIGTERM or Ctrl-C sets; a second one ends the process at once."""
-    stopped = anyio.Event()
-    with _signal_source() as signals:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_listen_for_stop, signals, stopped, name="signals")
-            yield stopped
-            tasks.cancel_scope.cancel()
-
-
-async def _listen_for_stop(signals: AsyncIterator[int], stopped: anyio.Event) -> None:
-    async for number in signals:
-        if stopped.is_set():
-            raise SystemExit(128 + number)
-        log.info("received %s", signal.Signals(number).name)
-        stopped.set()
-
-
-@contextmanager
-def _signal_source() -> Iterator[AsyncIterator[int]]:
-    try:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            yield signals
-    except NotImplementedError:  # asyncio on Windows has no signal receiver
-        with _plain_signals() as signals:
-            yield signals
-
-
-@contextmanager
-def _plain_signals() -> Iterator[AsyncIterator[int]]:
-    send, receive = anyio.create_memory_object_stream[int](8)
-    token = anyio.lowlevel.current_token()
-
-    def put(number: int, _frame: object) -> None:
-        anyio.from_thread.run_sync(send.send_nowait, number, token=token)
-
-    before = {number: signal.signal(number, put) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield receive
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @asynccontextmanager

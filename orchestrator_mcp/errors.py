@@ -16,6 +16,7 @@ OrchestratorError
 │   └── StorageError            it cannot store (disk full, read-only, damaged)
 ├── SettingsError               the configuration is wrong; nothing starts
 ├── StartError                  a port, folder or database is not to be had
+│   └── DataDirInUseError       another orchestrator has the data dir
 ├── LeaseLostError              somebody else owns the attempt now; stop without a word
 ├── BackendError                a ComfyUI server did not do what was asked
 │   ├── BackendRefusedError     nothing was sent: connection refused, name unknown
@@ -220,6 +221,12 @@ class StartError(OrchestratorError):
     """Something that the start needs is not to be had: a port, a folder, the data dir, the database."""
 
     code = "cannot_start"
+
+
+class DataDirInUseError(StartError):
+    """Another orchestrator has the data dir: starting again will not help for as long as it runs."""
+
+    code = "data_dir_in_use"
 
 
 class LeaseLostError(OrchestratorError):

@@ -14,7 +14,7 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from orchestrator_mcp import __version__
-from orchestrator_mcp.errors import StartError
+from orchestrator_mcp.errors import DataDirInUseError, StartError
 from orchestrator_mcp.files import write_durably
 
 LOCK_NAME: Final = "orchestrator.lock"
@@ -57,14 +57,15 @@ def hold_data_dir(data_dir: Path) -> Iterator[None]:
     """Own a data dir for as long as the block lasts; the note is removed afterwards.
 
     Raises:
-        StartError: another process owns it, or it cannot be made.
+        DataDirInUseError: another process owns it.
+        StartError: it cannot be made.
     """
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is submitted lies there as it came
         lock = FileLock(data_dir / LOCK_NAME)
         lock.acquire(timeout=PATIENCE, poll_interval=0.01)
     except Timeout:
-        raise StartError(
+        raise DataDirInUseError(
             f"The data dir {data_dir} is in use by {_describe(_read_note(data_dir))}.",
             hint="Use that one, stop it first, or give this one another data_dir.",
         ) from None

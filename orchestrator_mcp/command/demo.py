@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 from rich.console import Console
 
-from orchestrator_mcp.app import Choices, Orchestrator, orchestrator, stop_signals
+from orchestrator_mcp.app import Choices, Orchestrator, orchestrator
 from orchestrator_mcp.clock import Clock, SystemClock
 from orchestrator_mcp.command.api import Api, Server, open_api
 from orchestrator_mcp.command.board import Board, board_for, job_words
@@ -25,6 +25,7 @@ from orchestrator_mcp.errors import StartError
 from orchestrator_mcp.logs import configure_logging
 from orchestrator_mcp.settings import Settings
 from orchestrator_mcp.shipped import shipped
+from orchestrator_mcp.stop_signals import stop_signals
 
 PATIENCE: Final = 120.0  # seconds for all three jobs; they take four
 _OURS: Final = frozenset({"data", "logs", "Inbox", "Outbox"})

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 import typer
 
-from orchestrator_mcp.errors import ManifestError, OrchestratorError, SettingsError
+from orchestrator_mcp.errors import DataDirInUseError, ManifestError, OrchestratorError, SettingsError
 from orchestrator_mcp.redaction import escape
 
 
@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
         FAILED: the job failed or was cancelled, the server said no, or something cannot be had.
         USAGE: the command line or the configuration is wrong.
         UNREACHABLE: no orchestrator answers.
+        IN_USE: another orchestrator has the data dir (EX_CANTCREAT of sysexits.h): a supervisor need not try again.
         INTERRUPTED: Ctrl-C, as shells spell it.
     """
 
@@ -28,6 +29,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     USAGE = 2
     UNREACHABLE = 3
+    IN_USE = 73
     INTERRUPTED = 130
 
 
@@ -81,6 +83,8 @@ def exit_code_of(error: OrchestratorError) -> ExitCode:
     """The exit code that tells this error."""
     if isinstance(error, UnreachableError):
         return ExitCode.UNREACHABLE
+    if isinstance(error, DataDirInUseError):
+        return ExitCode.IN_USE
     return ExitCode.USAGE if isinstance(error, _USAGE) else ExitCode.FAILED
 
 

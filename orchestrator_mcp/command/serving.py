@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from multiprocessing import active_children
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -110,16 +111,21 @@ def serve_and_reload(choices: ServeChoices) -> int:
     say(f"Reloading on changes in {', '.join(map(str, [*code, *([config] if config else [])]))}.")
     # Folders one by one and not recursively: beside the configuration lie the data and the Inbox, which change all
     # the time, and a watch on the file itself would be lost when an editor replaces it.
-    run_process(
-        *[folder for root in code for folder in (root, *root.rglob("*")) if folder.is_dir()],
-        *([config.parent] if config else []),
-        recursive=False,
-        target=_serve_child,
-        args=(choices,),
-        target_type="function",
-        watch_filter=lambda _change, path: is_watched(Path(path), code, config),
-        sigint_timeout=_STOP_SECONDS,
-    )
+    try:
+        run_process(
+            *[folder for root in code for folder in (root, *root.rglob("*")) if folder.is_dir()],
+            *([config.parent] if config else []),
+            recursive=False,
+            target=_serve_child,
+            args=(choices,),
+            target_type="function",
+            watch_filter=lambda _change, path: is_watched(Path(path), code, config),
+            sigint_timeout=_STOP_SECONDS,
+        )
+    except KeyboardInterrupt:  # it came while no watch stood: a child was just being started or stopped
+        for child in active_children():
+            child.terminate()
+            child.join(_STOP_SECONDS)
     return ExitCode.OK
 
 

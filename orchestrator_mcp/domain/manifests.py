@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticKnownError
 
 from orchestrator_mcp.domain.documents import describe
 from orchestrator_mcp.errors import Problem, nearest
@@ -96,6 +96,13 @@ class Manifest(BaseModel):
     @classmethod
     def _fold_labels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(sorted({label.strip().casefold() for label in value if label.strip()}))
+
+    @field_validator("priority", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise PydanticKnownError("int_type")
+        return value
 
     @field_validator("workflow_id", "backend_affinity", "idempotency_key")
     @classmethod

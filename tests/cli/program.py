@@ -61,6 +61,17 @@ class Running:
             if match := re.search(pattern, line):
                 return match
 
+    def all_said(self) -> str:
+        """Everything that it wrote, once it has ended."""
+        while (line := self.lines.get(timeout=SECONDS)) is not None:
+            self.said.append(line)
+        return "".join(self.said)
+
+    def press_ctrl_c(self, *, within: float = 20.0) -> int:
+        """As a terminal does: to the process and to all its children; the exit code."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(timeout=within)
+
     def stop(self, number: signal.Signals = signal.SIGTERM, *, within: float = 10.0) -> int:
         """Send a signal; the exit code."""
         self.process.send_signal(number)
@@ -69,7 +80,10 @@ class Running:
 
 @contextmanager
 def started(*command: str, folder: Path, stdout_too: bool = False) -> Iterator[Running]:
-    """Start a process; it is ended with the block. With `stdout_too`, its standard output is heard as well."""
+    """Start a process in a group of its own; it is ended with the block.
+
+    With `stdout_too`, its standard output is heard as well.
+    """
     with subprocess.Popen(
         command,
         cwd=folder,
@@ -78,6 +92,7 @@ def started(*command: str, folder: Path, stdout_too: bool = False) -> Iterator[R
         stdout=subprocess.PIPE if stdout_too else subprocess.DEVNULL,
         stderr=subprocess.STDOUT if stdout_too else subprocess.PIPE,
         text=True,
+        start_new_session=True,
     ) as process:
         running = Running(process)
         reader = threading.Thread(target=_read, args=(running,), daemon=True)

@@ -65,7 +65,7 @@ def test_a_named_file_that_is_missing_is_told_with_exit_code_2(tmp_path: Path) -
 def test_a_second_server_on_the_same_data_is_told_who_has_it(tmp_path: Path) -> None:
     with served(tmp_path) as (server, url):
         ended = run("serve", folder=tmp_path)
-        assert ended.returncode == 1
+        assert ended.returncode == 73
         assert f"process {server.process.pid}" in ended.stderr and url in ended.stderr
         assert "Traceback" not in ended.stderr
 
@@ -85,6 +85,30 @@ def test_reload_starts_anew_when_the_file_changes(tmp_path: Path) -> None:
         (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
         server.wait_for(r"Backends +far \(http://127.0.0.1:9\)")
         assert server.stop() == 0
+
+
+def test_ctrl_c_ends_a_reloading_server_and_its_child_cleanly_with_exit_code_0(tmp_path: Path) -> None:
+    with served(tmp_path, "--reload") as (server, _):
+        server.wait_for("Backends")
+        assert server.press_ctrl_c() == 0
+        said = server.all_said()
+        assert "backed up the database" in said  # the last thing that a clean stop does
+        assert "Traceback" not in said
+
+
+def test_ctrl_c_ends_a_reloading_server_that_has_not_begun_to_watch_with_exit_code_0(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("server: {port: 0}\n", encoding="utf-8")
+    with started(*SERVER, "--reload", folder=tmp_path) as server:
+        server.wait_for("Reloading on changes")
+        assert server.press_ctrl_c() == 0
+
+
+def test_a_second_signal_ends_the_server_at_once_and_without_a_traceback(tmp_path: Path) -> None:
+    with served(tmp_path) as (server, _):
+        server.wait_for("Backends")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.stop(signal.SIGTERM) in (0, 128 + signal.SIGTERM)  # 0: it had stopped already
+        assert "Traceback" not in server.all_said()
 
 
 def test_the_documented_module_and_the_command_take_the_same_options(tmp_path: Path) -> None:

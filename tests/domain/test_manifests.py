@@ -73,6 +73,8 @@ def test_every_priority_of_the_range_is_taken(priority: int) -> None:
         ({"priority": "soon"}, ("priority",)),
         ({"priority": 1.5}, ("priority",)),
         ({"priority": None}, ("priority",)),
+        ({"priority": True}, ("priority",)),
+        ({"priority": False}, ("priority",)),
         ({"backend_affinity": ""}, ("backend_affinity",)),
         ({"backend_affinity": "a\x7fb"}, ("backend_affinity",)),
         ({"backend_affinity": ["a"]}, ("backend_affinity",)),
