@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator_mcp.clock import from_millis
+from orchestrator_mcp.domain.chains import Handover, JobInput
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.jobs import Artifact, Attempt, Door, Graph, Job, JobFailure, JobState, Outcome, Stage
 from orchestrator_mcp.domain.lanes import LaneSpec
@@ -26,6 +27,9 @@ class JobSpec:
         seeds: every seed in force, by `node.input`.
         metadata: kept for the caller.
         warnings: what acceptance had to say.
+        inputs: files that the render begins with.
+        parents: jobs that had to be done before it.
+        handovers: outputs of parents that are still awaited; each becomes one of `inputs`.
     """
 
     parameters: dict[str, Any]
@@ -34,13 +38,22 @@ class JobSpec:
     seeds: dict[str, int] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    inputs: list[JobInput] = field(default_factory=list)
+    parents: list[str] = field(default_factory=list)
+    handovers: list[Handover] = field(default_factory=list)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+        """As it is stored; what is empty is left out."""
+        said = {name: value for name, value in asdict(self).items() if value}
+        return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> JobSpec:
-        return cls(**json.loads(text))
+        """Read what `to_json` wrote, in this version or one before."""
+        said = {"parameters": {}, **json.loads(text)}
+        said["inputs"] = [JobInput(**one) for one in said.get("inputs", ())]
+        said["handovers"] = [Handover(**one) for one in said.get("handovers", ())]
+        return cls(**said)
 
 
 @dataclass(frozen=True, kw_only=True)
