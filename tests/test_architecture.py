@@ -25,7 +25,8 @@ WITH_PROCESSES = {
     "orchestrator_mcp/command/serving.py",  # the child of --reload, which watchfiles starts
 }
 LATE_IMPORTS = {
-    "orchestrator_mcp/app.py",  # the doors are imported when recovery is done
+    "orchestrator_mcp/app.py",  # stdio and the sandbox are imported when they are wanted
+    "orchestrator_mcp/composition/doors.py",  # they are heavy, and come after recovery
     "orchestrator_mcp/cli.py",  # a command imports what it needs
     "orchestrator_mcp/store/sqlite.py",  # Alembic takes 0.7 s, and is needed once in a long time
 }

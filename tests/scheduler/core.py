@@ -11,8 +11,9 @@ from typing import Any
 
 import anyio
 
-from orchestrator_mcp.app import Choices, _core
 from orchestrator_mcp.clock import SystemClock
+from orchestrator_mcp.composition.choices import Choices
+from orchestrator_mcp.composition.core import core as whole_core
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.steps import Step
@@ -145,5 +146,5 @@ async def core(
     )
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     steps: list[Step] = []
-    async with _core(settings, Choices(at_step=steps.append), SystemClock()) as service:
+    async with whole_core(settings, Choices(at_step=steps.append), SystemClock()) as service:
         yield Core(service=service, settings=settings, steps=steps)
