@@ -6,7 +6,7 @@
 | `<sha256>` or `<sha256>.<ext>` | the same, if such a file is known; else the name of a file on the backend |
 | `job:<job id>/<name>` | an output of another job |
 | `job:<job id>` | its only, or first fitting, output |
-| anything else | a path: an absolute one must lie under a root; a relative one that lies under none is a backend's file |
+| anything else | a path: an absolute one must lie under a root; one that lies under none is a backend's file |
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator_mcp.settings.current import CurrentSettings, Difference, difference, merged
 from orchestrator_mcp.settings.sections import (
+    AssetSettings,
     BackendSettings,
     LimitSettings,
     PolicySettings,
@@ -14,6 +15,7 @@ from orchestrator_mcp.settings.sections import (
 from orchestrator_mcp.settings.settings import Settings, load_settings, locate_config
 
 __all__ = [
+    "AssetSettings",
     "BackendSettings",
     "CurrentSettings",
     "Difference",

@@ -251,6 +251,12 @@ class LimitSettings(BaseModel):
     model_config = SECTION
 
     body_bytes: Size = Field(default=2**24, ge=1, le=2**30, description="The largest manifest, through any door.")
+    upload_bytes: Size = Field(
+        default=100 * 10**6,
+        ge=1,
+        le=2**40,
+        description="The largest input file: uploaded, or taken from one of `assets.roots` or a job folder.",
+    )
     graph_depth: Whole = Field(default=64, ge=1, le=1000, description="The deepest nesting in a manifest.")
     graph_nodes: Whole = Field(default=10_000, ge=1, le=1_000_000, description="The most nodes in a workflow.")
     output_bytes: Size = Field(default=2**32, ge=1, le=2**44, description="The largest single output file.")
@@ -306,6 +312,18 @@ class PolicySettings(BaseModel):
         Field(max_length=1000),
         Needs("a list of node classes (such as [ExecutePython])"),
     ] = Field(default=(), description="Workflows with a node of these classes are refused. `*` stands for anything.")
+
+
+class AssetSettings(BaseModel):
+    """Where input files may be taken from."""
+
+    model_config = SECTION
+
+    roots: Annotated[tuple[Folder, ...], Field(max_length=64), Needs("a list of folders (such as [./plates])")] = Field(
+        default=(),
+        description="Folders whose pictures, videos and sounds a manifest may name by path. Whoever may submit jobs "
+        "may read them.",
+    )
 
 
 class RetentionSettings(BaseModel):

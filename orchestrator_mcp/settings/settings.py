@@ -28,6 +28,7 @@ from orchestrator_mcp.settings.config_file import ConfigFile, ConfigProblem, Key
 from orchestrator_mcp.settings.sections import (
     MAX_SLOTS,
     SECTION,
+    AssetSettings,
     BackendSettings,
     Folder,
     LimitSettings,
@@ -83,6 +84,7 @@ class Settings(BaseModel):
     scheduling: SchedulingSettings = Field(default=SchedulingSettings(), description="Dispatch, probes and retries.")
     limits: LimitSettings = Field(default=LimitSettings(), description="What is refused as too much.")
     policy: PolicySettings = Field(default=PolicySettings(), description="What the farm is not for.")
+    assets: AssetSettings = Field(default=AssetSettings(), description="Where input files may be taken from.")
     retention: RetentionSettings = Field(default=RetentionSettings(), description="How long files are kept.")
     warnings: tuple[str, ...] = Field(default=(), exclude=True)
 
@@ -107,6 +109,12 @@ class Settings(BaseModel):
         if server.tokens_file is None:
             return server
         return server.model_copy(update={"tokens_file": _beside(info.data.get("config_file"), server.tokens_file)})
+
+    @field_validator("assets", mode="after")
+    @classmethod
+    def _locate_roots(cls, assets: AssetSettings, info: ValidationInfo) -> AssetSettings:
+        roots = dict.fromkeys(_beside(info.data.get("config_file"), path) for path in assets.roots)
+        return assets.model_copy(update={"roots": tuple(roots)})
 
     @field_validator("workflows_dirs", mode="before")
     @classmethod

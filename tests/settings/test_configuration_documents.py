@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from orchestrator_mcp.errors import SettingsError
 from orchestrator_mcp.settings import (
+    AssetSettings,
     BackendSettings,
     LimitSettings,
     PolicySettings,
@@ -33,6 +34,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "scheduling": SchedulingSettings,
     "limits": LimitSettings,
     "policy": PolicySettings,
+    "assets": AssetSettings,
     "retention": RetentionSettings,
 }
 NOT_IN_A_FILE = {"config_file", "warnings"}
