@@ -45,6 +45,7 @@ class Backend:
         frames: how many status frames came over WebSockets.
         ear: cancelled to have a new WebSocket made.
         draining: it left the configuration, and goes when no runner needs it.
+        looked: set once it has been looked at, whatever came of it.
         clients: open connections, those before a change of the configuration too: they may be in use.
     """
 
@@ -75,6 +76,7 @@ class Backend:
     warm: str = ""
     wake: anyio.Event = field(default_factory=anyio.Event)
     came_online: anyio.Event = field(default_factory=anyio.Event)
+    looked: anyio.Event = field(default_factory=anyio.Event)
     readers: dict[str, MemoryObjectSendStream[Message | None]] = field(default_factory=dict)
     _told_remaining: int | None = None
     _doubted: tuple[int, float] | None = None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -25,6 +28,18 @@ class NodeCatalogue:
     def raw(self) -> Mapping[str, Mapping[str, Any]]:
         """class -> definition, as the backend sent it; read only."""
         return self._raw
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of its text, in hex: equal catalogues are equal, whoever has them. Ask in a thread."""
+        return hashlib.sha256(json.dumps(dict(self._raw), sort_keys=True).encode()).hexdigest()
+
+    def as_json(self) -> bytes:
+        """It as `GET /object_info` gives it, some megabytes: ask in a thread. What is no JSON number becomes null."""
+        try:
+            return _encoded(self._raw)
+        except ValueError:
+            return _encoded(shapes.finite(dict(self._raw)))
 
     def __len__(self) -> int:
         return len(self._raw)
@@ -97,6 +112,10 @@ class NodeCatalogue:
             if spec:
                 return spec[0], shapes.record(spec[1]) if len(spec) > 1 else {}
         return None, {}
+
+
+def _encoded(raw: Mapping[str, Any]) -> bytes:
+    return json.dumps(dict(raw), ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
 
 
 def parse_catalogue(document: object) -> NodeCatalogue:

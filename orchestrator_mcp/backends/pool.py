@@ -19,6 +19,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from orchestrator_mcp.backends.backend import Backend, client_for, needs_new_client, new_client_id
+from orchestrator_mcp.backends.catalogue import NodeCatalogue
 from orchestrator_mcp.backends.comfy import ComfyClient
 from orchestrator_mcp.backends.recovery import clear_abandoned, still_sick
 from orchestrator_mcp.clock import Clock
@@ -204,6 +205,20 @@ class BackendPool:
         except KeyError:
             raise NotFoundError("backend", backend_id, known=self._backends) from None
 
+    def catalogues(self) -> dict[str, NodeCatalogue]:
+        """What is known of the backends' node classes, by backend, in the order of the configuration."""
+        return {backend.id: backend.catalogue for backend in self if backend.catalogue is not None}
+
+    async def looked_at_once(self, within: float) -> None:
+        """Wait until every backend that is looked at has been, whatever came of it.
+
+        Args:
+            within: seconds after which the wait is over all the same.
+        """
+        with anyio.move_on_after(within):
+            for backend in [backend for backend in self if backend.tasks is not None]:
+                await backend.looked.wait()
+
     def candidates(self, running: Mapping[str, int]) -> list[Candidate]:
         """What placement needs to know, as values that no longer change.
 
@@ -257,6 +272,7 @@ class BackendPool:
         with log_context(backend_id=backend.id):
             while True:
                 await self._look(backend)
+                backend.looked.set()
                 backend.wake = anyio.Event()
                 pause = self._current.now.scheduling.probe_interval * self._random.uniform(0.9, 1.1)
                 with anyio.move_on_after(pause):

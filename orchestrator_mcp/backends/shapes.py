@@ -99,3 +99,12 @@ def filename(value: object, limit: int = 1_024) -> str | None:
     It is still the backend's name: never open a file of ours under it.
     """
     return value if isinstance(value, str) and 0 < len(value) <= limit and not _CONTROLS.search(value) else None
+
+
+def finite(value: Any) -> Any:
+    """The same JSON value with null in place of every `NaN` and `Infinity`."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -110,7 +110,7 @@ def _parts(settings: Settings, choices: Choices, clock: Clock) -> Parts:
     service = JobService(
         store=store,
         pool=pool,
-        library=WorkflowLibrary(workflow_folders(settings.workflows_dirs), lambda: current.now.limits),
+        library=WorkflowLibrary(workflow_folders(settings.workflows_dirs), lambda: current.now.limits, pool.catalogues),
         artifacts=artifacts,
         events=events,
         clock=clock,

@@ -18,6 +18,7 @@ from orchestrator_mcp.domain.views import ParameterView
 from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.store import JobSpec, NewJob
 from orchestrator_mcp.workflows.graph import graph_hash, ignored_fields
+from orchestrator_mcp.workflows.input_types import UNKNOWN_TYPES, InputTypes
 from orchestrator_mcp.workflows.parameters import apply, targets_for
 from orchestrator_mcp.workflows.prefixes import linked_prefixes
 from orchestrator_mcp.workflows.requirements import model_key, requirements
@@ -34,6 +35,7 @@ def new_job(
     declared: Sequence[ParameterView],
     *,
     capabilities: Sequence[str] = (),
+    types: InputTypes = UNKNOWN_TYPES,
     door: Door,
     owner: str,
     stem: str | None,
@@ -48,6 +50,7 @@ def new_job(
         graph: its workflow, checked.
         declared: the parameters that the workflow declares.
         capabilities: labels that the workflow asks of a backend, beside those of the manifest.
+        types: what its inputs take, as far as the backends say.
         door: the way it came.
         owner: whose it is.
         stem: readable name of its result folder; the workflow id when None.
@@ -60,7 +63,7 @@ def new_job(
     """
     if problems := list(islice(value_problems(dict(manifest.metadata), ("metadata",)), MOST_PROBLEMS)):
         raise ManifestError(problems)
-    bound = targets_for(graph, manifest.parameters, manifest.metadata, declared)
+    bound = targets_for(graph, manifest.parameters, manifest.metadata, declared, types=types)
     resolved = apply(graph, bound.targets, bound.values, bound.seeds)
     source = manifest.metadata.get("source")
     workflow_id = manifest.workflow_id or UNNAMED

@@ -118,7 +118,7 @@ class JobService:
         self._submissions = Submissions(
             store=store,
             pool=pool,
-            workflows=WorkflowReader(library, settings),
+            workflows=WorkflowReader(library, settings, pool),
             settings=settings,
             clock=clock,
             gate=self._gate,

@@ -118,6 +118,7 @@ class Submissions:
                 found.graph,
                 found.declared,
                 capabilities=found.required_capabilities,
+                types=found.types,
                 door=wanted.door,
                 owner=wanted.by.name,
                 stem=wanted.stem,

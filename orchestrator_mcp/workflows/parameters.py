@@ -18,6 +18,7 @@ from orchestrator_mcp.domain.views import ParameterView
 from orchestrator_mcp.errors import ManifestError, Problem, nearest
 from orchestrator_mcp.workflows.declared import Declarations, Fault, value_fault
 from orchestrator_mcp.workflows.graph import MAX_PROBLEMS, link_fault
+from orchestrator_mcp.workflows.input_types import UNKNOWN_TYPES, InputTypes
 from orchestrator_mcp.workflows.links import Target, as_link, class_of, value_at
 from orchestrator_mcp.workflows.naming import STANDARD_NAMES, Meaning, Names, in_reading_order
 from orchestrator_mcp.workflows.requirements import FILE_INPUTS, MODEL_INPUTS, leaves_its_folder
@@ -67,6 +68,7 @@ def targets_for(
     declared: Sequence[ParameterView] = (),
     *,
     draw: Callable[[], int] = draw_seed,
+    types: InputTypes = UNKNOWN_TYPES,
 ) -> Bound:
     """Decide what each parameter sets.
 
@@ -77,6 +79,7 @@ def targets_for(
         declared: parameters that the workflow itself declares; they go before what is inferred, and what they say of
             an input holds under whatever name it is set.
         draw: where seeds come from.
+        types: what the backends say of inputs; of undeclared ones it decides whether fractions fit.
 
     Raises:
         ManifestError: one problem for each parameter that cannot be set, with the path `parameters, name` and the
@@ -100,7 +103,7 @@ def targets_for(
         if meaning.fits_nothing and name in metadata and same(metadata[name], value):
             labels.append(name)
             continue
-        problem = _problem(graph, names, declarations, name, value, meaning)
+        problem = _problem(graph, names, declarations, name, value, meaning, types)
         if problem is None:
             meanings[name] = meaning
         else:
@@ -142,7 +145,7 @@ def apply(
     return bound
 
 
-def infer_parameters(graph: Graph) -> list[ParameterView]:
+def infer_parameters(graph: Graph, types: InputTypes = UNKNOWN_TYPES) -> list[ParameterView]:
     """List what a caller may set without knowing node numbers.
 
     The usual names come first, then model files, then every other input, by the title that a person gave its node or
@@ -150,6 +153,7 @@ def infer_parameters(graph: Graph) -> list[ParameterView]:
 
     Args:
         graph: a checked graph.
+        types: what the backends say of inputs; where they say nothing, the value in the graph is the measure.
     """
     names = Names(graph)
     views: dict[str, ParameterView] = {}
@@ -161,24 +165,24 @@ def infer_parameters(graph: Graph) -> list[ParameterView]:
     for name in [*STANDARD_NAMES, *models]:
         meaning = names.meaning(name)
         if name not in views and meaning.targets and not covered.issuperset(meaning.targets):
-            views[name] = _view(graph, name, meaning.targets)
+            views[name] = _view(graph, name, meaning.targets, types)
             covered.update(meaning.targets)
     for target in remaining:
         if target in covered:
             continue
         title = titles.get(target, "")
         if title and title not in views and names.meaning(title).targets == (target,):
-            views[title] = _view(graph, title, (target,))
+            views[title] = _view(graph, title, (target,), types)
             covered.add(target)
             continue
         if target.input not in seen:
             seen.add(target.input)
             meaning = names.meaning(target.input)
             if target in meaning.targets and covered.isdisjoint(meaning.targets):
-                views[target.input] = _view(graph, target.input, meaning.targets)
+                views[target.input] = _view(graph, target.input, meaning.targets, types)
                 covered.update(meaning.targets)
                 continue
-        views[target.spelled] = _view(graph, target.spelled, (target,))
+        views[target.spelled] = _view(graph, target.spelled, (target,), types)
     return list(views.values())
 
 
@@ -230,7 +234,13 @@ def _unsound(name: str, value: object) -> Problem | None:
 
 
 def _problem(
-    graph: Graph, names: Names, declarations: Declarations, name: str, value: object, meaning: Meaning
+    graph: Graph,
+    names: Names,
+    declarations: Declarations,
+    name: str,
+    value: object,
+    meaning: Meaning,
+    types: InputTypes,
 ) -> Problem | None:
     path = ("parameters", name)
     if meaning.fault is not None:
@@ -241,19 +251,20 @@ def _problem(
         told = f"; did you mean {' or '.join(near)}?" if near else f"; it has {', '.join(known[:12])}"
         message = f"the workflow has no such input{told}"
         return Problem(path=path, message=message, code=meaning.code, allowed=near)
-    faults = (_value_fault(graph, names, declarations, target, value) for target in meaning.targets)
+    faults = (_value_fault(graph, names, declarations, target, value, types) for target in meaning.targets)
     fault = next((fault for fault in faults if fault is not None), None)
     return None if fault is None else Problem(path=path, message=fault.words, code=fault.code, allowed=fault.allowed)
 
 
-def _value_fault(graph: Graph, names: Names, declarations: Declarations, target: Target, value: object) -> Fault | None:
+def _value_fault(
+    graph: Graph, names: Names, declarations: Declarations, target: Target, value: object, types: InputTypes
+) -> Fault | None:
     """What is wrong with a value at one input, or None."""
     present, rule = value_at(graph, target), declarations.rule(target)
     if rule is not None:
         wrong = value_fault(rule, present, value, seed=names.is_seed(target))
     else:
-        fractions = holds_fractions(class_of(graph, target.node), target.input)
-        words = mismatch(present, value, fractions=fractions)
+        words = mismatch(present, value, fractions=_takes_fractions(graph, target, types))
         wrong = None if words is None else Fault("type", words)
     if wrong is not None:
         return wrong
@@ -328,14 +339,24 @@ def _draw_for(names: Names, meanings: Sequence[Meaning], draw: Callable[[], int]
     return {target: seed for group in groups for seed in [draw()] for target in group}
 
 
-def _view(graph: Graph, name: str, targets: Sequence[Target]) -> ParameterView:
+def _takes_fractions(graph: Graph, target: Target, types: InputTypes) -> bool:
+    """Whether fractions fit although a whole number stands there: as a backend says, else by the input's name."""
+    class_type = class_of(graph, target.node)
+    known = types.of(class_type, target.input, value_at(graph, target))
+    if known is not None and known.type in {"integer", "number"}:
+        return known.type == "number"
+    return holds_fractions(class_type, target.input)
+
+
+def _view(graph: Graph, name: str, targets: Sequence[Target], types: InputTypes) -> ParameterView:
     first = targets[0]
     present = value_at(graph, first)
     class_type = class_of(graph, first.node)
-    kind = kind_of(present, fractions=holds_fractions(class_type, first.input))
-    return ParameterView(
-        name=name,
-        type=FILE_INPUTS.get((class_type, first.input), kind) if kind == "string" else kind,
-        default=copy.deepcopy(present),
-        targets=[target.spelled for target in targets],
-    )
+    known = types.of(class_type, first.input, present)
+    view = ParameterView(name=name, default=copy.deepcopy(present), targets=[target.spelled for target in targets])
+    file = FILE_INPUTS.get((class_type, first.input)) if isinstance(present, str) else None
+    if file is not None or known is None:
+        kind = kind_of(present, fractions=holds_fractions(class_type, first.input))
+        return view.model_copy(update={"type": file or kind})
+    said = {"type": known.type, "minimum": known.minimum, "maximum": known.maximum, "choices": list(known.choices)}
+    return view.model_copy(update=said)

@@ -14,7 +14,7 @@ import pytest
 from orchestrator_mcp.domain.views import WorkflowView
 from orchestrator_mcp.errors import ManifestError, NotFoundError
 from orchestrator_mcp.settings import LimitSettings
-from orchestrator_mcp.workflows import library as module
+from orchestrator_mcp.workflows import library_files as module
 from orchestrator_mcp.workflows.library import WorkflowLibrary
 from tests.workflows.graphs import sampler, text_to_image
 
@@ -162,7 +162,7 @@ async def test_a_broken_file_is_listed_with_its_problem_and_refused_with_it(
     assert words in (views["bad"].problem or "")
     with pytest.raises(ManifestError) as caught:
         await one.get("bad")
-    assert caught.value.problems[0].code == "workflow_unusable"
+    assert caught.value.problems[0].code == ("no_catalogue" if words == "UI format" else "workflow_unusable")
     assert words in str(caught.value)
 
 
