@@ -7,7 +7,8 @@ OrchestratorError
 │   ├── NotFoundError           no job, workflow, backend or output of that name
 │   ├── ConflictError           the state of things forbids it
 │   │   ├── IdempotencyConflict the same key came with another body
-│   │   └── JobFinishedError    the job has ended and cannot be cancelled
+│   │   ├── JobFinishedError    the job has ended and cannot be cancelled
+│   │   └── NoPreviewError      there is nothing to look at, or it cannot be shown
 │   ├── ForbiddenError          the caller may not do it
 │   └── TooLargeError           a size, depth or count is over its limit
 ├── UnavailableError            the orchestrator cannot do it now; try again later
@@ -158,6 +159,12 @@ class JobFinishedError(ConflictError):
             f"The job {job_id} has already {status} and cannot be cancelled.",
             details={"job_id": job_id, "status": status},
         )
+
+
+class NoPreviewError(ConflictError):
+    """There is no picture to show: not yet, not any more, or not of this file; the message says which."""
+
+    code = "no_preview"
 
 
 class ForbiddenError(CallerError):
