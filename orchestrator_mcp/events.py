@@ -17,7 +17,8 @@ from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged, Jo
 
 MOST_WAITING: Final = 256  # changes that a slow subscriber may have waiting
 PROGRESS_INTERVAL: Final = 0.2  # seconds between two progress events of a job
-PROGRESS_RATE: Final = 1000  # progress events of a job in a second, over all its readers: a crowd hears less often
+CROWD: Final = 200  # readers of one job, from which on a change of its stage may wait for the next event
+RATE: Final = 1000  # events of a job in a second, over all its readers: a crowd hears less often
 
 
 class Subscription:
@@ -61,26 +62,50 @@ class Events:
         self._listeners: list[Callable[[Event], None]] = []
         self._progress: dict[str, JobProgressed] = {}
         self._told_at: dict[str, float] = {}
+        self._held: dict[str, JobChanged] = {}
 
     def publish(self, event: Event) -> None:
         """Tell an event to whom it concerns; never blocks.
 
         Progress of a job that comes faster than every 0.2 s is kept, not told; with more than 200 readers, slower.
+        Such a crowd also hears of a new stage only after a pause (see `release`), or never when the job has gone on:
+        the stages at the end of a job follow each other faster than a thousand readers can be told.
         """
         if isinstance(event, JobProgressed):
             self._progress[event.job_id] = event
-            pause = max(PROGRESS_INTERVAL, len(self._by_job.get(event.job_id, ())) / PROGRESS_RATE)
-            if self._clock.monotonic() - self._told_at.get(event.job_id, -1.0) < pause:
+            if not self._due(event.job_id):
                 return
-            self._told_at[event.job_id] = self._clock.monotonic()
         elif isinstance(event, JobChanged) and event.stage is None:
             self._progress.pop(event.job_id, None)
             self._told_at.pop(event.job_id, None)
         for listener in self._listeners:
             listener(event)
-        if not isinstance(event, BackendChanged):
-            for subscription in self._by_job.get(event.job_id, ()):
+        if isinstance(event, BackendChanged):
+            return
+        readers = self._by_job.get(event.job_id, ())
+        if isinstance(event, JobChanged) and event.stage is not None and len(readers) >= CROWD:
+            self._held[event.job_id] = event
+            return
+        if isinstance(event, JobChanged):
+            self._held.pop(event.job_id, None)
+        for subscription in readers:
+            subscription.put(event)
+
+    def release(self) -> None:
+        """Tell the stages that were held back; to be called about once a second."""
+        while self._held:
+            job_id, event = self._held.popitem()
+            for subscription in self._by_job.get(job_id, ()):
                 subscription.put(event)
+
+    def _due(self, job_id: str) -> bool:
+        """Whether the readers of a job may hear of its progress again; they count as told then."""
+        pause = max(PROGRESS_INTERVAL, len(self._by_job.get(job_id, ())) / RATE)
+        now = self._clock.monotonic()
+        if now - self._told_at.get(job_id, -1.0) < pause:
+            return False
+        self._told_at[job_id] = now
+        return True
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Call a function with every event, for as long as the process lives. It must not block or raise."""

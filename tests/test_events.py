@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import anyio
@@ -10,7 +11,7 @@ import pytest
 
 from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged, JobProgressed
 from orchestrator_mcp.domain.jobs import JobState, Stage
-from orchestrator_mcp.events import MOST_WAITING, PROGRESS_INTERVAL, Events
+from orchestrator_mcp.events import CROWD, MOST_WAITING, PROGRESS_INTERVAL, Events
 
 
 class StillClock:
@@ -132,3 +133,21 @@ def test_readers_that_have_left_leave_nothing_behind(events: Events) -> None:
     with events.subscribe("a"), events.subscribe("a"), events.subscribe("b"):
         assert len(events._by_job) == 2
     assert events._by_job == {}
+
+
+async def test_a_crowd_hears_of_a_stage_when_it_lasts_and_of_an_end_at_once(events: Events) -> None:
+    ended = JobChanged(job_id="a", seq=4, state=JobState.COMPLETED)
+    with ExitStack() as crowd, anyio.fail_after(5):
+        readers = [crowd.enter_context(events.subscribe("a")) for _ in range(CROWD)]
+        events.publish(changed(1))
+        events.publish(progressed(0.5))
+        assert [await reader.next() for reader in readers] == [progressed(0.5)] * CROWD
+        events.release()
+        assert [await reader.next() for reader in readers] == [changed(1)] * CROWD
+        for event in (changed(2, stage=Stage.COLLECTING), changed(3, stage=Stage.PUBLISHING), ended):
+            events.publish(event)
+        events.release()
+        assert [await reader.next() for reader in readers] == [ended] * CROWD
+        with anyio.move_on_after(0) as nothing_more:
+            await readers[0].next()
+        assert nothing_more.cancelled_caught

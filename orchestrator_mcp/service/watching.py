@@ -17,6 +17,7 @@ from orchestrator_mcp.events import Events, Subscription
 from orchestrator_mcp.store import JobStore, StoredJob
 
 SLOW_LOOK: Final = 10.0  # seconds after which the store is asked without an event
+STAGE_PAUSE: Final = 1.0  # seconds between two tellings of stages to a crowd
 FRESH: Final = 0.5  # seconds for which a look counts: queue positions change without an event of the job
 MOST_VIEWS: Final = 16  # kept of one look; readers may ask under many names of this machine
 
@@ -101,6 +102,13 @@ class Watching:
 
     async def run(self) -> None:
         """Look after every watched job now and then, for ever: an event that was lost costs latency, never truth."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._look_now_and_then, name="slow look")
+            while True:
+                await self._clock.sleep(STAGE_PAUSE)
+                self._events.release()
+
+    async def _look_now_and_then(self) -> None:
         while True:
             await self._clock.sleep(SLOW_LOOK)
             for job_id, page in list(self._pages.items()):
