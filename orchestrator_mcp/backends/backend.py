@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,11 +15,12 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from orchestrator_mcp.backends.breaker import Breaker
 from orchestrator_mcp.backends.catalogue import NodeCatalogue
 from orchestrator_mcp.backends.comfy import ComfyClient
-from orchestrator_mcp.backends.messages import Message, StatusChanged
+from orchestrator_mcp.backends.messages import Message, PreviewReceived, StatusChanged, TextReceived
 from orchestrator_mcp.backends.queues import BackendStats
 from orchestrator_mcp.settings import BackendSettings, Settings
 
 MESSAGES_WAITING: Final = 256
+MOST_FRAME_BYTES: Final = 2 * 2**20  # of a preview frame that is kept
 DEAF_AFTER: Final = 2.0  # seconds for which HTTP shows another queue than the WebSocket told
 
 
@@ -78,6 +79,8 @@ class Backend:
     came_online: anyio.Event = field(default_factory=anyio.Event)
     looked: anyio.Event = field(default_factory=anyio.Event)
     readers: dict[str, MemoryObjectSendStream[Message | None]] = field(default_factory=dict)
+    _previews: dict[str, PreviewReceived] = field(default_factory=dict)
+    _speaks_of: str = ""  # the prompt of the last message; where a frame does not say whose it is, it is of that
     _told_remaining: int | None = None
     _doubted: tuple[int, float] | None = None
 
@@ -107,6 +110,7 @@ class Backend:
         finally:
             for known in [known for known, reader in self.readers.items() if reader is send]:
                 del self.readers[known]
+                self._previews.pop(known, None)
 
     def also_known_as(self, prompt_id: str, drawn: str) -> None:
         """A server too old to take our prompt id drew its own: its messages come under that."""
@@ -127,6 +131,7 @@ class Backend:
         """A WebSocket stands; what the one before told counts no more."""
         self.listening = True
         self._told_remaining = self._doubted = None
+        self._speaks_of = ""
 
     def seems_deaf(self, remaining: int, now: float) -> bool:
         """Whether the WebSocket has gone silent: the queue is another than it told, and it tells nothing new.
@@ -170,9 +175,30 @@ class Backend:
             self.queue_remaining = self._told_remaining = message.queue_remaining
             self.frames += 1
             return
-        reader = self.readers.get(message.prompt_id or "")
-        if reader is not None:
-            _offer(reader, message)
+        prompt_id = message.prompt_id or ""
+        if isinstance(message, PreviewReceived):
+            prompt_id = prompt_id or self._speaks_of
+        elif not isinstance(message, TextReceived):
+            self._speaks_of = prompt_id
+        reader = self.readers.get(prompt_id)
+        if reader is None:
+            return
+        if isinstance(message, PreviewReceived):
+            self._keep(prompt_id, message)
+            message = replace(message, image=b"")  # its follower needs to know that the render lives, and no more
+        _offer(reader, message)
+
+    def preview(self, prompt_id: str) -> PreviewReceived | None:
+        """The newest picture that it sent of a render which goes on; only that one is kept.
+
+        Args:
+            prompt_id: of the render.
+        """
+        return self._previews.get(prompt_id)
+
+    def _keep(self, prompt_id: str, preview: PreviewReceived) -> None:
+        if len(preview.image) <= MOST_FRAME_BYTES:
+            self._previews[prompt_id] = preview
 
     def tell_of_a_gap(self) -> None:
         """The WebSocket broke: whoever listens may have missed something."""
