@@ -65,6 +65,14 @@ class Manifest(BaseModel):
     idempotency_key: Label | None = Field(
         default=None, description="The same key and manifest give the same job, however often they are sent."
     )
+    batch: dict[str, JsonValue] | None = Field(
+        default=None,
+        description="Makes one batch of many jobs: parameters by name, each with a list of values, or for seeds "
+        '{"count": 12, "strategy": "random" | "sequential" | "fibonacci" | "golden_ratio", "base": 42}. '
+        'With "mode": "product" (the default) every combination is a job; with "zip" the first values together, then '
+        "the second, and so on.",
+        examples=[{"seed": [1, 2, 3], "steps": [20, 30], "mode": "product"}],
+    )
 
     @model_validator(mode="before")
     @classmethod

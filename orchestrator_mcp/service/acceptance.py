@@ -27,6 +27,9 @@ UNNAMED: Final = "workflow"
 LARGE: Final = 200  # nodes; or inputs, times ten
 MOST_PROBLEMS: Final = 20  # told at once
 MOST_SOURCE: Final = 64  # characters of metadata.source that make a lane
+_FIRST_FIELDS: Final = frozenset(
+    {"workflow_id", "workflow", "parameters", "metadata", "priority", "backend_affinity", "required_capabilities"}
+)
 
 
 def new_job(
@@ -119,8 +122,12 @@ def _graph_warnings(manifest: Manifest, graph: Graph) -> list[str]:
 
 
 def body_hash(manifest: Manifest) -> str:
-    """What two submissions under one idempotency key must agree in: the manifest, before seeds are drawn."""
+    """What two submissions under one idempotency key must agree in: the manifest, before seeds are drawn.
+
+    A field that version 0.1 did not know counts only where it is given, so that keys of then are still known.
+    """
     body: dict[str, Any] = manifest.model_dump(mode="json", exclude={"idempotency_key"})
+    body = {name: value for name, value in body.items() if name in _FIRST_FIELDS or value}
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -264,6 +264,7 @@ class LimitSettings(BaseModel):
     backend_json_bytes: Size = Field(
         default=2**25, ge=1, le=2**30, description="The largest JSON answer taken from a backend."
     )
+    batch_jobs: Whole = Field(default=10_000, ge=1, le=10_000, description="The most jobs in one batch.")
     queued_jobs: Annotated[int | None, Field(strict=True), Needs("a whole number")] = Field(
         default=None,
         ge=0,

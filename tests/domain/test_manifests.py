@@ -27,6 +27,7 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
         "backend_affinity": None,
         "required_capabilities": (),
         "idempotency_key": None,
+        "batch": None,
     }
 
 
