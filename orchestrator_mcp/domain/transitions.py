@@ -16,8 +16,10 @@ NEXT: Final[dict[JobState, frozenset[JobState]]] = {
     JobState.FAILED: frozenset(),
     JobState.CANCELLED: frozenset(),
 }
+BEGINNINGS: Final = frozenset({JobState.QUEUED, JobState.WAITING})
+"""Where a new job stands: it waits when another one must be done before it."""
 
 
 def may_follow(present: JobState | None, following: JobState) -> bool:
     """Whether a job may go from one state to the other; a new job comes from None."""
-    return following is JobState.QUEUED if present is None else following in NEXT[present]
+    return following in BEGINNINGS if present is None else following in NEXT[present]

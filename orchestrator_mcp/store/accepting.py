@@ -10,6 +10,7 @@ from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import JobState
 from orchestrator_mcp.errors import IdempotencyConflict, ManifestError, QueueFullError
+from orchestrator_mcp.store import chains
 from orchestrator_mcp.store.gate import tell
 from orchestrator_mcp.store.lanes import lane_for
 from orchestrator_mcp.store.records import Acceptance, JobSpec, NewJob
@@ -22,7 +23,8 @@ def accept(tx: Transaction, new: NewJob, *, most_queued: int | None) -> tuple[Ac
 
     Raises:
         IdempotencyConflict: the key came with another manifest.
-        ManifestError: an Inbox file wishes for a job that has ended, or has a file already.
+        ManifestError: an Inbox file wishes for a job that has ended, or has a file already; or a parent cannot hand
+            over what is wanted of it.
         QueueFullError: as many jobs wait as may.
     """
     if (known := _known_before(tx, new)) is not None:
@@ -31,6 +33,7 @@ def accept(tx: Transaction, new: NewJob, *, most_queued: int | None) -> tuple[Ac
         raise QueueFullError(
             f"The queue is full: limits.queued_jobs is {most_queued}.", hint="Wait until jobs have finished."
         )
+    chained = chains.look_up(tx, new.spec)
     tx.run("add_document", hash=new.graph_hash, body=json.dumps(new.graph, ensure_ascii=False, separators=(",", ":")))
     document = tx.one("document_by_hash", b_hash=new.graph_hash)
     assert document is not None  # added a line above
@@ -45,19 +48,21 @@ def accept(tx: Transaction, new: NewJob, *, most_queued: int | None) -> tuple[Ac
         claim_name=new.claim.file_name if new.claim else None,
         lane_id=lane_id,
         rank=-new.priority,
-        state=STATE_CODES[JobState.QUEUED],
+        state=STATE_CODES[chained.state],
         document_id=document["id"],
         workflow_id=new.workflow_id,
         source=new.source,
         door=new.door.value,
         stem=new.stem,
-        spec=new.spec.to_json(),
+        spec=chained.spec.to_json(),
         submitted_at=to_millis(new.submitted_at),
         rerun_of=new.rerun_of,
     )
     assert row is not None  # RETURNING gives a row or raises
-    tx.count(lane_id, 1)
-    told = tell(tx, row["id"], new.job_id, None, JobState.QUEUED, at=to_millis(new.submitted_at), reason="accepted")
+    chains.hold(tx, row["id"], chained)
+    if chained.state is JobState.QUEUED:
+        tx.count(lane_id, 1)
+    told = tell(tx, row["id"], new.job_id, None, chained.state, at=to_millis(new.submitted_at), reason="accepted")
     answer = Acceptance(
         job_id=new.job_id,
         submitted_at=from_millis(to_millis(new.submitted_at)),
@@ -103,5 +108,5 @@ def _answer_again(row: sqlite3.Row) -> Acceptance:
 
 def _queued_total(tx: Transaction) -> int:
     tx.settle()
-    row = tx.one("queued_total")
-    return int(row[0]) if row else 0
+    queued, held = tx.one("queued_total"), tx.one("held_total")
+    return (int(queued[0]) if queued else 0) + (int(held[0]) if held else 0)

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 
 from orchestrator_mcp.clock import to_millis
+from orchestrator_mcp.domain.chains import Ending
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage
 from orchestrator_mcp.errors import (
@@ -19,6 +20,7 @@ from orchestrator_mcp.errors import (
     LeaseLostError,
     NotFoundError,
 )
+from orchestrator_mcp.store import chains
 from orchestrator_mcp.store.gate import tell
 from orchestrator_mcp.store.lanes import lane_for
 from orchestrator_mcp.store.records import JobSpec, OpenAttempt
@@ -79,8 +81,8 @@ def finish(
     failure: JobFailure | None = None,
     artifacts: Sequence[Artifact] = (),
     attention: bool = False,
-) -> JobChanged:
-    """A running job ends, with its one published result.
+) -> list[JobChanged]:
+    """A running job ends, with its one published result; in the same breath its children go on, or fail with it.
 
     Raises:
         LeaseLostError: the attempt is no longer ours.
@@ -99,7 +101,9 @@ def finish(
     _end_attempt(tx, held, at, outcome, reason)
     for position, artifact in enumerate(artifacts):
         tx.run("add_artifact", job_id=held.row, position=position, **asdict(artifact))
-    return tell(tx, held.row, held.job_id, JobState.RUNNING, state, at=at, attempt=held.number, reason=reason)
+    told = tell(tx, held.row, held.job_id, JobState.RUNNING, state, at=at, attempt=held.number, reason=reason)
+    ending = Ending(job_id=held.job_id, state=state, outputs=artifacts, failure=failure)
+    return [told, *chains.settle(tx, held.row, ending, at)]
 
 
 def requeue(
@@ -112,7 +116,7 @@ def requeue(
     not_before: datetime | None = None,
     avoid: bool = False,
     charge: bool = False,
-) -> JobChanged:
+) -> list[JobChanged]:
     """An attempt ended without a result; the job is queued again, at once or later.
 
     A job whose cancel was asked for meanwhile ends as cancelled instead.
@@ -149,10 +153,10 @@ def requeue(
     _end_attempt(tx, held, at, outcome, reason)
     if state is JobState.QUEUED:
         tx.count(lane_id, 1)
-    return tell(tx, held.row, held.job_id, JobState.RUNNING, state, at=at, attempt=held.number, reason=reason)
+    return [tell(tx, held.row, held.job_id, JobState.RUNNING, state, at=at, attempt=held.number, reason=reason)]
 
 
-def request_cancel(tx: Transaction, job_id: str, now: datetime) -> tuple[JobState, JobChanged | None]:
+def request_cancel(tx: Transaction, job_id: str, now: datetime) -> tuple[JobState, list[JobChanged]]:
     """Cancel a job that has not started, or flag one that runs.
 
     Returns:
@@ -169,20 +173,20 @@ def request_cancel(tx: Transaction, job_id: str, now: datetime) -> tuple[JobStat
     if state in (JobState.COMPLETED, JobState.FAILED):
         raise JobFinishedError(job_id, state.value)
     if state is JobState.CANCELLED or (state is JobState.RUNNING and row["cancel_requested_at"] is not None):
-        return state, None
+        return state, []
     if state is JobState.RUNNING:
         tx.run("flag_cancel", b_id=row["id"], b_now=at)
         stage = Stage(row["stage"]) if row["stage"] else None
         told = tell(
             tx, row["id"], job_id, state, state, at=at, stage=stage, attempt=row["attempt"], reason="cancel requested"
         )
-        return state, replace(told, cancel=True)
+        return state, [replace(told, cancel=True)]
     return state, _end_unstarted(tx, row["id"], job_id, row["lane_id"], state, at, row["attempt"])
 
 
 def _end_unstarted(
     tx: Transaction, row: int, job_id: str, lane_id: int, state: JobState, at: int, attempt: int
-) -> JobChanged:
+) -> list[JobChanged]:
     tx.run(
         "finish_unstarted",
         b_id=row,
@@ -193,8 +197,10 @@ def _end_unstarted(
     )
     if state is JobState.QUEUED:
         tx.count(lane_id, -1)
+    chains.leave(tx, row)
     reason = "cancelled before it started"
-    return tell(tx, row, job_id, state, JobState.CANCELLED, at=at, attempt=attempt, reason=reason)
+    told = tell(tx, row, job_id, state, JobState.CANCELLED, at=at, attempt=attempt, reason=reason)
+    return [told, *chains.settle(tx, row, Ending(job_id=job_id, state=JobState.CANCELLED), at)]
 
 
 def _fence(held: OpenAttempt) -> dict[str, int]:

@@ -128,6 +128,7 @@ class StoredJob:
 
     Attributes:
         delivered: whether its result stands in Outbox, or needs no place there.
+        waits_for: the parents that have not ended, and where they stand.
     """
 
     row: int
@@ -139,6 +140,7 @@ class StoredJob:
     seq: int
     claim: InboxClaim | None
     delivered: bool
+    waits_for: tuple[tuple[str, JobState], ...] = ()
 
 
 def open_attempt(row: sqlite3.Row, **changes: Any) -> OpenAttempt:
@@ -162,7 +164,12 @@ def open_attempt(row: sqlite3.Row, **changes: Any) -> OpenAttempt:
     return OpenAttempt(**{**values, **changes})
 
 
-def stored_job(row: sqlite3.Row, attempts: list[sqlite3.Row], artifacts: list[sqlite3.Row]) -> StoredJob:
+def stored_job(
+    row: sqlite3.Row,
+    attempts: list[sqlite3.Row],
+    artifacts: list[sqlite3.Row],
+    parents: list[sqlite3.Row],
+) -> StoredJob:
     """Put a job together from its rows."""
     spec = JobSpec.from_json(row["spec"])
     lane = LaneSpec.from_json(row["lane_spec"])
@@ -187,7 +194,7 @@ def stored_job(row: sqlite3.Row, attempts: list[sqlite3.Row], artifacts: list[sq
         cancel_requested_at=_moment(row["cancel_requested_at"]),
         backend_id=row["backend_id"] if row["state"] not in _UNPLACED else None,
         attempts=tuple(_attempt(item) for item in attempts),
-        outputs=tuple(_artifact(item) for item in artifacts),
+        outputs=tuple(artifact_of(item) for item in artifacts),
         failure=failure,
         warnings=tuple(spec.warnings),
         attention=bool(row["attention"]),
@@ -207,6 +214,7 @@ def stored_job(row: sqlite3.Row, attempts: list[sqlite3.Row], artifacts: list[sq
         seq=row["seq"],
         claim=claim,
         delivered=row["delivery"] == DELIVERY_DONE,
+        waits_for=tuple((parent["uid"], STATES[parent["state"]]) for parent in parents),
     )
 
 
@@ -229,7 +237,8 @@ def _attempt(row: sqlite3.Row) -> Attempt:
     )
 
 
-def _artifact(row: sqlite3.Row) -> Artifact:
+def artifact_of(row: sqlite3.Row) -> Artifact:
+    """An output as its row says."""
     return Artifact(
         name=row["name"],
         node=row["node"],

@@ -12,7 +12,19 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from orchestrator_mcp.store.schema import artifact, attempt, document, history, job, lane, lease
+from orchestrator_mcp.store import asset_statements
+from orchestrator_mcp.store.schema import (
+    artifact,
+    asset,
+    attempt,
+    dependency,
+    document,
+    history,
+    job,
+    job_asset,
+    lane,
+    lease,
+)
 
 P = sa.bindparam
 _code = sa.literal_column
@@ -118,11 +130,20 @@ def _writes(dialect: sa.Dialect) -> dict[str, sa.Executable]:
         "promote_job": sa.update(job)
         .where(job.c.id == P("b_id"), job.c.state == _code("2"))
         .values(state=_code("0"), not_before=None),
+        "add_dependency": sa.insert(dependency),
+        "set_pending": sa.update(job).where(job.c.id == P("b_id")).values(pending=P("b_pending")),
+        "release_job": sa.update(job)
+        .where(job.c.id == P("b_id"), job.c.state == _code("2"), job.c.pending > 0)
+        .values(pending=job.c.pending - 1, spec=P("b_spec")),
+        "unlink_children": sa.delete(dependency).where(dependency.c.parent_id == P("b_parent")),
+        "unlink_parents": sa.delete(dependency).where(dependency.c.child_id == P("b_child")),
+        "keep_input": _insert_missing(dialect, job_asset),
         "add_artifact": sa.insert(artifact),
         "deliver_job": sa.update(job)
         .where(job.c.id == P("b_id"))
         .values(delivery=_code("2"), delivery_path=P("b_path")),
         "forget_artifacts": sa.delete(artifact).where(artifact.c.job_id == P("b_id")),
+        "forget_inputs": sa.delete(job_asset).where(job_asset.c.job_id == P("b_id")),
         "forget_attempts": sa.delete(attempt).where(attempt.c.job_id == P("b_id")),
         "forget_history": sa.delete(history).where(history.c.job_id == P("b_id")),
         "forget_job": sa.delete(job).where(job.c.id == P("b_id")),
@@ -142,10 +163,11 @@ def _writes(dialect: sa.Dialect) -> dict[str, sa.Executable]:
 
 
 def _distinct_files() -> sa.Subquery:
-    """Every stored file once, however many jobs made it."""
-    return (
-        sa.select(artifact.c.sha256, sa.func.max(artifact.c.size).label("size")).group_by(artifact.c.sha256).subquery()
-    )
+    """Every stored file once, however many jobs made it or begin with it."""
+    both = sa.union_all(
+        sa.select(artifact.c.sha256, artifact.c.size), sa.select(asset.c.sha256, asset.c.size)
+    ).subquery()
+    return sa.select(both.c.sha256, sa.func.max(both.c.size).label("size")).group_by(both.c.sha256).subquery()
 
 
 def _reads() -> dict[str, sa.Executable]:
@@ -221,7 +243,21 @@ def _reads() -> dict[str, sa.Executable]:
         .where(job.c.state == _code("3"), job.c.backend_id == P("b_backend"))
         .order_by(job.c.id.desc())
         .limit(1),
-        "artifact_in_use": sa.select(artifact.c.job_id).where(artifact.c.sha256 == P("b_sha256")).limit(1),
+        "children_of": sa.select(job.c.id, job.c.uid, job.c.lane_id, job.c.pending, job.c.spec)
+        .join(dependency, dependency.c.child_id == job.c.id)
+        .where(dependency.c.parent_id == P("b_parent"), job.c.state == _code("2"))
+        .order_by(job.c.id),
+        "open_parents": sa.select(job.c.uid, job.c.state)
+        .join(dependency, dependency.c.parent_id == job.c.id)
+        .where(dependency.c.child_id == P("b_child"))
+        .order_by(job.c.id),
+        "held_total": sa.select(sa.func.count()).where(job.c.state == _code("2"), job.c.pending > 0),
+        "inputs_of": sa.select(job_asset.c.sha256).where(job_asset.c.job_id == P("b_id")),
+        "artifact_in_use": sa.union_all(
+            sa.select(artifact.c.job_id).where(artifact.c.sha256 == P("b_sha256")),
+            sa.select(job_asset.c.job_id).where(job_asset.c.sha256 == P("b_sha256")),
+            sa.select(asset.c.size).where(asset.c.sha256 == P("b_sha256")),
+        ).limit(1),
         "stored_bytes": sa.select(sa.func.coalesce(sa.func.sum(_distinct_files().c.size), 0)),
         "undelivered": sa.select(job.c.uid)
         .where(job.c.delivery == _code("1"), job.c.id > P("b_after"))
@@ -243,9 +279,12 @@ def compile_statements(dialect: sa.Dialect) -> dict[str, Compiled]:
         "add_history": [c.name for c in history.columns if c.name != "seq"],
         "add_attempt": ["job_id", "number", "prompt_id", "backend_id", "epoch", "started_at"],
         "add_artifact": [column.name for column in artifact.columns],
+        "add_dependency": [column.name for column in dependency.columns],
+        "keep_input": [column.name for column in job_asset.columns],
         "add_lease": ["backend_id"],
+        **asset_statements.COLUMNS,
     }
-    statements = {**_writes(dialect), **_reads()}
+    statements = {**_writes(dialect), **_reads(), **asset_statements.writes(dialect), **asset_statements.reads()}
     return {name: _compile(statement, dialect, insert_columns.get(name)) for name, statement in statements.items()}
 
 

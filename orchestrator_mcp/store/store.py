@@ -14,11 +14,12 @@ import anyio
 import anyio.to_thread
 import sqlalchemy as sa
 
+from orchestrator_mcp.domain.assets import Asset
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage
 from orchestrator_mcp.domain.placement import Candidate
 from orchestrator_mcp.errors import NotFoundError, StorageError
-from orchestrator_mcp.store import accepting, claiming, operations, upkeep
+from orchestrator_mcp.store import accepting, assets, claiming, operations, upkeep
 from orchestrator_mcp.store.backups import Backup, DamageError, make_backup
 from orchestrator_mcp.store.records import Acceptance, NewJob, OpenAttempt, StoredJob, stored_job
 from orchestrator_mcp.store.schema import STATE_CODES, job, lane
@@ -242,6 +243,18 @@ class JobStore:
         """Delete the oldest ended and delivered jobs; how many, and the files that nobody names any more."""
         return await self._writer.write(lambda tx: upkeep.forget(tx, before, count))
 
+    async def keep_asset(self, asset: Asset, now: datetime) -> bool:
+        """Put an input file on record, or note that it was used; whether it was on record before."""
+        return await self._writer.write(lambda tx: assets.keep(tx, asset, now))
+
+    async def asset(self, sha256: str) -> Asset | None:
+        """A file that is on record as an input, or as an output that could be one."""
+        return await self._read(lambda tx: assets.find(tx, sha256))
+
+    async def forget_assets(self, before: datetime, *, count: int) -> tuple[int, list[str]]:
+        """Forget input files that nobody needs; how many, and the files that nobody names any more."""
+        return await self._writer.write(lambda tx: assets.forget(tx, before, count))
+
     async def unused(self, hashes: Sequence[str]) -> list[str]:
         """Those files that no job names."""
 
@@ -368,7 +381,12 @@ def _events_in(result: object) -> Iterable[JobChanged]:
 
 
 def _whole(tx: Transaction, row: sqlite3.Row) -> StoredJob:
-    return stored_job(row, tx.all("attempts_of", b_id=row["id"]), tx.all("artifacts_of", b_id=row["id"]))
+    return stored_job(
+        row,
+        tx.all("attempts_of", b_id=row["id"]),
+        tx.all("artifacts_of", b_id=row["id"]),
+        tx.all("open_parents", b_child=row["id"]) if row["pending"] else [],
+    )
 
 
 def _page(wanted: JobFilter, before: int | None, limit: int) -> tuple[str, list[Any]]:

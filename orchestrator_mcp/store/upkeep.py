@@ -59,7 +59,8 @@ def forget(tx: Transaction, before: datetime, count: int) -> tuple[int, list[str
     hashes: set[str] = set()
     for row in rows:
         hashes.update(item["sha256"] for item in tx.all("artifacts_of", b_id=row["id"]))
-        for name in ("forget_artifacts", "forget_attempts", "forget_history", "forget_job"):
+        hashes.update(item["sha256"] for item in tx.all("inputs_of", b_id=row["id"]))
+        for name in ("forget_artifacts", "forget_inputs", "forget_attempts", "forget_history", "forget_job"):
             tx.run(name, b_id=row["id"])
     for document_id in {row["document_id"] for row in rows}:
         tx.run("forget_document", b_document=document_id)

@@ -57,7 +57,7 @@ def test_nothing_leaves_a_final_state_and_every_state_can_end() -> None:
         else:
             assert may_follow(state, JobState.CANCELLED)
             assert not may_follow(state, state)
-    assert {state for state in JobState if may_follow(None, state)} == {JobState.QUEUED}
+    assert {state for state in JobState if may_follow(None, state)} == {JobState.QUEUED, JobState.WAITING}
     assert {state for state in JobState if may_follow(state, JobState.COMPLETED)} == {JobState.RUNNING}
     assert {state for state in JobState if state.final} == FINAL_STATES
 

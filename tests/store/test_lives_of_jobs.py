@@ -23,8 +23,8 @@ from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import FINAL_STATES, JobState, Outcome, Stage
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.transitions import may_follow
-from orchestrator_mcp.errors import JobFinishedError, LeaseLostError
-from orchestrator_mcp.store import JobStore, OpenAttempt
+from orchestrator_mcp.errors import JobFinishedError, LeaseLostError, ManifestError
+from orchestrator_mcp.store import JobSpec, JobStore, OpenAttempt
 from orchestrator_mcp.store.schema import STATES
 from orchestrator_mcp.store.sqlite import Database
 from tests.store.building import candidate, free, later, new_job
@@ -45,6 +45,7 @@ class Expected:
     charged: int = 0
     due: int = 0
     flagged: bool = False
+    parents: tuple[str, ...] = ()
 
 
 @cache
@@ -107,6 +108,34 @@ class LivesOfJobs(RuleBasedStateMachine):
         job_id: str = self.do(self.store.accept, new).job_id
         self.expected[job_id] = Expected(JobState.QUEUED, lane, priority, len(self.expected))
 
+    @rule(some=st.lists(WHICH, min_size=1, max_size=3))
+    def accept_a_child(self, some: list[int]) -> None:
+        known = list(self.expected)
+        parents = tuple(dict.fromkeys(known[which % len(known)] for which in some))
+        states = {self.expected[parent].state for parent in parents}
+        new = new_job(at=self.moment, spec=JobSpec(parameters={}, parents=list(parents)))
+        if states & {JobState.FAILED, JobState.CANCELLED}:
+            with pytest.raises(ManifestError):
+                self.do(self.store.accept, new)
+            return
+        self.do(self.store.accept, new)
+        waits_for = tuple(parent for parent in parents if self.expected[parent].state is not JobState.COMPLETED)
+        state = JobState.WAITING if waits_for else JobState.QUEUED
+        self.expected[new.job_id] = Expected(state, new.lane, 0, len(self.expected), parents=waits_for)
+
+    def _ended(self, job_id: str, state: JobState) -> None:
+        """A job ends, and with it what waits for it."""
+        self.expected[job_id].state = state
+        for child_id, child in self.expected.items():
+            if job_id not in child.parents or child.state is not JobState.WAITING:
+                continue
+            child.parents = tuple(parent for parent in child.parents if parent != job_id)
+            if state is not JobState.COMPLETED:
+                child.parents = ()
+                self._ended(child_id, JobState.FAILED)
+            elif not child.parents:
+                child.state = JobState.QUEUED
+
     @rule(slots=st.integers(1, 2))
     def claim(self, slots: int) -> None:
         running = Counter(held.backend_id for held in self.held)
@@ -139,7 +168,7 @@ class LivesOfJobs(RuleBasedStateMachine):
     def finish(self, which: int, state: JobState) -> None:
         held = self._let_go(which)
         self.do(self.store.finish, held, state, Outcome.SUCCEEDED, self.moment, reason="ended")
-        self.expected[held.job_id].state = state
+        self._ended(held.job_id, state)
 
     @precondition(lambda self: self.held)
     @rule(which=WHICH, pause=st.sampled_from([0, 0, 5]), avoid=st.booleans(), charge=st.booleans())
@@ -150,7 +179,7 @@ class LivesOfJobs(RuleBasedStateMachine):
         self.do(self.store.requeue, held, Outcome.LOST, self.moment, reason="lost", **choices)
         job = self.expected[held.job_id]
         if job.flagged:
-            job.state = JobState.CANCELLED
+            self._ended(held.job_id, JobState.CANCELLED)
             return
         job.state, job.due = (JobState.WAITING if pause else JobState.QUEUED), due
         job.charged += charge
@@ -164,7 +193,8 @@ class LivesOfJobs(RuleBasedStateMachine):
     @rule(seconds=st.integers(0, 9))
     def promote(self, seconds: int) -> None:
         self.now += seconds
-        due = [job for job in self.expected.values() if job.state is JobState.WAITING and job.due <= self.now]
+        pausing = [job for job in self.expected.values() if job.state is JobState.WAITING and not job.parents]
+        due = [job for job in pausing if job.due <= self.now]
         assert self.do(self.store.promote_due, later(self.now)) == len(due)
         for job in due:
             job.state = JobState.QUEUED
@@ -179,8 +209,8 @@ class LivesOfJobs(RuleBasedStateMachine):
         assert self.do(self.store.request_cancel, job_id, self.moment) is job.state
         if job.state is JobState.RUNNING:
             job.flagged = True
-        else:
-            job.state = JobState.CANCELLED
+        elif job.state is not JobState.CANCELLED:
+            self._ended(job_id, JobState.CANCELLED)
 
     @rule()
     def restart(self) -> None:
@@ -217,10 +247,14 @@ class LivesOfJobs(RuleBasedStateMachine):
 
     @invariant()
     def the_jobs_stand_where_the_model_says(self) -> None:
-        found = self._ask("SELECT uid, state, attempt, charged FROM job ORDER BY id")
+        found = self._ask("SELECT uid, state, attempt, charged, pending FROM job WHERE state <> 4 ORDER BY id")
         assert [(uid, STATES[code], *rest) for uid, code, *rest in found] == [
-            (job_id, job.state, job.attempts, job.charged) for job_id, job in self.expected.items()
+            (job_id, job.state, job.attempts, job.charged, len(job.parents))
+            for job_id, job in self.expected.items()
+            if job.state is not JobState.FAILED
         ]
+        failed = {job_id for job_id, job in self.expected.items() if job.state is JobState.FAILED}
+        assert {uid for (uid,) in self._ask("SELECT uid FROM job WHERE state = 4")} == failed
         flagged = self._ask("SELECT uid FROM job WHERE state = 1 AND cancel_requested_at IS NOT NULL ORDER BY id")
         assert [uid for (uid,) in flagged] == [
             job_id for job_id, job in self.expected.items() if job.flagged and job.state is JobState.RUNNING
