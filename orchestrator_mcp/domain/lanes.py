@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 SOURCE_BUCKETS: Final = 64
@@ -65,6 +65,11 @@ class LaneSpec:
         """The same needs, with the source folded into one of a few buckets."""
         digest = hashlib.sha256(self.source.encode("utf-8", "surrogatepass")).digest()
         return replace(self, source=f"~{digest[0] % SOURCE_BUCKETS}")
+
+    @cached_property
+    def kind(self) -> str:
+        """A short name for the needs alone: lanes that differ only in their source have the same."""
+        return lane_key(replace(self, source="").to_json())
 
     def to_json(self) -> str:
         """The canonical spelling: equal specs give equal text."""

@@ -1,194 +1,245 @@
 """The pure choice: which lane's next job goes to which backend. No I/O, no await, no clock.
 
-A backend renders one prompt at a time. A second slot is a *standby*: a prompt that waits in the backend's own queue
-and closes the gap between two renders. It is given only when no idle backend could take the job.
+In this order: priority (and what neglect and deadlines add to it), fair shares between sources, then what is
+loaded already, then speed. A backend renders one prompt at a time. A second slot is a *standby*: a prompt that waits
+in the backend's own queue and closes the gap between two renders. It is given only when no idle backend could take
+the job.
+
+Two things may keep an idle backend waiting although a job could run there, and both are proven from measured times:
+others end it sooner (`prospects`), or a named limit is reached. Whoever was neglected for long enough takes what is
+free, whatever it costs: every preference ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-from orchestrator_mcp.domain.lanes import LaneSpec, ModelFile
+from orchestrator_mcp.domain.backlog import AGEING, Backlog, Fits, Tier, Turns
+from orchestrator_mcp.domain.eligibility import Eligibility, has_model, refusal, waiting_reasons
+from orchestrator_mcp.domain.prospects import Prospects
+from orchestrator_mcp.domain.situation import Candidate, Catalogue, Choice, Lane
 
-AGEING: Final = 60_000  # milliseconds of waiting that are worth one step of priority
+__all__ = [
+    "AGEING",
+    "PATIENCE",
+    "Candidate",
+    "Catalogue",
+    "Choice",
+    "Eligibility",
+    "Lane",
+    "choose",
+    "has_model",
+    "refusal",
+    "waiting_reasons",
+]
 
-
-class Catalogue(Protocol):
-    """What a backend said it has (`/object_info`)."""
-
-    def has_class(self, name: str) -> bool:
-        """Whether it knows the node class."""
-
-    def options(self, class_type: str, input_name: str) -> tuple[str, ...] | None:
-        """The values that a combo input takes, or None when it is no combo."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lane:
-    """A lane with work, as the store sees it now.
-
-    Attributes:
-        id: the lane's row.
-        spec: what its jobs need.
-        priority: of the job at its head.
-        since: when that job was submitted, milliseconds.
-        count: how many jobs it holds.
-    """
-
-    id: int
-    spec: LaneSpec
-    priority: int
-    since: int
-    count: int
+PATIENCE: Final = 60_000  # milliseconds for which a lane may be passed over for what is warm, or elsewhere sooner
+LEAD: Final = 60.0  # weighted seconds by which a source may be ahead of another because its models are warm
+STINT: Final = 10.0  # a backend goes on with a model for at least so many times what loading the next one takes
+NEAR: Final = 3.0  # the end is near when everybody is done within so many of the longest renders
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A backend as placement sees it: a snapshot, free of locks.
-
-    Attributes:
-        backend_id: its id.
-        epoch: the lease under which jobs are dispatched to it.
-        unavailable: why it takes nothing now (offline, disabled, …), or None.
-        capabilities: its labels.
-        slots: 1, or 2 with a standby.
-        running: attempts that it holds now.
-        catalogue: its nodes and models; None while unknown.
-        warm: the model key of its last render.
-        sandbox: whether it renders slates.
-    """
-
-    backend_id: str
-    epoch: int
-    unavailable: str | None
-    capabilities: frozenset[str]
-    slots: int
-    running: int
-    catalogue: Catalogue | None
-    warm: str = ""
-    sandbox: bool = False
-
-    @property
-    def idle(self) -> bool:
-        return self.unavailable is None and self.running == 0
-
-    @property
-    def standing_by(self) -> bool:
-        """It renders, and has room for a standby."""
-        return self.unavailable is None and 0 < self.running < self.slots
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """The next `count` jobs of a lane go to a backend."""
-
-    lane_id: int
-    backend_id: str
-    count: int = 1
-
-
-def refusal(spec: LaneSpec, candidate: Candidate) -> str | None:
-    """Why a backend can never run the jobs of a lane as it is now, in words; None when it can.
-
-    Says nothing of whether it is free or online.
-    """
-    if spec.pin is not None and spec.pin != candidate.backend_id:
-        return f"the job is pinned to {spec.pin}"
-    if candidate.backend_id in spec.avoid:
-        return "an earlier attempt failed there"
-    if missing := spec.capabilities - candidate.capabilities:
-        return f"it lacks the capabilities {', '.join(sorted(missing))}"
-    if candidate.catalogue is None:
-        return None
-    return _missing(spec, candidate.catalogue)
-
-
-def _missing(spec: LaneSpec, catalogue: Catalogue) -> str | None:
-    classes = sorted(name for name in spec.requirements.node_classes if not catalogue.has_class(name))
-    if classes:
-        return f"it lacks the node classes {', '.join(classes[:5])}"
-    models = sorted(file.name for file in spec.requirements.models if not has_model(catalogue, file))
-    if models:
-        return f"it lacks the models {', '.join(models[:5])}"
-    return None
-
-
-def has_model(catalogue: Catalogue, file: ModelFile) -> bool:
-    """Whether a loader offers the file, whichever way its system spells folders."""
-    options = catalogue.options(file.class_type, file.input)
-    return options is None or _portable(file.name) in map(_portable, options)
-
-
-def _portable(name: str) -> str:
-    return name.replace("\\", "/")
-
-
-def waiting_reasons(spec: LaneSpec, candidates: Iterable[Candidate]) -> Iterator[tuple[str | None, str]]:
-    """Why a queued job of a lane waits: one reason for each backend, in words."""
-    empty = True
-    for candidate in candidates:
-        empty = False
-        if (reason := refusal(spec, candidate)) is not None:
-            yield candidate.backend_id, reason
-        elif candidate.unavailable is not None:
-            yield candidate.backend_id, candidate.unavailable
-        elif candidate.catalogue is None:
-            yield candidate.backend_id, "it has not yet said which nodes and models it has"
-        elif candidate.running >= candidate.slots:
-            yield candidate.backend_id, f"it is busy with {candidate.running} of ours"
-        else:
-            yield candidate.backend_id, "it is free; the next job that it can run goes to it"
-    if empty:
-        yield None, "no backend is configured"
-
-
-def choose(lanes: Sequence[Lane], candidates: Sequence[Candidate], now: int) -> list[Choice]:
+def choose(
+    lanes: Sequence[Lane], candidates: Sequence[Candidate], now: int, eligibility: Eligibility | None = None
+) -> list[Choice]:
     """Give free slots to the heads of lanes.
 
     Args:
         lanes: those with work.
         candidates: every backend.
         now: milliseconds since the Unix epoch.
+        eligibility: keep one from decision to decision, and what a catalogue has is looked up once.
 
     Returns:
         What to claim, in this order; never more jobs than slots, never a backend that cannot run the lane.
     """
-    ordered = sorted(lanes, key=lambda lane: (-_urgency(lane, now), lane.since, lane.id))
-    left = {lane.id: lane.count for lane in ordered}
-    idle = [candidate for candidate in candidates if candidate.idle]
-    choices = list(_share_out(ordered, left, idle))
-    standby = [candidate for candidate in candidates if candidate.standing_by]
-    if taken := {choice.backend_id for choice in choices}:
-        idle = [candidate for candidate in idle if candidate.backend_id not in taken]
-    hungry = [lane for lane in ordered if left[lane.id] and not any(_fits(lane, candidate) for candidate in idle)]
-    return choices + list(_share_out(hungry, left, standby))
+    if not lanes or not any(candidate.idle or candidate.standing_by for candidate in candidates):
+        return []
+    return _Round(lanes, candidates, now, eligibility or Eligibility()).choices()
 
 
-def _urgency(lane: Lane, now: int) -> float:
-    return lane.priority + max(0, now - lane.since) / AGEING
+class _Group:
+    """Backends that can run the same, and whose turn it is for them.
+
+    Args:
+        example: one of them.
+        eligibility: what catalogues have.
+    """
+
+    def __init__(self, example: Candidate, eligibility: Eligibility) -> None:
+        self._example = example
+        self._eligibility = eligibility
+        self._fits: dict[str, bool] = {}
+        self._turns: dict[tuple[int, str | None], Turns] = {}
+
+    def fits(self, lane: Lane) -> bool:
+        """Whether they can run a lane."""
+        kind = lane.spec.kind
+        answer = self._fits.get(kind)
+        if answer is None:
+            answer = self._fits[kind] = self._eligibility.can_run(lane.spec, self._example)
+        return answer
+
+    def turns(self, tier: Tier, model: str | None, backlog: Backlog, fits: Fits) -> Turns:
+        """Whose turn it is among the lanes of a tier, of one model or (None) of all."""
+        key = (tier.priority, model)
+        if key not in self._turns:
+            queues = tier.by_source if model is None else tier.by_model[model]
+            self._turns[key] = Turns(list(queues.values()), backlog, fits)
+        return self._turns[key]
+
+    def begin_anew(self) -> None:
+        """What was passed may come back: the rules change."""
+        self._turns.clear()
 
 
-def _fits(lane: Lane, candidate: Candidate) -> bool:
-    return candidate.catalogue is not None and refusal(lane.spec, candidate) is None
+class _Round:
+    """One decision.
+
+    Args: see `choose`.
+    """
+
+    def __init__(
+        self, lanes: Sequence[Lane], candidates: Sequence[Candidate], now: int, eligibility: Eligibility
+    ) -> None:
+        self._now = now
+        self._candidates = candidates
+        longest_first = _end_is_near(lanes, candidates)
+        self._backlog = Backlog(lanes, now, longest_first=longest_first, patience=PATIENCE)
+        self._groups: dict[object, _Group] = {}
+        self._group_of: dict[str, _Group] = {}
+        named = {name for spec in self._backlog.specs() for name in (spec.pin, *spec.avoid) if name is not None}
+        for candidate in candidates:
+            own = candidate.backend_id if candidate.backend_id in named else None
+            key = (candidate.capabilities, id(candidate.catalogue), own)
+            if key not in self._groups:
+                self._groups[key] = _Group(candidate, eligibility)
+            self._group_of[candidate.backend_id] = self._groups[key]
+        self._prospects = Prospects(candidates, self._backlog.models, self._able)
+        self._kept: list[_Group] = []
+
+    def choices(self) -> list[Choice]:
+        """Renders for those who are idle first, then standbys."""
+        idle = [candidate for candidate in self._candidates if candidate.idle]
+        given = list(self._fill(idle))
+        standing_by = [candidate for candidate in self._candidates if candidate.standing_by]
+        if standing_by:
+            taken = {choice.backend_id for choice in given}
+            left = (self._group_of[c.backend_id] for c in idle if c.backend_id not in taken)
+            self._kept = list(dict.fromkeys(left))
+            for group in self._groups.values():
+                group.begin_anew()
+            given += self._fill(standing_by)
+        return given
+
+    def _able(self, lane: Lane, candidate: Candidate) -> bool:
+        return self._group_of[candidate.backend_id].fits(lane)
+
+    def _fits(self, group: _Group) -> Fits:
+        """What a group can be given: in the second half only what no idle backend could take."""
+        if not self._kept:
+            return group.fits
+        return lambda lane: group.fits(lane) and not any(kept.fits(lane) for kept in self._kept)
+
+    def _fill(self, free: Iterable[Candidate]) -> Iterator[Choice]:
+        left = sorted(free, key=lambda candidate: (candidate.pace, candidate.backend_id))
+        groups = [self._fits(group) for group in dict.fromkeys(self._group_of[c.backend_id] for c in left)]
+        known: dict[str, bool] = {}
+
+        def somebody_fits(lane: Lane) -> bool:
+            kind = lane.spec.kind
+            if kind not in known:
+                known[kind] = any(fits(lane) for fits in groups)
+            return known[kind] and self._backlog.open(lane)
+
+        for tier in self._backlog.tiers(self._now, somebody_fits):
+            for loading in (False, True):
+                if loading:
+                    left.sort(key=lambda c: (c.warm in self._backlog.models, c.pace, c.backend_id))
+                waiting = []
+                for candidate in left:
+                    lane = self._next(tier, candidate, loading=loading)
+                    if lane is None:
+                        waiting.append(candidate)
+                        continue
+                    self._backlog.take(lane)
+                    self._prospects.given(lane, candidate)
+                    yield Choice(lane_id=lane.id, backend_id=candidate.backend_id)
+                left = waiting
+
+    def _next(self, tier: Tier, candidate: Candidate, *, loading: bool) -> Lane | None:
+        """What a backend does next; only what it has warm, unless it is the time for `loading`."""
+        first = self._first(tier, candidate)
+        if first is None:
+            return None
+        if self._must(tier, candidate, first):
+            return first
+        return self._worth_loading(tier, candidate) if loading else self._warm(tier, candidate)
+
+    def _turns(self, tier: Tier, candidate: Candidate, model: str | None) -> Turns:
+        group = self._group_of[candidate.backend_id]
+        return group.turns(tier, model, self._backlog, self._fits(group))
+
+    def _first(self, tier: Tier, candidate: Candidate) -> Lane | None:
+        """The lane whose turn it would be if nothing had to be loaded."""
+        turns = self._turns(tier, candidate, None)
+        return next((turns.head(queue) for _, queue in turns.in_order()), None)
+
+    def _must(self, tier: Tier, candidate: Candidate, first: Lane) -> bool:
+        """Whether a lane was passed over for so long, or its source so far, that every preference ends."""
+        neglected = self._now - first.waiting_from
+        load = 1000 * candidate.load_seconds(first)
+        if load and self._now - candidate.warm_since < STINT * load:
+            return False
+        if neglected >= max(PATIENCE, 1000 * (candidate.render_seconds(first) or 0.0) + load):
+            return True
+        if not load or candidate.warm not in tier.by_model:
+            return False
+        warm = self._turns(tier, candidate, candidate.warm)
+        tag = next((tag for tag, _ in warm.in_order()), 0.0)
+        return tag - self._backlog.tags[first.spec.source] > LEAD and not self._leaves(first, candidate, False)
+
+    def _leaves(self, lane: Lane, candidate: Candidate, before_loads: bool) -> bool:
+        return self._prospects.better_left(lane, candidate, before_loads=before_loads)
+
+    def _warm(self, tier: Tier, candidate: Candidate) -> Lane | None:
+        """Of what it has warm, the job of whoever was served least."""
+        best: tuple[float, int, int, Lane] | None = None
+        for model in tier.warm_models(candidate):
+            turns = self._turns(tier, candidate, model)
+            for tag, queue in turns.in_order():
+                lane = next((one for one in turns.lanes(queue) if not self._leaves(one, candidate, True)), None)
+                if lane is not None:
+                    best = min(best or (tag, lane.waiting_from, lane.id, lane), (tag, lane.waiting_from, lane.id, lane))
+                    break
+        return best[-1] if best else None
+
+    def _worth_loading(self, tier: Tier, candidate: Candidate) -> Lane | None:
+        """Of whoever was served least, what would be ready last if nobody helped."""
+        everything = self._turns(tier, candidate, None)
+        for _, queue in everything.in_order():
+            found = []
+            for model, queues in tier.by_model.items():
+                own = queues.get(queue.source)
+                lane = self._turns(tier, candidate, model).head(own) if own is not None else None
+                if lane is not None:
+                    found.append((-self._prospects.finish(model), -self._backlog.models[model].left, lane.id, lane))
+            for *_, lane in sorted(found, key=lambda entry: entry[:3]):
+                if not self._leaves(lane, candidate, False):
+                    return lane
+        return None
 
 
-def _share_out(lanes: Sequence[Lane], left: dict[int, int], free: Sequence[Candidate]) -> Iterator[Choice]:
-    """One job a lane in turn, until no lane has a job that a free backend can take."""
-    open_lanes = list(lanes)
-    remaining = list(free)
-    while open_lanes and remaining:
-        still_open = []
-        for lane in open_lanes:
-            if not left[lane.id]:
-                continue
-            fitting = [candidate for candidate in remaining if _fits(lane, candidate)]
-            if not fitting:
-                continue
-            best = min(fitting, key=lambda candidate: (candidate.warm != lane.spec.model_key, candidate.backend_id))
-            remaining.remove(best)
-            left[lane.id] -= 1
-            still_open.append(lane)
-            yield Choice(lane_id=lane.id, backend_id=best.backend_id)
-        open_lanes = still_open
+def _end_is_near(lanes: Sequence[Lane], candidates: Sequence[Candidate]) -> bool:
+    """Whether all that waits is done within a few of the longest renders."""
+    speed = sum(1 / candidate.pace for candidate in candidates if candidate.unavailable is None)
+    slowest = max(candidate.pace for candidate in candidates)
+    longest = total = 0.0
+    for lane in lanes:
+        if lane.seconds is None:
+            return False
+        total += lane.seconds * lane.count
+        if lane.seconds > longest:
+            longest = lane.seconds
+    return total <= NEAR * longest * slowest * speed

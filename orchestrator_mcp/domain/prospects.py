@@ -1,0 +1,131 @@
+"""What the others would get done meanwhile: the proof that a backend had better leave a job alone.
+
+A slow backend must not take the last jobs of a batch if faster ones end them earlier, and no model is worth loading
+if those who have it are done before. Both are one question: if this backend took the job it would be done after
+`span` seconds; would the others, without it, have done all that waits for the same model by then? If so, every one
+of those jobs gains, and the wait is shorter than the render that is not begun.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from orchestrator_mcp.domain.backlog import Waiting
+from orchestrator_mcp.domain.situation import Candidate, Lane
+
+GRAIN: Final = 40
+"""Spans that differ by less than a fortieth are one; the shorter of them is asked about."""
+
+Able = Callable[[Lane, Candidate], bool]
+
+
+@dataclass
+class _Proof:
+    """How many jobs the others do within a span, counted so far."""
+
+    jobs: int
+    counted: int
+
+
+class Prospects:
+    """The backends as workers for a model, in one round.
+
+    Args:
+        candidates: every backend.
+        models: the work that waits for each model.
+        able: whether a backend can run a lane at all.
+    """
+
+    def __init__(self, candidates: Sequence[Candidate], models: dict[str, Waiting], able: Able) -> None:
+        self._models = models
+        self._able = able
+        self._busy = [c for c in candidates if c.unavailable is None and c.running and c.remaining is not None]
+        self._spare = {c.backend_id: c for c in candidates if c.idle and c.warm not in models}
+        self._given: dict[str, list[tuple[Candidate, float]]] = defaultdict(list)
+        self._proofs: dict[tuple[str, int, bool], _Proof] = {}
+        self._speeds: dict[str, float] = defaultdict(float)
+        for candidate in candidates:
+            if candidate.unavailable is None:
+                self._speeds[candidate.warm] += 1 / candidate.pace
+        self._everybody = sum(self._speeds.values())
+
+    def finish(self, model: str) -> float:
+        """When those who have a model would be done with all that waits for it, seconds; infinite if nobody has it."""
+        speed = self._everybody if not model else self._speeds.get(model, 0.0)
+        return self._models[model].left / speed if speed > 1e-9 else math.inf
+
+    def given(self, lane: Lane, candidate: Candidate) -> None:
+        """A backend was given a job: it is one more that has the model."""
+        model = lane.spec.model_key
+        if self._spare.pop(candidate.backend_id, None) is not None:
+            self._proofs = {key: proof for key, proof in self._proofs.items() if not key[2]}
+        self._given[model].append((candidate, candidate.load_seconds(lane)))
+        if candidate.warm != model:
+            self._speeds[candidate.warm] -= 1 / candidate.pace
+            self._speeds[model] += 1 / candidate.pace
+
+    def better_left(self, lane: Lane, candidate: Candidate, *, before_loads: bool) -> bool:
+        """Whether every job that waits for the lane's model is done earlier if this backend leaves them alone.
+
+        Args:
+            lane: whose next job it could take.
+            candidate: the backend.
+            before_loads: whether idle backends that would have to load have not had their turn yet.
+        """
+        waiting = self._models[lane.spec.model_key]
+        render = candidate.render_seconds(lane)
+        if render is None or not waiting.known or waiting.seconds <= 0:
+            return False
+        span = candidate.load_seconds(lane) + render + (candidate.remaining or 0.0 if candidate.running else 0.0)
+        if waiting.seconds > span * self._everybody:
+            return False
+        mean = waiting.seconds / waiting.jobs
+        step = math.floor(GRAIN * math.log(span))
+        span = math.exp(step / GRAIN)
+        key = (lane.spec.kind, step, before_loads)
+        proof = self._proofs.get(key)
+        if proof is None:
+            jobs = sum(self._goes_on(lane, other, span, mean) for other in self._busy if other is not candidate)
+            if before_loads:
+                jobs += sum(self._would_load(lane, other, span, mean) for other in self._spare.values())
+            proof = self._proofs[key] = _Proof(jobs, 0)
+        given = self._given[lane.spec.model_key]
+        for other, load in given[proof.counted :]:
+            if self._able(lane, other):
+                proof.jobs += _renders(other, lane, span - load - _held(other), mean)
+        proof.counted = len(given)
+        return proof.jobs >= waiting.jobs
+
+    def _goes_on(self, lane: Lane, other: Candidate, span: float, mean: float) -> int:
+        """How many jobs of `mean` seconds a busy backend does within `span` if it goes on with this model."""
+        left = span - _held(other)
+        if left <= 0 or not self._serves(lane, other) or not self._able(lane, other):
+            return 0
+        return _renders(other, lane, left, mean)
+
+    def _would_load(self, lane: Lane, other: Candidate, span: float, mean: float) -> int:
+        """How many an idle backend does that has nothing better to do, if it is the faster one although it loads."""
+        render = other.render_seconds(lane)
+        load = other.load_seconds(lane)
+        if not load or render is None or load + render >= span or not self._able(lane, other):
+            return 0
+        return _renders(other, lane, span - load, mean)
+
+    def _serves(self, lane: Lane, other: Candidate) -> bool:
+        """Whether a busy backend goes on with this model: it has it, and nothing waits for what it did last."""
+        if not other.has_warm(lane.spec):
+            return False
+        return other.warm == lane.spec.model_key or other.warm not in self._models
+
+
+def _held(candidate: Candidate) -> float:
+    return (candidate.remaining or 0.0) if candidate.running else 0.0
+
+
+def _renders(candidate: Candidate, lane: Lane, seconds: float, mean: float) -> int:
+    each = mean * candidate.paces.get(lane.signature, candidate.pace)
+    return max(0, math.floor(seconds / each + 1e-9))
