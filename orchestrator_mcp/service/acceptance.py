@@ -12,14 +12,15 @@ from typing import Any, Final
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.documents import value_problems
 from orchestrator_mcp.domain.jobs import Door, Graph, new_job_id
-from orchestrator_mcp.domain.lanes import LaneSpec
+from orchestrator_mcp.domain.lanes import LaneSpec, Requirements
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.views import ParameterView
 from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.store import JobSpec, NewJob
 from orchestrator_mcp.workflows.graph import graph_hash, ignored_fields
 from orchestrator_mcp.workflows.input_types import UNKNOWN_TYPES, InputTypes
-from orchestrator_mcp.workflows.parameters import apply, targets_for
+from orchestrator_mcp.workflows.naming import Names
+from orchestrator_mcp.workflows.parameters import Bound, apply, targets_for
 from orchestrator_mcp.workflows.prefixes import linked_prefixes
 from orchestrator_mcp.workflows.requirements import model_key, requirements
 
@@ -30,6 +31,34 @@ MOST_SOURCE: Final = 64  # characters of metadata.source that make a lane
 _FIRST_FIELDS: Final = frozenset(
     {"workflow_id", "workflow", "parameters", "metadata", "priority", "backend_affinity", "required_capabilities"}
 )
+
+
+class Draft:
+    """What the jobs of one manifest share, worked out once: the reading of the graph, and what equal values need.
+
+    Args:
+        manifest: what the caller wants.
+        graph: its workflow, checked; it must not change while this lives.
+    """
+
+    def __init__(self, manifest: Manifest, graph: Graph) -> None:
+        self._graph = graph
+        self.names = Names(graph)
+        self.hash = graph_hash(graph)
+        self.warnings = _graph_warnings(manifest, graph)
+        self._needs: dict[tuple[tuple[str, str], ...], tuple[str, Requirements]] = {}
+
+    def needs(self, bound: Bound) -> tuple[str, Requirements]:
+        """The models that a job loads as one word, and what it needs: only texts can change them.
+
+        Args:
+            bound: its parameters.
+        """
+        texts = tuple((name, value) for name, value in bound.values.items() if isinstance(value, str))
+        if texts not in self._needs:
+            resolved = apply(self._graph, bound.targets, bound.values, bound.seeds)
+            self._needs[texts] = model_key(resolved), requirements(resolved)
+        return self._needs[texts]
 
 
 def new_job(
@@ -45,6 +74,7 @@ def new_job(
     claim: InboxClaim | None,
     warnings: Sequence[str],
     now: datetime,
+    draft: Draft | None = None,
 ) -> NewJob:
     """Bind the parameters and work out what the job needs.
 
@@ -60,22 +90,24 @@ def new_job(
         claim: the Inbox file that it came by.
         warnings: what there is to say already.
         now: the moment of acceptance.
+        draft: what it shares with other jobs of the same manifest.
 
     Raises:
         ManifestError: a parameter fits nothing, or a value cannot be stored.
     """
     if problems := list(islice(value_problems(dict(manifest.metadata), ("metadata",)), MOST_PROBLEMS)):
         raise ManifestError(problems)
-    bound = targets_for(graph, manifest.parameters, manifest.metadata, declared, types=types)
-    resolved = apply(graph, bound.targets, bound.values, bound.seeds)
+    draft = draft or Draft(manifest, graph)
+    bound = targets_for(graph, manifest.parameters, manifest.metadata, declared, types=types, names=draft.names)
+    key, needed = draft.needs(bound)
     source = manifest.metadata.get("source")
     workflow_id = manifest.workflow_id or UNNAMED
     lane = LaneSpec(
         source=source[:MOST_SOURCE] if isinstance(source, str) else "",
         capabilities=frozenset({*manifest.required_capabilities, *capabilities}),
         pin=manifest.backend_affinity,
-        model_key=model_key(resolved),
-        requirements=requirements(resolved),
+        model_key=key,
+        requirements=needed,
     )
     parameters = {**manifest.parameters, **bound.defaults}
     spec = JobSpec(
@@ -84,7 +116,7 @@ def new_job(
         values={name: value for name, value in bound.values.items() if parameters.get(name) != value},
         seeds=bound.seeds,
         metadata=dict(manifest.metadata),
-        warnings=[*warnings, *_graph_warnings(manifest, graph), *bound.warnings],
+        warnings=[*warnings, *draft.warnings, *bound.warnings],
     )
     return NewJob(
         job_id=new_job_id(now),
@@ -93,7 +125,7 @@ def new_job(
         workflow_id=workflow_id,
         stem=stem or workflow_id,
         graph=graph,
-        graph_hash=graph_hash(graph),
+        graph_hash=draft.hash,
         lane=lane,
         priority=manifest.priority,
         spec=spec,

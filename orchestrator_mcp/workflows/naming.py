@@ -79,6 +79,7 @@ class Names:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
+        self._meanings: dict[str, Meaning] = {}
 
     @cached_property
     def seed_places(self) -> tuple[Target, ...]:
@@ -110,6 +111,12 @@ class Names:
         Args:
             name: what a caller wrote.
         """
+        found = self._meanings.get(name)
+        if found is None:
+            found = self._meanings[name] = self._find(name)
+        return found
+
+    def _find(self, name: str) -> Meaning:
         if len(name) > MAX_NAME:
             return Meaning(fault=f"the name is longer than {MAX_NAME} characters")
         hits, nodes = self._splits(name)

@@ -69,6 +69,7 @@ def targets_for(
     *,
     draw: Callable[[], int] = draw_seed,
     types: InputTypes = UNKNOWN_TYPES,
+    names: Names | None = None,
 ) -> Bound:
     """Decide what each parameter sets.
 
@@ -80,13 +81,14 @@ def targets_for(
             an input holds under whatever name it is set.
         draw: where seeds come from.
         types: what the backends say of inputs; of undeclared ones it decides whether fractions fit.
+        names: of this graph, where they were found before.
 
     Raises:
         ManifestError: one problem for each parameter that cannot be set, with the path `parameters, name` and the
             code `unknown_parameter`, `ambiguous`, `declaration`, `linked`, `type`, `range`, `choice`, `required`,
             `link`, `path`, `text`, `number`, `depth`, `json` or `conflict`.
     """
-    names = Names(graph)
+    names = names or Names(graph)
     declarations = Declarations(declared)
     meanings: dict[str, Meaning] = {}
     labels: list[str] = []
