@@ -62,7 +62,13 @@ async def doors(
     settings: Settings, choices: Choices, clock: Clock, service: JobService, listener: socket.socket
 ) -> AsyncIterator[Orchestrator]:
     """HTTP, MCP and the Inbox: open when this yields."""
-    from orchestrator_mcp.doors.http import StreamShutdown, build_middleware, build_routes, exception_handlers
+    from orchestrator_mcp.doors.http import (
+        BodyLimits,
+        StreamShutdown,
+        build_middleware,
+        build_routes,
+        exception_handlers,
+    )
     from orchestrator_mcp.doors.mcp.tools import build_server
     from orchestrator_mcp.doors.mcp.transports import McpDoor
     from watcher.inbox import Inbox, InboxLimits
@@ -75,12 +81,12 @@ async def doors(
     agents = build_server(service, version=__version__, public_url=settings.server.public_url)
     mcp = McpDoor(agents, max_message_bytes=settings.limits.body_bytes, count=service.counted_stream)
     streams = StreamShutdown()
+    most, deepest = settings.limits.body_bytes, settings.limits.graph_depth
     routes = build_routes(
         service,
         version=__version__,
         public_url=settings.server.public_url,
-        body_bytes=settings.limits.body_bytes,
-        body_depth=settings.limits.graph_depth,
+        limits=lambda: BodyLimits(document=most, depth=deepest, upload=service.upload_bytes),
         streams=streams,
     )
     web = Starlette(

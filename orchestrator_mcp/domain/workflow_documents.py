@@ -61,6 +61,11 @@ def around(workflow: dict[str, Any], *, label: str | None = None) -> dict[str, A
     return {"workflow": workflow, **({"workflow_id": called} if called else {})}
 
 
+def is_around(document: dict[str, Any]) -> bool:
+    """Whether a document is what `around` makes: a workflow, and nothing else that a manifest may say."""
+    return "workflow" in document and document.keys() <= {"workflow", "workflow_id"}
+
+
 def _may_be_api(document: dict[str, Any]) -> bool:
     """Whether it is a graph, or is meant to be one: a broken node is told as such, not as a missing workflow_id."""
     if isinstance(document.get("prompt"), dict):

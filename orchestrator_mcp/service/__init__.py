@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator_mcp.service.file_manifests import ManifestInFile, manifest_in_file
 from orchestrator_mcp.service.service import JobService, OutputFile
 
-__all__ = ["JobService", "OutputFile"]
+__all__ = ["JobService", "ManifestInFile", "OutputFile", "manifest_in_file"]

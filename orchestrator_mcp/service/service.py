@@ -350,6 +350,11 @@ class JobService:
         self._delivery_grace = DELIVERY_GRACE
 
     @property
+    def upload_bytes(self) -> int:
+        """The largest file that is taken now."""
+        return self._settings.now.limits.upload_bytes
+
+    @property
     def closed_because(self) -> str | None:
         """Why nothing is accepted now, in words; None when something may be."""
         return self.condition.closed_because

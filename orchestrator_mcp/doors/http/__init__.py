@@ -11,10 +11,12 @@ from orchestrator_mcp.domain.access import KnownToken
 from orchestrator_mcp.doors.http.answers import exception_handlers
 from orchestrator_mcp.doors.http.faults import FaultGuard
 from orchestrator_mcp.doors.http.guard import HostGuard, OriginGuard, TokenGuard
+from orchestrator_mcp.doors.http.reading import BodyLimits
 from orchestrator_mcp.doors.http.routes import build_routes
 from orchestrator_mcp.doors.http.streams import StreamShutdown
 
 __all__ = [
+    "BodyLimits",
     "FaultGuard",
     "HostGuard",
     "OriginGuard",

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import HTTPConnection, Request
 
 from orchestrator_mcp.domain.access import Caller
-from orchestrator_mcp.domain.documents import parse_document
+from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH, parse_document
 from orchestrator_mcp.domain.manifests import Manifest, problems_in, unknown_fields
 from orchestrator_mcp.domain.views import Status
+from orchestrator_mcp.domain.workflow_documents import as_manifest, is_around
 from orchestrator_mcp.doors.http.answers import WrongRequest
-from orchestrator_mcp.errors import ManifestError, TooLargeError, nearest
+from orchestrator_mcp.doors.http.uploads import FORM, media_type_of, received, received_file, received_form
+from orchestrator_mcp.errors import ManifestError, nearest
+from orchestrator_mcp.service import ManifestInFile, manifest_in_file
 
 IDEMPOTENCY_HEADER: Final = "idempotency-key"
 _THREAD_FROM: Final = 256 * 1024  # bytes; smaller bodies are read faster than a thread is reached
@@ -24,6 +28,28 @@ _MOST_WARNINGS: Final = 20
 _CHARSETS: Final = frozenset({"", "utf-8", "utf8", "utf-16"})
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?")
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+
+
+_CARRIERS: Final = ("image/", "video/", "audio/", "model/")
+_ANY_FILE: Final = "application/octet-stream"
+_PARTS: Final = ("workflow", "manifest")
+_BODY: Final = "limits.body_bytes"
+_UPLOAD: Final = "limits.upload_bytes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyLimits:
+    """How large a body may be.
+
+    Attributes:
+        document: bytes of JSON.
+        depth: how deep that may be nested.
+        upload: bytes of a file, such as a picture that carries a workflow.
+    """
+
+    document: int = MAX_BYTES
+    depth: int = MAX_DEPTH
+    upload: int = 100 * 10**6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,38 +102,78 @@ def urls_begin(connection: HTTPConnection, public_url: str | None) -> str | None
     return f"{_SCHEMES.get(connection.scope.get('scheme', 'http'), 'http')}://{host}"
 
 
-async def read_manifest(request: Request, *, most: int, depth: int) -> ReadManifest:
-    """Take the manifest out of a POST.
+async def read_manifest(request: Request, limits: BodyLimits) -> ReadManifest:
+    """Take the manifest out of a POST, whatever its body is.
+
+    JSON is a manifest, or a workflow in any format. A picture, film or sound carries a workflow. A form has a file of
+    any of these kinds as `workflow`, and may have a manifest for it as `manifest`.
 
     Args:
         request: the POST.
-        most: how many bytes its body may have.
-        depth: how deep its JSON may be nested.
+        limits: how large the body may be.
 
     Raises:
-        WrongRequest: it is not JSON by its headers (415).
+        WrongRequest: it is nothing of this by its headers (415), or no form (400).
         TooLargeError: it is longer than allowed.
-        ManifestError: it is no manifest.
+        ManifestError: it is no manifest, and no workflow is in it.
         ClientDisconnect: the client left while sending.
     """
+    key, kind = _idempotency_key(request), media_type_of(request)
+    _check_coding(request)
+    if kind == FORM:
+        return await _read_form(request, key, limits)
+    if kind.startswith(_CARRIERS) or kind == _ANY_FILE:
+        async with received_file(request, limits.upload, limit=_UPLOAD) as file:
+            found = await _in_file(file, None, limits)
+        return _checked(found.document, key=key, warnings=found.warnings)
     _check_type(request)
-    key = _idempotency_key(request)
-    raw = await _read_body(request, most)
+    raw = await _read_body(request, limits.document)
     if len(raw) < _THREAD_FROM:
-        return manifest_from(raw, key=key, most=most, depth=depth)
-    return await anyio.to_thread.run_sync(lambda: manifest_from(raw, key=key, most=most, depth=depth))
+        return manifest_from(raw, key=key, limits=limits)
+    return await anyio.to_thread.run_sync(lambda: manifest_from(raw, key=key, limits=limits))
 
 
-def manifest_from(raw: bytes, *, key: str | None, most: int, depth: int) -> ReadManifest:
-    """Read a manifest document; see `read_manifest`.
+def manifest_from(raw: bytes, *, key: str | None, limits: BodyLimits) -> ReadManifest:
+    """Read a manifest document, or a workflow that stands alone; see `read_manifest`.
 
     Args:
         raw: the body.
         key: the idempotency key of the header, if there was one.
-        most: how many bytes the body may have.
-        depth: how deep its JSON may be nested.
+        limits: how large and deep it may be.
     """
-    document = parse_document(raw, max_bytes=most, max_depth=depth)
+    document = parse_document(raw, max_bytes=limits.document, max_depth=limits.depth)
+    return _checked(as_manifest(document), key=key)
+
+
+async def _read_form(request: Request, key: str | None, limits: BodyLimits) -> ReadManifest:
+    async with received_form(request, limits.upload, limit=_UPLOAD, most_field=limits.document) as form:
+        workflow, manifest = form.files.get("workflow"), form.files.get("manifest")
+        if odd := sorted({*form.files, *form.fields} - {"workflow", "manifest"}):
+            message = f"the form has a part that means nothing here; it takes {' and '.join(_PARTS)}"
+            raise ManifestError.at(odd[0][:80], message=message, code="unknown_name", allowed=_PARTS)
+        if workflow is None:
+            raise ManifestError.at("workflow", message="the form needs a file of this name", code="missing")
+        label = workflow.name.replace("\\", "/").rpartition("/")[2].rpartition(".")[0]
+        found = await _in_file(workflow.content, label or None, limits)
+        raw = (
+            form.fields.get("manifest", "").encode() if manifest is None else manifest.content.read(limits.document + 1)
+        )
+        given = parse_document(raw, max_bytes=limits.document, max_depth=limits.depth) if raw.strip() else {}
+    if given.get("workflow") is not None or given.get("workflow_json") is not None:
+        message = "the workflow is a file of this form already; leave it out of the manifest"
+        raise ManifestError.at("manifest", "workflow", message=message, code="conflicting")
+    if given and not is_around(found.document):
+        message = "is no workflow; send one here, or a picture that carries one, or no part called manifest"
+        raise ManifestError.at("workflow", message=message, code="conflicting")
+    return _checked({**found.document, **given}, key=key, warnings=found.warnings)
+
+
+async def _in_file(file: BinaryIO, label: str | None, limits: BodyLimits) -> ManifestInFile:
+    most, depth = limits.document, limits.depth
+    return await anyio.to_thread.run_sync(lambda: manifest_in_file(file, label=label, most=most, depth=depth))
+
+
+def _checked(document: dict[str, Any], *, key: str | None, warnings: Sequence[str] = ()) -> ReadManifest:
     if key is not None:
         if document.get("idempotency_key", key) != key:
             raise ManifestError.at(
@@ -122,7 +188,7 @@ def manifest_from(raw: bytes, *, key: str | None, most: int, depth: int) -> Read
         manifest = Manifest.model_validate(document)
     except ValidationError as error:
         raise ManifestError(problems_in(error, fields=("workflow_json", *Manifest.model_fields))) from error
-    return ReadManifest(manifest=manifest, warnings=warnings_about(document))
+    return ReadManifest(manifest=manifest, warnings=(*warnings, *warnings_about(document)))
 
 
 def warnings_about(document: dict[str, Any]) -> tuple[str, ...]:
@@ -163,16 +229,19 @@ def last_event_id(request: Request) -> int | None:
 
 
 def _check_type(request: Request) -> None:
-    media_type, _, rest = request.headers.get("content-type", "").partition(";")
+    _, _, rest = request.headers.get("content-type", "").partition(";")
     charset = re.search(r"charset\s*=\s*\"?([A-Za-z0-9._-]*)", rest, re.IGNORECASE)
     spelled = charset[1].casefold() if charset else ""
-    if media_type.strip().casefold() != "application/json" or spelled not in _CHARSETS:
+    if media_type_of(request) != "application/json" or spelled not in _CHARSETS:
         raise WrongRequest(
             415,
             code="not_json",
-            detail="The body must be JSON in UTF-8, and say so.",
-            hint='Send the header "Content-Type: application/json".',
+            detail="The body must be JSON in UTF-8, a picture or film, or a form with a file, and say so.",
+            hint='Send the header "Content-Type: application/json", or the type of the picture.',
         )
+
+
+def _check_coding(request: Request) -> None:
     if request.headers.get("content-encoding", "identity").strip().casefold() != "identity":
         raise WrongRequest(
             415,
@@ -193,20 +262,7 @@ def _idempotency_key(request: Request) -> str | None:
 
 
 async def _read_body(request: Request, most: int) -> bytes:
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and (len(declared) > 18 or int(declared) > most):
-        raise _too_large(most)
     body = bytearray()
-    async for chunk in request.stream():
+    async for chunk in received(request, most, limit=_BODY):
         body += chunk
-        if len(body) > most:
-            raise _too_large(most)
     return bytes(body)
-
-
-def _too_large(most: int) -> TooLargeError:
-    return TooLargeError(
-        f"The body is larger than {most:,} bytes.",
-        hint="Put pictures into the backend's input folder instead of the manifest, or raise limits.body_bytes.",
-        details={"limit": most},
-    )

@@ -11,7 +11,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.doors.http.answers import (
     WrongRequest,
@@ -22,7 +21,14 @@ from orchestrator_mcp.doors.http.answers import (
 )
 from orchestrator_mcp.doors.http.outputs import serve_output
 from orchestrator_mcp.doors.http.pages import page_routes
-from orchestrator_mcp.doors.http.reading import caller_of, last_event_id, read_filters, read_manifest, urls_begin
+from orchestrator_mcp.doors.http.reading import (
+    BodyLimits,
+    caller_of,
+    last_event_id,
+    read_filters,
+    read_manifest,
+    urls_begin,
+)
 from orchestrator_mcp.doors.http.streams import EventStreamResponse, StreamShutdown, is_final, serve_websocket
 from orchestrator_mcp.service import JobService
 
@@ -38,19 +44,17 @@ class HttpDoor:
     Attributes:
         service: what answers.
         public_url: what urls in the answers begin with; the request's own address when None.
-        body_bytes: how long a manifest may be.
-        body_depth: how deep its JSON may be nested.
+        limits: how large a body may be now.
         streams: ends the open streams when the server stops.
     """
 
     service: JobService
     public_url: str | None = None
-    body_bytes: int = MAX_BYTES
-    body_depth: int = MAX_DEPTH
+    limits: Callable[[], BodyLimits] = BodyLimits
     streams: StreamShutdown = field(default_factory=StreamShutdown)
 
     async def submit(self, request: Request) -> Response:
-        read = await read_manifest(request, most=self.body_bytes, depth=self.body_depth)
+        read = await read_manifest(request, self.limits())
         accepted = await self.service.submit(
             read.manifest,
             door=Door.HTTP,
@@ -124,8 +128,7 @@ def build_routes(
     *,
     version: str,
     public_url: str | None = None,
-    body_bytes: int = MAX_BYTES,
-    body_depth: int = MAX_DEPTH,
+    limits: Callable[[], BodyLimits] = BodyLimits,
     streams: StreamShutdown | None = None,
 ) -> list[BaseRoute]:
     """Every route of the HTTP door, the documentation pages included.
@@ -137,15 +140,13 @@ def build_routes(
         service: what answers.
         version: the product's version, for the OpenAPI document.
         public_url: what urls in the answers begin with (`server.public_url`); the request's own address when None.
-        body_bytes: how long a manifest may be (`limits.body_bytes`).
-        body_depth: how deep its JSON may be nested (`limits.graph_depth`).
+        limits: how large a body may be now (`limits.body_bytes`, `limits.graph_depth`, `limits.upload_bytes`).
         streams: close it when the server stops, so that open streams end.
     """
     door = HttpDoor(
         service=service,
         public_url=public_url,
-        body_bytes=body_bytes,
-        body_depth=body_depth,
+        limits=limits,
         streams=streams or StreamShutdown(),
     )
     return [*_http_routes(door), *_stream_routes(door), *page_routes(version)]

@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from orchestrator_mcp.domain.access import KnownToken, Scope, digest_of
+from orchestrator_mcp.doors.http import BodyLimits
 from orchestrator_mcp.doors.http.guard import same_origin, split_host
 from orchestrator_mcp.doors.http.machine import addresses_in_fib_trie, names_of_this_machine
 from tests.doors.http.farm import JOB, ServiceDouble
@@ -171,7 +172,9 @@ async def test_without_the_token_nothing_answers_but_health(farm: ServiceDouble)
 
 
 async def test_the_token_is_asked_for_before_the_body_is_read(farm: ServiceDouble) -> None:
-    async with served(farm, guard={"tokens": [known("alice", TOKEN)]}, body_bytes=1000) as client:
+    async with served(
+        farm, guard={"tokens": [known("alice", TOKEN)]}, limits=lambda: BodyLimits(document=1000)
+    ) as client:
         response = await client.post("/api/job", content=b"x" * 100_000)
     assert response.status_code == 401
 

@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.views import JobView
+from orchestrator_mcp.doors.http import BodyLimits
 from orchestrator_mcp.errors import (
     BackendAmbiguousError,
     IdempotencyConflict,
@@ -165,7 +166,7 @@ async def test_a_body_over_the_limit_is_refused_whether_it_says_its_length_or_no
         for _ in range(400):
             yield b" " * 10_000
 
-    async with served(farm, body_bytes=1_000_000) as client:
+    async with served(farm, limits=lambda: BodyLimits(document=1_000_000)) as client:
         content = b" " * 4_000_000 if declared else chunks()
         response = await client.post("/api/job", content=content, headers={"Content-Type": "application/json"})
         assert response.status_code == 413
