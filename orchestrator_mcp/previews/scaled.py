@@ -13,6 +13,7 @@ from typing import BinaryIO, Final
 
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
+from orchestrator_mcp.domain import media
 from orchestrator_mcp.domain.media import MOST_PIXELS_A_SIDE
 from orchestrator_mcp.errors import NoPreviewError
 from orchestrator_mcp.previews.pictures import Picture, encoded
@@ -23,6 +24,11 @@ MOST_PIXELS: Final = 89_478_485  # Pillow's own bound, beyond which it warns; 9,
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "BMP", "TIFF")
 """The only decoders that are let near a file."""
+
+MEDIA_TYPES: Final = frozenset(
+    found.media_type for found in (media.PNG, media.JPEG, media.WEBP, media.GIF, media.AVIF, media.BMP, media.TIFF)
+)
+"""What they decode, as HTTP names it."""
 
 _ORIENTATION: Final = 0x0112
 _SIDEWAYS: Final = frozenset({5, 6, 7, 8})

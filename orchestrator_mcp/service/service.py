@@ -38,6 +38,7 @@ from orchestrator_mcp.service.condition import Condition
 from orchestrator_mcp.service.deliveries import DeliveryQueue
 from orchestrator_mcp.service.gate import Gate
 from orchestrator_mcp.service.listing import row_before, states_of
+from orchestrator_mcp.service.previewing import JobPreview, Previewing
 from orchestrator_mcp.service.showing import (
     Live,
     backend_view,
@@ -114,6 +115,7 @@ class JobService:
         self._delivery_grace = 0.0
         self._gate = Gate(settings, clock)
         self._watching = Watching(store, events, clock, self._show)
+        self._previewing = Previewing(store=store, pool=pool, artifacts=artifacts)
         self.condition = Condition(store)
         self._submissions = Submissions(
             store=store,
@@ -222,6 +224,13 @@ class JobService:
         if name not in views:
             raise NotFoundError("output", name, known=views)
         return OutputFile(view=views[name], path=self._artifacts.path_of(views[name].sha256))
+
+    async def preview(
+        self, *job_ids: str, name: str | None = None, longest: int | None = None, base_url: str | None = None
+    ) -> JobPreview:
+        """Look at a job, at one of its outputs, or at several jobs side by side; see `Previewing.preview`."""
+        base_url = base_url or self.base_url
+        return await self._previewing.preview(job_ids, name=name, longest=longest, base_url=base_url)
 
     async def cancel(self, job_id: str, *, by: Caller = LOCAL, base_url: str | None = None) -> JobView:
         """Ask for the end of a job; the answer shows how far that has come.
