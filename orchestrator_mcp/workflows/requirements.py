@@ -62,7 +62,7 @@ def requirements(graph: Graph) -> Requirements:
     """
     return Requirements(
         node_classes=frozenset(class_of(graph, node) for node in graph),
-        models=frozenset(model for _, model in _models(graph)),
+        models=frozenset(model for _, model in named_models(graph)),
     )
 
 
@@ -79,7 +79,7 @@ def model_key(graph: Graph) -> str:
         At most 200 characters; empty when the graph loads no model.
     """
     far = distances(graph)
-    order = sorted({(far[target.node], model.input, model.name) for target, model in _models(graph)})
+    order = sorted({(far[target.node], model.input, model.name) for target, model in named_models(graph)})
     names = list(dict.fromkeys(name for _, _, name in order))
     key = " + ".join(names)
     if len(key) <= _MAX_KEY:
@@ -102,7 +102,12 @@ def leaves_its_folder(graph: Graph, target: Target, value: object) -> bool:
     return _ESCAPING.search(value) is not None
 
 
-def _models(graph: Graph) -> Iterator[tuple[Target, ModelFile]]:
+def named_models(graph: Graph) -> Iterator[tuple[Target, ModelFile]]:
+    """Every model that a graph names, with the input that names it, in the graph's order.
+
+    Args:
+        graph: a checked graph.
+    """
     for target, value in unlinked(graph):
         if isinstance(value, str) and _names_a_model(target.input, value):
             name = value.replace("\\", "/")
