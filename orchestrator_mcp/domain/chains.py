@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from orchestrator_mcp.domain.assets import fits
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState
 
 MOST_PARENTS: Final = 32  # jobs that one job may wait for
@@ -45,7 +46,7 @@ class Handover:
         targets: the inputs of the child's graph that name the file, as `node.input`.
         job_id: the parent.
         name: of the parent's output; None means the only or first one of the kind.
-        kind: what the input takes: image, video, audio; empty for anything.
+        kind: what the input takes: image, mask, video, audio; empty for anything.
     """
 
     parameter: str
@@ -92,11 +93,11 @@ def fitting(outputs: Sequence[Artifact], name: str | None, kind: str) -> Artifac
     Args:
         outputs: of a job, in its order.
         name: the one that is wanted, or None.
-        kind: image, video, audio; empty for anything.
+        kind: see `Handover`.
     """
     if name is not None:
         return next((output for output in outputs if output.name == name), None)
-    of_the_kind = [output for output in outputs if kind in ("", output.kind)]
+    of_the_kind = [output for output in outputs if fits(output.kind, kind)] if kind else list(outputs)
     if of_the_kind:
         return of_the_kind[0]
     return outputs[0] if len(outputs) == 1 else None

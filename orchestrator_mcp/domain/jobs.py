@@ -137,6 +137,7 @@ class Job:
     stem: str = ""
     delivery_path: str | None = None
     rerun_of: str | None = None
+    parents: tuple[str, ...] = ()
 
     @property
     def job8(self) -> str:

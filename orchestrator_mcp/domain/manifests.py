@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails, PydanticKnownError
 
+from orchestrator_mcp.domain.chains import MOST_PARENTS
 from orchestrator_mcp.domain.documents import describe
 from orchestrator_mcp.errors import Problem, nearest
 
@@ -74,6 +75,16 @@ class Manifest(BaseModel):
         examples=[{"seed": [1, 2, 3], "steps": [20, 30], "mode": "product"}],
     )
 
+    depends_on: tuple[Label, ...] = Field(
+        default=(),
+        max_length=MOST_PARENTS,
+        description="Ids of jobs that must be completed first; if one of them fails, so does this one.",
+    )
+    rerun_of: Label | None = Field(
+        default=None,
+        description="Id of a job to do again: its graph, parameters, seeds and inputs, with these parameters changed.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _take_the_old_spelling(cls, value: Any) -> Any:
@@ -86,7 +97,10 @@ class Manifest(BaseModel):
 
     @model_validator(mode="after")
     def _needs_a_workflow(self) -> Manifest:
-        if self.workflow_id is None and self.workflow is None:
+        if self.rerun_of is not None:
+            if self.workflow_id is not None or self.workflow is not None:
+                raise ValueError("rerun_of brings its own workflow; leave workflow_id and workflow out")
+        elif self.workflow_id is None and self.workflow is None:
             raise ValueError("give workflow_id (a name from GET /api/workflows) or workflow (a graph in API format)")
         return self
 
@@ -95,7 +109,7 @@ class Manifest(BaseModel):
     def _null_is_empty(cls, value: Any) -> Any:
         return {} if value is None else value
 
-    @field_validator("required_capabilities", mode="before")
+    @field_validator("required_capabilities", "depends_on", mode="before")
     @classmethod
     def _null_is_none_required(cls, value: Any) -> Any:
         return () if value is None else value
@@ -105,6 +119,11 @@ class Manifest(BaseModel):
     def _fold_labels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(sorted({label.strip().casefold() for label in value if label.strip()}))
 
+    @field_validator("depends_on")
+    @classmethod
+    def _fold_ids(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(job_id.strip().casefold() for job_id in value))
+
     @field_validator("priority", mode="before")
     @classmethod
     def _true_is_no_number(cls, value: Any) -> Any:
@@ -112,7 +131,7 @@ class Manifest(BaseModel):
             raise PydanticKnownError("int_type")
         return value
 
-    @field_validator("workflow_id", "backend_affinity", "idempotency_key")
+    @field_validator("workflow_id", "backend_affinity", "idempotency_key", "rerun_of")
     @classmethod
     def _printable(cls, value: str | None) -> str | None:
         if value is not None and _CONTROL.search(value):

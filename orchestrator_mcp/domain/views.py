@@ -91,7 +91,8 @@ class JobView(View):
     warnings: list[str] = Field(default_factory=list)
     attention: bool = Field(default=False, description="A person should look: the outcome is in doubt.")
     sandbox: bool = Field(default=False, description="Rendered by the built-in sandbox: a slate, not a picture.")
-    rerun_of: str | None = None
+    rerun_of: str | None = Field(default=None, description="The job that this one does again.")
+    depends_on: list[str] = Field(default_factory=list, description="The jobs that had to be completed first.")
     links: dict[str, str] = Field(default_factory=dict)
 
 

@@ -16,6 +16,7 @@ from orchestrator_mcp.domain.lanes import LaneSpec, Requirements
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.views import ParameterView
 from orchestrator_mcp.errors import ManifestError
+from orchestrator_mcp.service.chains import handovers, parents
 from orchestrator_mcp.store import JobSpec, NewJob
 from orchestrator_mcp.workflows.graph import graph_hash, ignored_fields
 from orchestrator_mcp.workflows.input_types import UNKNOWN_TYPES, InputTypes
@@ -110,6 +111,7 @@ def new_job(
         requirements=needed,
     )
     parameters = {**manifest.parameters, **bound.defaults}
+    wanted = handovers(parameters, bound.targets, graph, declared, types)
     spec = JobSpec(
         parameters=parameters,
         targets=bound.targets,
@@ -117,6 +119,8 @@ def new_job(
         seeds=bound.seeds,
         metadata=dict(manifest.metadata),
         warnings=[*warnings, *draft.warnings, *bound.warnings],
+        parents=parents(manifest.depends_on, wanted),
+        handovers=wanted,
     )
     return NewJob(
         job_id=new_job_id(now),

@@ -45,6 +45,7 @@ from orchestrator_mcp.service.showing import (
     job_view,
     links,
     output_views,
+    parent_reasons,
     timings,
     workflow_view,
 )
@@ -380,6 +381,8 @@ class JobService:
         elif job.state is JobState.WAITING and job.not_before is not None:
             seconds = max(0.0, (job.not_before - self._clock.now()).total_seconds())
             reasons = [(None, f"it is tried again in {seconds:.0f} s")]
+        elif job.state is JobState.WAITING:
+            reasons = parent_reasons(stored.waits_for)
         return Live(progress=self._events.progress(job.job_id), position=position, reasons=reasons)
 
     async def _delivery(self, stored: StoredJob) -> Delivery:

@@ -77,8 +77,18 @@ def job_view(job: Job, live: Live, base_url: str) -> JobView:
         attention=job.attention,
         sandbox=job.sandbox,
         rerun_of=job.rerun_of,
+        depends_on=list(job.parents),
         links=links(job.job_id, base_url),
     )
+
+
+def parent_reasons(waits_for: Iterable[tuple[str, JobState]]) -> list[tuple[str | None, str]]:
+    """Why a job waits whose parents have not ended.
+
+    Args:
+        waits_for: those parents, and where they stand.
+    """
+    return [(None, f"it waits for the job {job_id}, which is {state.status}") for job_id, state in waits_for]
 
 
 def output_views(job: Job, base_url: str) -> list[OutputView]:

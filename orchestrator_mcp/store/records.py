@@ -202,6 +202,7 @@ def stored_job(
         stem=row["stem"],
         delivery_path=row["delivery_path"],
         rerun_of=row["rerun_of"],
+        parents=tuple(spec.parents),
     )
     claim = InboxClaim(claim_id=row["claim_id"], file_name=row["claim_name"]) if row["claim_id"] else None
     return StoredJob(

@@ -28,6 +28,8 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
         "required_capabilities": (),
         "idempotency_key": None,
         "batch": None,
+        "depends_on": (),
+        "rerun_of": None,
     }
 
 
