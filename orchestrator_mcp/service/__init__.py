@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator_mcp.service.file_manifests import ManifestInFile, manifest_in_file
+from orchestrator_mcp.service.previewing import JobPreview
 from orchestrator_mcp.service.service import JobService, OutputFile
 
-__all__ = ["JobService", "ManifestInFile", "OutputFile", "manifest_in_file"]
+__all__ = ["JobPreview", "JobService", "ManifestInFile", "OutputFile", "manifest_in_file"]

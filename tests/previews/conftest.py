@@ -1,0 +1,3 @@
+from tests.partners import sandbox, sandboxes
+
+__all__ = ["sandbox", "sandboxes"]
