@@ -16,6 +16,7 @@ import anyio
 from anyio.abc import SocketStream, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+LEAVE_AFTER: Final = 1.0  # seconds between hearing of the end and hanging up
 _MOST: Final = 1 << 24  # bytes of one message
 
 
@@ -78,6 +79,7 @@ async def listen(
             if len(heard.events) == 1:
                 task_status.started()
             if heard.ended:
+                await anyio.sleep(LEAVE_AFTER)  # or the crowd's own leaving would be measured
                 return
 
 

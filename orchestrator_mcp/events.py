@@ -17,7 +17,7 @@ from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged, Jo
 
 MOST_WAITING: Final = 256  # changes that a slow subscriber may have waiting
 PROGRESS_INTERVAL: Final = 0.2  # seconds between two progress events of a job
-CROWD: Final = 200  # readers of one job, from which on a change of its stage may wait for the next event
+CROWD: Final = 200  # readers of one job, from which on a change may wait for the next one
 RATE: Final = 1000  # events of a job in a second, over all its readers: a crowd hears less often
 
 
@@ -68,8 +68,8 @@ class Events:
         """Tell an event to whom it concerns; never blocks.
 
         Progress of a job that comes faster than every 0.2 s is kept, not told; with more than 200 readers, slower.
-        Such a crowd also hears of a new stage only after a pause (see `release`), or never when the job has gone on:
-        the stages at the end of a job follow each other faster than a thousand readers can be told.
+        Such a crowd also hears of changes only after a pause (see `release`), or when the result is delivered: the
+        stages at the end of a job follow each other faster than a thousand readers can be told.
         """
         if isinstance(event, JobProgressed):
             self._progress[event.job_id] = event
@@ -83,16 +83,16 @@ class Events:
         if isinstance(event, BackendChanged):
             return
         readers = self._by_job.get(event.job_id, ())
-        if isinstance(event, JobChanged) and event.stage is not None and len(readers) >= CROWD:
+        if isinstance(event, JobChanged) and len(readers) >= CROWD:
             self._held[event.job_id] = event
             return
-        if isinstance(event, JobChanged):
+        if isinstance(event, JobDelivered):
             self._held.pop(event.job_id, None)
         for subscription in readers:
             subscription.put(event)
 
     def release(self) -> None:
-        """Tell the stages that were held back; to be called about once a second."""
+        """Tell the changes that were held back; to be called about once a second."""
         while self._held:
             job_id, event = self._held.popitem()
             for subscription in self._by_job.get(job_id, ()):

@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged, JobProgressed
+from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged, JobDelivered, JobProgressed
 from orchestrator_mcp.domain.jobs import JobState, Stage
 from orchestrator_mcp.events import CROWD, MOST_WAITING, PROGRESS_INTERVAL, Events
 
@@ -135,8 +135,8 @@ def test_readers_that_have_left_leave_nothing_behind(events: Events) -> None:
     assert events._by_job == {}
 
 
-async def test_a_crowd_hears_of_a_stage_when_it_lasts_and_of_an_end_at_once(events: Events) -> None:
-    ended = JobChanged(job_id="a", seq=4, state=JobState.COMPLETED)
+async def test_a_crowd_hears_of_changes_that_last_and_at_once_when_the_result_is_delivered(events: Events) -> None:
+    ended, delivered = JobChanged(job_id="a", seq=4, state=JobState.COMPLETED), JobDelivered(job_id="a")
     with ExitStack() as crowd, anyio.fail_after(5):
         readers = [crowd.enter_context(events.subscribe("a")) for _ in range(CROWD)]
         events.publish(changed(1))
@@ -144,10 +144,10 @@ async def test_a_crowd_hears_of_a_stage_when_it_lasts_and_of_an_end_at_once(even
         assert [await reader.next() for reader in readers] == [progressed(0.5)] * CROWD
         events.release()
         assert [await reader.next() for reader in readers] == [changed(1)] * CROWD
-        for event in (changed(2, stage=Stage.COLLECTING), changed(3, stage=Stage.PUBLISHING), ended):
+        for event in (changed(2, stage=Stage.COLLECTING), changed(3, stage=Stage.PUBLISHING), ended, delivered):
             events.publish(event)
         events.release()
-        assert [await reader.next() for reader in readers] == [ended] * CROWD
+        assert [await reader.next() for reader in readers] == [delivered] * CROWD
         with anyio.move_on_after(0) as nothing_more:
             await readers[0].next()
         assert nothing_more.cancelled_caught

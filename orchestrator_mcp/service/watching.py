@@ -13,11 +13,12 @@ from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged, JobDelivered, JobProgressed
 from orchestrator_mcp.domain.views import JobView, StreamEvent
 from orchestrator_mcp.errors import NotFoundError, StorageError
-from orchestrator_mcp.events import Events, Subscription
+from orchestrator_mcp.events import CROWD, Events, Subscription
 from orchestrator_mcp.store import JobStore, StoredJob
 
 SLOW_LOOK: Final = 10.0  # seconds after which the store is asked without an event
-STAGE_PAUSE: Final = 1.0  # seconds between two tellings of stages to a crowd
+CROWD_PAUSE: Final = 1.0  # seconds between two tellings of changes to a crowd
+LEAVE_TAKING: Final = 0.5  # seconds within which the last of a crowd has heard of the end
 FRESH: Final = 0.5  # seconds for which a look counts: queue positions change without an event of the job
 MOST_VIEWS: Final = 16  # kept of one look; readers may ask under many names of this machine
 
@@ -46,6 +47,7 @@ class _Page:
 
     def __init__(self) -> None:
         self.lock = anyio.Lock()
+        self.reading: anyio.Event | None = None
         self.told = 0
         self.readers = 0
         self.look: _Look | None = None
@@ -105,7 +107,7 @@ class Watching:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._look_now_and_then, name="slow look")
             while True:
-                await self._clock.sleep(STAGE_PAUSE)
+                await self._clock.sleep(CROWD_PAUSE)
                 self._events.release()
 
     async def _look_now_and_then(self) -> None:
@@ -122,20 +124,31 @@ class Watching:
 
     async def look(self, page: _Page, job_id: str) -> _Look:
         """What the store says after every event that has been told so far, read once for all readers."""
-        if (known := self._fresh(page)) is not None:
-            return known  # without the lock, which costs each of a thousand readers a turn of the loop
-        async with page.lock:
-            if (known := self._fresh(page)) is not None:
-                return known
-            after, before = page.told, page.look
-            stored = await self._store.job(job_id)
-            now = self._clock.monotonic()
-            if before is not None and stored == before.stored and now - before.at < FRESH:
-                # the store had said already what the event told of
-                page.look = replace(before, after=after)
-            else:
-                page.look = _Look(stored=stored, at=now, after=after)
-            return page.look
+        while (known := self._fresh(page)) is None:
+            if page.reading is not None:
+                await (
+                    page.reading.wait()
+                )  # one event wakes a thousand readers at once; a lock would hand them on one by one
+                continue
+            page.reading = anyio.Event()
+            try:
+                page.look = await self._read(page, job_id)
+            finally:
+                page.reading.set()
+                page.reading = None
+        return known
+
+    async def _read(self, page: _Page, job_id: str) -> _Look:
+        after, before = page.told, page.look
+        stored = await self._store.job(job_id)
+        now = self._clock.monotonic()
+        if before is not None and stored == before.stored and now - before.at < FRESH:
+            return replace(before, after=after)  # the store had said already what the event told of
+        return _Look(stored=stored, at=now, after=after)
+
+    async def linger(self) -> None:
+        """Keep a told reader for a moment: taking leave of one in a crowd would keep the others from their end."""
+        await self._clock.sleep(LEAVE_TAKING)
 
     def _fresh(self, page: _Page) -> _Look | None:
         known = page.look
@@ -195,7 +208,7 @@ class _Reader:
             if isinstance(event, JobProgressed):
                 yield self._page.progress(event, stored.seq)
                 continue
-            if isinstance(event, JobDelivered) or event.seq <= stored.seq:
+            if isinstance(event, JobChanged) and event.seq <= stored.seq:
                 continue
             seen, look = stored.seq, await self._watching.look(self._page, job_id)
             stored = look.stored
@@ -205,6 +218,8 @@ class _Reader:
             await self._wait_for_delivery(grace)
             look = await self._watching.look(self._page, job_id)
         yield await self._tell("end", look)
+        if self._page.readers >= CROWD:
+            await self._watching.linger()
 
     async def _tell(self, kind: Literal["job", "end"], look: _Look) -> StreamEvent:
         return await self._watching.told(self._page, look, kind, self._base_url)
