@@ -24,6 +24,7 @@ from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.errors import OrchestratorError, StorageError
 from orchestrator_mcp.files import Signature
+from orchestrator_mcp.scheduler.recalling import recall
 from orchestrator_mcp.settings import BackendSettings, CurrentSettings, Settings, difference, load_settings, merged
 from orchestrator_mcp.store import JobStore
 
@@ -151,6 +152,8 @@ class Reload:
             added = {backend.id for backend in target.backends} - {backend.id for backend in self._pool}
             epochs = await self._store.take_leases(self._owner, sorted(added)) if added else {}
             await self._pool.change(target, epochs)
+            new = [backend for backend in self._pool if backend.id in added]
+            await recall(self._store, new, instance=self._owner, clock=self._clock)
         log.info("the configuration holds: %s", ", ".join(changed) if changed else "nothing in it changed")
         for warning in (*wanted.warnings, *([self.notice] if self.notice else [])):
             log.warning("%s", warning)

@@ -28,11 +28,12 @@ async def clear_abandoned(backend: Backend) -> None:
         pending = _found(queue.pending, prompt_id, marker)
         running = _found(queue.running, prompt_id, marker)
         if pending is not None:
+            log.info("deleting the abandoned prompt %s", pending.prompt_id)
             await backend.client.delete_queued(pending.prompt_id)
         elif running is not None:
             await backend.client.cancel_running(running.prompt_id)
         else:
-            log.info("the abandoned prompt %s is gone", prompt_id)
+            log.debug("the abandoned prompt %s is gone", prompt_id)
             backend.abandoned.pop(prompt_id, None)
 
 

@@ -19,6 +19,7 @@ class Step(StrEnum):
     POSTED = "posted"  # the backend has answered, and that is not stored
     ACCEPTED = "accepted"  # stored: the backend has the prompt
     ADOPTED = "adopted"  # a prompt that an earlier process sent was found again
+    WITHDRAWN = "withdrawn"  # a standby was deleted on its backend, and that is not stored
     RENDERING = "rendering"  # stored: it renders
     RENDERED = "rendered"  # the backend says how it ended, and nothing of that is stored
     COLLECTING = "collecting"  # stored: its files are to be fetched, and none is

@@ -42,6 +42,11 @@ class SocketHub:
         self._outbox: deque[tuple[str | bytes, str | None]] = deque()
         self._bell = Bell()
 
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """The ids of those who are connected."""
+        return tuple(self._connections)
+
     def send(self, event: str, content: Any, owner: str | None) -> None:
         """Queue a text message.
 

@@ -14,6 +14,7 @@ from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged
 from orchestrator_mcp.domain.jobs import JobState
 from orchestrator_mcp.domain.placement import Candidate, refusal
 from orchestrator_mcp.errors import StorageError
+from orchestrator_mcp.scheduler.recalling import recall
 from orchestrator_mcp.scheduler.resources import LONGEST_PAUSE, Resources
 from orchestrator_mcp.scheduler.runner import Runner
 from orchestrator_mcp.store import OpenAttempt
@@ -61,6 +62,7 @@ class Dispatcher:
             backend.epoch = epochs[backend.id]
         for backend_id, prompt_id in (await store.last_successes(list(epochs))).items():
             pool[backend_id].canary = prompt_id
+        await recall(store, pool, instance=self._resources.instance, clock=self._resources.clock)
         for held in await store.adopt(epochs):
             log.info("adopting attempt %d of job %s on %s", held.number, held.job_id, held.backend_id)
             self._start(tasks, held, adopted=True)

@@ -236,9 +236,15 @@ class Follower:
         reason = f"{self.backend.id} holds prompts and has run none for {patience:g} s"
         health.suspect(self.resources, self.backend, reason)
         self._idle_since = None
-        if not await withdraw_prompt(self.backend, self.prompt_id, clock=self.resources.clock):
+        if not await self._withdraw():
             return None
         return Ended(outcome=Outcome.REVOKED, reason=f"{reason}; taken back before it began")
+
+    async def _withdraw(self) -> bool:
+        withdrawn = await withdraw_prompt(self.backend, self.prompt_id, clock=self.resources.clock)
+        if withdrawn:
+            self.resources.at_step(Step.WITHDRAWN)
+        return withdrawn
 
     def _from_hints(self) -> HistoryEntry | Ended:
         """It succeeded, and its history is gone: what the WebSocket told of its outputs must do."""
@@ -265,8 +271,10 @@ class Follower:
             if sighting.place in (Place.PENDING, Place.RUNNING):
                 await self._escalate()
                 sighting = await self._stop(None)
+            if sighting.place is Place.UNSEEN:
+                health.abandon(self.backend, self.prompt_id, self.marker)
             return sighting.entry or Ended(outcome=Outcome.CANCELLED, reason="cancelled on request")
-        withdrawn = await withdraw_prompt(self.backend, self.prompt_id, clock=self.resources.clock)
+        withdrawn = await self._withdraw()
         self.wishes.revoke = False
         if withdrawn:
             return Ended(outcome=Outcome.REVOKED, reason="taken back for a backend that is idle")

@@ -42,6 +42,7 @@ class Place(Enum):
     RUNNING = "running"
     ENDED = "ended"
     ABSENT = "absent"
+    UNSEEN = "unseen"  # the backend did not answer for too long
 
 
 @dataclass(frozen=True, kw_only=True)

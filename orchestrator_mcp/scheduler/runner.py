@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
@@ -31,6 +31,7 @@ from orchestrator_mcp.logs import log_context
 from orchestrator_mcp.scheduler import health, verdicts
 from orchestrator_mcp.scheduler.collecting import collect
 from orchestrator_mcp.scheduler.following import Follower, Wishes
+from orchestrator_mcp.scheduler.recalling import marker_for
 from orchestrator_mcp.scheduler.reconciler import NeverArrived, Place, settle_doubt
 from orchestrator_mcp.scheduler.resources import LONGEST_PAUSE, Resources
 from orchestrator_mcp.scheduler.stopping import stop_prompt
@@ -71,11 +72,7 @@ class Runner:
         self._sent_at: float | None = None
         self._falls = 0
         self._canary = self._backend.canary if self._backend is not None else None
-        self._marker: dict[str, Any] = {
-            "instance": resources.instance,
-            "job_id": held.job_id,
-            "attempt": held.number,
-        }
+        self._marker = marker_for(resources.instance, held.job_id, held.number)
 
     @property
     def standing_by(self) -> bool:

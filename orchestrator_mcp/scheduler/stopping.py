@@ -28,11 +28,11 @@ async def stop_prompt(
         backend: where it is.
         prompt_id: under which id.
         clock: the time.
-        patience: seconds of an unreachable backend after which it counts as absent.
+        patience: seconds of an unreachable backend after which it is left there, unseen.
         insist: seconds after which a prompt that is still there is left there; for ever when None.
 
     Returns:
-        Where it ended: in history, or nowhere; or that it is still there.
+        Where it ended: in history, or nowhere; or that it is still there, or that nobody can look.
     """
     began = clock.monotonic()
     pause, absent, told_old = FIRST_PAUSE, 0, False
@@ -57,7 +57,7 @@ async def stop_prompt(
             unreachable_since = clock.monotonic() if unreachable_since is None else unreachable_since
             if clock.monotonic() - unreachable_since > patience:
                 log.warning("gave up stopping a prompt: %s", error.message)
-                return Sighting(place=Place.ABSENT, prompt_id=prompt_id)
+                return Sighting(place=Place.UNSEEN, prompt_id=prompt_id)
         await clock.sleep(pause)
         pause = min(pause * 1.5, LONGEST_PAUSE)
 

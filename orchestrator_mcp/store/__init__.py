@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from orchestrator_mcp.store.records import Acceptance, JobSpec, NewJob, OpenAttempt, StoredJob
+from orchestrator_mcp.store.records import Acceptance, JobSpec, LeftBehind, NewJob, OpenAttempt, StoredJob
 from orchestrator_mcp.store.store import HistoryRow, JobFilter, JobStore
 
-__all__ = ["Acceptance", "HistoryRow", "JobFilter", "JobSpec", "JobStore", "NewJob", "OpenAttempt", "StoredJob"]
+__all__ = [
+    "Acceptance",
+    "HistoryRow",
+    "JobFilter",
+    "JobSpec",
+    "JobStore",
+    "LeftBehind",
+    "NewJob",
+    "OpenAttempt",
+    "StoredJob",
+]

@@ -123,6 +123,16 @@ class OpenAttempt:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftBehind:
+    """An attempt that has ended here, and whose prompt its backend may still hold."""
+
+    job_id: str
+    number: int
+    backend_id: str
+    prompt_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoredJob:
     """A job with what only the service needs beside it.
 

@@ -243,6 +243,14 @@ def _reads() -> dict[str, sa.Executable]:
         .where(job.c.state == _code("3"), job.c.backend_id == P("b_backend"))
         .order_by(job.c.id.desc())
         .limit(1),
+        "left_behind": sa.select(job.c.uid, attempt.c.number, attempt.c.backend_id, attempt.c.prompt_id)
+        .join(job, job.c.id == attempt.c.job_id)
+        .where(
+            attempt.c.ended_at > P("b_since"),
+            attempt.c.outcome.in_([_code("'lost'"), _code("'timed_out'"), _code("'cancelled'")]),
+        )
+        .order_by(attempt.c.ended_at.desc())
+        .limit(P("b_count", type_=sa.Integer)),
         "children_of": sa.select(job.c.id, job.c.uid, job.c.lane_id, job.c.pending, job.c.spec)
         .join(dependency, dependency.c.child_id == job.c.id)
         .where(dependency.c.parent_id == P("b_parent"), job.c.state == _code("2"))

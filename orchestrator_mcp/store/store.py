@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 import sqlalchemy as sa
 
+from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.domain.assets import Asset
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage
@@ -21,7 +22,7 @@ from orchestrator_mcp.domain.placement import Candidate
 from orchestrator_mcp.errors import NotFoundError, StorageError
 from orchestrator_mcp.store import accepting, assets, claiming, operations, upkeep
 from orchestrator_mcp.store.backups import Backup, DamageError, make_backup
-from orchestrator_mcp.store.records import Acceptance, NewJob, OpenAttempt, StoredJob, stored_job
+from orchestrator_mcp.store.records import Acceptance, LeftBehind, NewJob, OpenAttempt, StoredJob, stored_job
 from orchestrator_mcp.store.schema import STATE_CODES, job, lane
 from orchestrator_mcp.store.sqlite import DIALECT, Database, Transaction, storage_errors
 from orchestrator_mcp.store.writer import Writer
@@ -271,6 +272,21 @@ class JobStore:
             return {backend_id: str(row["prompt_id"]) for backend_id, row in found.items() if row is not None}
 
         return await self._read(read)
+
+    async def left_behind(self, since: datetime, *, limit: int) -> list[LeftBehind]:
+        """Attempts whose end does not prove that their backend no longer holds the prompt, newest first.
+
+        Args:
+            since: when they ended at the earliest.
+            limit: how many at the most.
+        """
+        rows = await self._read(lambda tx: tx.all("left_behind", b_since=to_millis(since), b_count=limit))
+        return [
+            LeftBehind(
+                job_id=row["uid"], number=row["number"], backend_id=row["backend_id"], prompt_id=row["prompt_id"]
+            )
+            for row in rows
+        ]
 
     async def stored_bytes(self) -> int:
         """How much the files of all jobs take, each file once."""

@@ -26,12 +26,14 @@ class Wish:
 
     Attributes:
         key: its idempotency key, and the stem of its file in Inbox.
+        backend: where alone it may run.
     """
 
     key: str
     door: DoorName
     graph: dict[str, Any]
-    priority: int
+    priority: int = 0
+    backend: str | None = None
 
 
 def wishes(seed: int, count: int) -> list[Wish]:
@@ -99,4 +101,5 @@ def drop(ground: Ground, wish: Wish) -> None:
 
 
 def _manifest(wish: Wish) -> dict[str, Any]:
-    return {"workflow": wish.graph, "priority": wish.priority, "idempotency_key": wish.key}
+    manifest = {"workflow": wish.graph, "priority": wish.priority, "idempotency_key": wish.key}
+    return manifest if wish.backend is None else {**manifest, "backend_affinity": wish.backend}
