@@ -277,6 +277,7 @@ def _after_completion(view: JobView, *, left_out: int) -> str:
         "Open each output by its path on this machine, or fetch its url."
         if all(output.path for output in view.outputs)
         else "Fetch each output by its url; a path is told once its copy lies in Outbox.",
+        "get_preview shows them small.",
         f"{left_out} more lie beside them in Outbox." if left_out else "",
         "These are test slates of the built-in sandbox, not diffusion renders." if view.sandbox else "",
     ]

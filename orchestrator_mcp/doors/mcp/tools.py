@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from itertools import islice
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
+from mcp.types import CallToolResult, ImageContent, InputRequiredResult, TextContent, ToolAnnotations
 from pydantic import Field, ValidationError
 
 from orchestrator_mcp.domain.access import Scope
@@ -24,6 +25,7 @@ from orchestrator_mcp.doors.mcp.refusals import CheckedTool
 from orchestrator_mcp.doors.mcp.schemas import slim
 from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.service import JobService
+from orchestrator_mcp.service.previewing import LONGEST_SIDE, SHORTEST_SIDE
 
 MAX_WAIT_SECONDS = 45.0
 _MOST_PROBLEMS = 20
@@ -33,7 +35,8 @@ _SMALLEST_STEP = 0.01  # of progress that is worth a notification
 INSTRUCTIONS = (
     "Render farm: generate images and video with ComfyUI (Stable Diffusion, SDXL, Flux, text-to-image, upscaling) on "
     "several GPU machines. Usual way: list_workflows to choose, submit_job to queue a render, job_status with "
-    "wait_seconds until it is final, then open the outputs by path or url. list_backends shows the machines."
+    "wait_seconds until it is final, then get_preview to look, or open the outputs by path or url. list_backends "
+    "shows the machines."
 )
 
 SUBMIT = (
@@ -57,6 +60,11 @@ CANCEL = (
 WORKFLOWS = (
     "List the workflows that submit_job takes, with parameters, types and defaults. Use it first, or after an unknown "
     "workflow_id. The library is read live. Next: submit_job with only the parameters to change."
+)
+
+PREVIEW = (
+    "Look at results: a small picture of a job's output, a contact sheet of several outputs or jobs, a card for video "
+    "or audio. Of a running render: its newest frame, if there is one. The text says where the originals are."
 )
 
 JobId = Annotated[str, Field(min_length=1, max_length=100, description="From submit_job.")]
@@ -159,6 +167,23 @@ class AgentTools:
     ) -> Annotated[CallToolResult, answers.Workflows]:
         return _result(answers.workflow_lines(await self._service.workflows(), search=search))
 
+    async def get_preview(
+        self,
+        ctx: Context[Any, Any],
+        job_id: Annotated[str | list[str], Field(description="One, or several for a contact sheet.")],
+        name: Annotated[str | None, Field(max_length=300, description="One output, as job_status names it.")] = None,
+        longest: Annotated[
+            int | None, Field(ge=SHORTEST_SIDE, le=LONGEST_SIDE, description="Pixels of the longer side.")
+        ] = None,
+    ) -> CallToolResult:
+        job_ids = [job_id] if isinstance(job_id, str) else job_id
+        preview = await self._service.preview(*job_ids, name=name, longest=longest, base_url=self._urls_begin(ctx))
+        picture = preview.picture
+        image = ImageContent(
+            type="image", data=base64.b64encode(picture.data).decode("ascii"), mime_type=picture.media_type
+        )
+        return CallToolResult(content=[TextContent(type="text", text=preview.text), image])
+
     def _urls_begin(self, ctx: Context[Any, Any]) -> str | None:
         """The configured address, else the caller's own Host; None over stdio, where the service knows best."""
         request = request_of(ctx)
@@ -204,6 +229,7 @@ def build_server(service: JobService, *, version: str, public_url: str | None = 
         _tool(tools.list_backends, "List render backends", BACKENDS, reads),
         _tool(tools.cancel_job, "Cancel a job", CANCEL, ends, needs=Scope.SUBMIT),
         _tool(tools.list_workflows, "List workflows", WORKFLOWS, reads),
+        _tool(tools.get_preview, "Look at results", PREVIEW, reads),
     ]
     return AgentServer(listed, version=version, calls=calls)
 
@@ -215,7 +241,8 @@ def _tool(
     assert isinstance(tool, CheckedTool)
     tool.needs = needs
     tool.parameters = slim(tool.parameters, strict=True)
-    tool.fn_metadata.output_schema = slim(tool.fn_metadata.output_schema or {})
+    if tool.fn_metadata.output_schema is not None:
+        tool.fn_metadata.output_schema = slim(tool.fn_metadata.output_schema)
     return tool
 
 

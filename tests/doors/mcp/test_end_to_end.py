@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +14,8 @@ import httpx
 import pytest
 from mcp import Client
 from mcp.client.sse import sse_client
-from mcp.types import CallToolResult, TextContent
+from mcp.types import CallToolResult, ImageContent, TextContent
+from PIL import Image
 
 from orchestrator_mcp.app import Orchestrator, orchestrator
 from orchestrator_mcp.settings import load_settings
@@ -64,6 +67,32 @@ async def test_an_agent_gets_from_a_wish_to_pictures(live: Orchestrator) -> None
     async with httpx.AsyncClient(trust_env=False) as http:
         fetched = await http.get(output["url"])
     assert (len(fetched.content), fetched.headers["content-type"]) == (output["size"], output["media_type"])
+
+
+async def test_an_agent_sees_one_result_and_several_side_by_side(live: Orchestrator) -> None:
+    async with Client(sse_client(f"{live.url}/sse")) as client:
+        job_ids = []
+        for seed in (12, 13, 14):
+            job = {"workflow_id": "my_workflow_001", "parameters": {"steps": 2, "seed": seed}}
+            job_ids.append(told(await client.call_tool("submit_job", job))["job_id"])
+        for job_id in job_ids:
+            status = told(await client.call_tool("job_status", {"job_id": job_id, "wait_seconds": 45}))
+            assert "get_preview" in status["next_step"]
+        words, picture = looked_at(await client.call_tool("get_preview", {"job_id": job_ids[0]}))
+        assert status["outputs"][0]["media_type"] in words and max(picture.size) <= 768
+        words, sheet = looked_at(await client.call_tool("get_preview", {"job_id": job_ids, "longest": 1024}))
+        assert all(f"{number}. {job_id} completed: seed" in words for number, job_id in enumerate(job_ids, start=1))
+        assert max(sheet.size) <= 1024
+        assert "no job" in refused(await client.call_tool("get_preview", {"job_id": "nope"}))
+
+
+def looked_at(result: CallToolResult) -> tuple[str, Image.Image]:
+    """The words and the picture that a client shows: content blocks, and no structure that would hide them."""
+    assert not result.is_error and result.structured_content is None
+    words, image = result.content
+    assert isinstance(words, TextContent) and isinstance(image, ImageContent) and image.mime_type == "image/jpeg"
+    assert len(image.data) < 550_000
+    return words.text, Image.open(io.BytesIO(base64.b64decode(image.data)))
 
 
 async def test_a_job_is_cancelled_and_the_wait_for_it_ends(live: Orchestrator) -> None:
