@@ -4,10 +4,12 @@
 OrchestratorError
 ├── CallerError                 the caller can mend it
 │   ├── ManifestError           a manifest is wrong; carries one Problem per wrong field
+│   │   └── NoBackendCanError   every backend was asked, and none can run it
 │   ├── NotFoundError           no job, workflow, backend or output of that name
 │   ├── ConflictError           the state of things forbids it
 │   │   ├── IdempotencyConflict the same key came with another body
 │   │   ├── JobFinishedError    the job has ended and cannot be cancelled
+│   │   ├── NothingFailedError  a batch has nothing that could be done again
 │   │   └── NoPreviewError      there is nothing to look at, or it cannot be shown
 │   ├── ForbiddenError          the caller may not do it
 │   └── TooLargeError           a size, depth or count is over its limit
@@ -108,6 +110,31 @@ class ManifestError(CallerError):
         return cls([Problem(path=path, message=message, code=code, allowed=tuple(allowed))], hint=hint)
 
 
+class NoBackendCanError(ManifestError):
+    """Every backend that may run it is there, was asked just now, and cannot.
+
+    Args:
+        reasons: backend id -> why it cannot, as a clause that goes with "it".
+    """
+
+    code = "no_backend_can"
+    most_told: ClassVar[int] = 50
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        told = dict(list(reasons.items())[: self.most_told])
+        backends: dict[str, list[str]] = {}
+        for backend_id, reason in told.items():
+            backends.setdefault(reason, []).append(backend_id)
+        super().__init__(
+            [
+                Problem(path=("workflow",), message=f"{', '.join(ids)} cannot run it: {reason}", code=self.code)
+                for reason, ids in backends.items()
+            ],
+            hint="Nothing was queued. Name what a backend has, or install what is missing and submit it again.",
+        )
+        self.details = {"backends": told}
+
+
 class NotFoundError(CallerError, LookupError):
     """There is no such job, workflow, backend or output.
 
@@ -158,6 +185,24 @@ class JobFinishedError(ConflictError):
         super().__init__(
             f"The job {job_id} has already {status} and cannot be cancelled.",
             details={"job_id": job_id, "status": status},
+        )
+
+
+class NothingFailedError(ConflictError):
+    """None of the jobs of a batch can be done again.
+
+    Args:
+        batch_id: the batch.
+        reasons: why those that failed cannot; empty when none failed.
+    """
+
+    code = "nothing_failed"
+
+    def __init__(self, batch_id: str, reasons: Sequence[str] = ()) -> None:
+        told = f"can be done again: {reasons[0]}" if reasons else "has failed or was cancelled"
+        super().__init__(
+            f"None of the jobs of {batch_id} {told}.".replace("..", "."),
+            details={"batch_id": batch_id, "left_out": len(reasons)},
         )
 
 

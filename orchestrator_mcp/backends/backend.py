@@ -44,6 +44,7 @@ class Backend:
         canary: the last prompt of ours that ended there; its history is gone when the server restarted.
         number: the highest place in its queue that it gave us; it falls when the server restarted.
         frames: how many status frames came over WebSockets.
+        forgets: how often its catalogue was given up; a look that began before counts as old.
         ear: cancelled to have a new WebSocket made.
         draining: it left the configuration, and goes when no runner needs it.
         looked: set once it has been looked at, whatever came of it.
@@ -74,6 +75,7 @@ class Backend:
     stats: BackendStats | None = None
     catalogue: NodeCatalogue | None = None
     catalogue_at: float = 0.0
+    forgets: int = 0
     warm: str = ""
     wake: anyio.Event = field(default_factory=anyio.Event)
     came_online: anyio.Event = field(default_factory=anyio.Event)
@@ -155,8 +157,9 @@ class Backend:
             self.ear.cancel()
 
     def forget_catalogue(self) -> None:
-        """Ask for its nodes and models again: it has just refused something that it should have."""
+        """Ask for its nodes and models again: it may have others now."""
         self.catalogue_at = float("-inf")
+        self.forgets += 1
         self.wake.set()
 
     def rest(self) -> None:

@@ -21,6 +21,7 @@ from anyio.abc import TaskGroup
 from orchestrator_mcp.backends.backend import Backend, client_for, needs_new_client, new_client_id
 from orchestrator_mcp.backends.catalogue import NodeCatalogue
 from orchestrator_mcp.backends.comfy import ComfyClient
+from orchestrator_mcp.backends.looks import CatalogueLooks
 from orchestrator_mcp.backends.recovery import clear_abandoned, still_sick
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.events import BackendChanged
@@ -46,12 +47,16 @@ class BackendPool:
         settings: the configuration: its backends, the time-outs, the sizes.
         clock: the time.
         tell: called with each change of a backend.
+
+    Attributes:
+        looks: asks backends what they can run.
     """
 
     def __init__(self, settings: CurrentSettings, *, clock: Clock, tell: Callable[[BackendChanged], None]) -> None:
         self._current = settings
         self._clock = clock
         self._tell = tell
+        self.looks = CatalogueLooks(clock, tell)
         self._backends = {
             entry.id: Backend(settings=entry, client=client_for(entry, settings.now)) for entry in settings.now.backends
         }
@@ -283,10 +288,7 @@ class BackendPool:
             if not backend.online or backend.stats is None:
                 backend.stats = await backend.client.stats()
             backend.queue_remaining = await backend.client.queue_remaining()
-            if self._clock.monotonic() - backend.catalogue_at > CATALOGUE_AGE or backend.catalogue is None:
-                backend.catalogue = await backend.client.object_info()
-                backend.catalogue_at = self._clock.monotonic()
-                self._tell(BackendChanged(backend_id=backend.id))
+            await self.looks.renew(backend, older_than=CATALOGUE_AGE)
             if backend.abandoned:
                 await clear_abandoned(backend)
             await self._consider_trial(backend)
