@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import functools
+import io
 import os
 import re
 import secrets
@@ -223,7 +224,7 @@ def read_regular(path: Path, *, most: int) -> Reading:
     return Reading(content=content, signature=before)
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a file that a stranger left, to read parts of it; see `read_regular`.
 
     Args:

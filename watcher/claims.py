@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from orchestrator_mcp import files
 from orchestrator_mcp.clock import to_millis
-from watcher.rules import DOCUMENT, ERROR_SUFFIX, FAILED, MOST_NAME_BYTES, PROCESSED
+from watcher.rules import DOCUMENT, ERROR_SUFFIX, FAILED, MOST_NAME_BYTES, PROCESSED, RERENDER
 
 _OWN: Final = ".orch"
 _CLAIMED: Final = "claimed"
@@ -29,7 +29,7 @@ _CLAIM = re.compile(r"([0-9a-f]{24})-(.+)", re.DOTALL)
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A manifest file or job folder that was taken.
+    """A manifest file, picture or job folder that was taken.
 
     Attributes:
         claim_id: 24 hex digits, in the order of taking.
@@ -51,12 +51,17 @@ class Claim:
     @property
     def stem(self) -> str:
         """The readable beginning of result names."""
-        return self.file_name if self.folder else self.file_name.rpartition(".")[0]
+        return self.file_name if self.folder else stem_of(self.file_name)
 
     @property
     def document(self) -> Path:
-        """The manifest itself."""
+        """The manifest itself, or the picture."""
         return self.path / DOCUMENT if self.folder else self.path
+
+
+def stem_of(name: str) -> str:
+    """A file's name without its ending."""
+    return name.rpartition(".")[0] or name
 
 
 def new_claim_id(now: datetime) -> str:
@@ -73,6 +78,13 @@ class ClaimFolder:
         self._accepted = inbox / _OWN / _ACCEPTED
         self._processed = inbox / PROCESSED
         self._failed = inbox / FAILED
+        self._rerender = inbox / RERENDER
+        self._left: set[Path] = set()
+
+    @property
+    def places(self) -> tuple[Path, Path]:
+        """Where files are dropped: the Inbox itself, then its folder for pictures."""
+        return self.inbox, self._rerender
 
     def make(self) -> None:
         """Make the Inbox and the folders in it, as a start does.
@@ -89,7 +101,7 @@ class ClaimFolder:
         Raises:
             OSError: the Inbox is gone, a folder cannot be made, or something else (a link, too) has its name.
         """
-        for folder in (self.inbox / _OWN, self._claimed, self._accepted, self._processed, self._failed):
+        for folder in (self.inbox / _OWN, self._claimed, self._accepted, self._processed, self._failed, self._rerender):
             folder.mkdir(exist_ok=True)
             if not stat.S_ISDIR(os.lstat(folder).st_mode):
                 raise NotADirectoryError(f"{folder} is a link; a folder is needed there")
@@ -97,11 +109,17 @@ class ClaimFolder:
     def claim(self, name: str, claim_id: str, *, folder: bool = False) -> Claim:
         """Take an entry of the Inbox.
 
+        Args:
+            name: where it lies below the Inbox.
+            claim_id: a fresh one.
+            folder: whether it is a job folder.
+
         Raises:
             FileNotFoundError: somebody else took or deleted it.
             OSError: it cannot be taken now.
         """
-        short = _shortened(name)
+        short = _shortened(os.path.basename(name))
+        self._left.add((self.inbox / name).parent)
         path = self._claimed / f"{claim_id}-{short}"
         try:
             os.rename(self.inbox / name, path)
@@ -115,7 +133,8 @@ class ClaimFolder:
     def sync(self) -> None:
         """Put all claims so far on the disk: a job must not outlive a claim that power loss would undo."""
         files.sync_directory(self._claimed)
-        files.sync_directory(self.inbox)
+        while self._left:
+            files.sync_directory(self._left.pop())
 
     def claimed(self) -> list[Claim]:
         """What was taken and is not known to be a job, oldest first."""

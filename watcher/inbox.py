@@ -21,6 +21,7 @@ from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.steps import AtStep, Step, no_step
+from orchestrator_mcp.domain.workflow_documents import NO_CATALOGUE
 from orchestrator_mcp.errors import CallerError, ManifestError, UnavailableError
 from orchestrator_mcp.files import is_network_filesystem
 from orchestrator_mcp.service import JobService
@@ -71,6 +72,7 @@ class _Waiting:
     claim: Claim
     not_before: float = 0.0
     failures: int = 0
+    reason: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -133,8 +135,16 @@ class Inbox:
             if silent > _HANGS_AFTER:
                 return f"The Inbox {self._claims.inbox} has not answered for {silent:.0f} s."
         if self._trouble is None and self._scanner is not None:
-            return self._scanner.trouble(self._clock.monotonic())
+            return self._scanner.trouble(self._clock.monotonic()) or self._unknowing()
         return self._trouble
+
+    def _unknowing(self) -> str | None:
+        """Which files wait until a backend has told of its nodes."""
+        waiting = [each for each in self._waiting.values() if each.reason is not None]
+        if not waiting:
+            return None
+        others = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+        return f"{waiting[0].claim.file_name!r}{others} in the Inbox cannot be taken yet: {waiting[0].reason}"
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Take what is dropped, until cancelled. Started once the first scan is about to begin."""
@@ -151,8 +161,8 @@ class Inbox:
                 self._scanner = await self._prepare()
                 tasks.start_soon(self._recheck_accepted, name="inbox: recheck")
                 if self._events:
-                    folder = self._claims.inbox
-                    tasks.start_soon(wake_on_events, folder, self._wake_up, self._clock, name="inbox: events")
+                    folders = self._claims.places
+                    tasks.start_soon(wake_on_events, folders, self._wake_up, self._clock, name="inbox: events")
             pause = await self._round(self._scanner)
         except OSError as failure:
             return self._in_trouble(f"The Inbox {self._claims.inbox} cannot be used: {failure.strerror or failure}.")
@@ -263,7 +273,11 @@ class Inbox:
             await self._accept(taken)
             outcome.accepted.append(claim)
         except CallerError as refusal:
-            outcome.refused.append((claim, refusal))
+            if _may_be_lifted(refusal):
+                logger.warning("%r waits in the Inbox: %s", claim.file_name, refusal)
+                self._put_off(claim, refusal.message)
+            else:
+                outcome.refused.append((claim, refusal))
         except UnavailableError as failure:
             logger.warning("%r waits in the Inbox: %s", claim.file_name, failure)
             self._closed_until = max(self._closed_until, self._clock.monotonic() + failure.retry_after)
@@ -274,13 +288,15 @@ class Inbox:
         finally:
             self._submissions.release_on_behalf_of(claim.claim_id)
 
-    def _put_off(self, claim: Claim) -> None:
+    def _put_off(self, claim: Claim, reason: str | None = None) -> None:
         """One claim alone waits, longer each time; the others go on."""
         before = self._waiting.get(claim.claim_id)
         failures = before.failures if before else 0
         pause = min(_FIRST_PUT_OFF * 2**failures, _LONGEST_PUT_OFF)
         not_before = self._clock.monotonic() + pause
-        self._waiting[claim.claim_id] = _Waiting(claim=claim, not_before=not_before, failures=failures + 1)
+        self._waiting[claim.claim_id] = _Waiting(
+            claim=claim, not_before=not_before, failures=failures + 1, reason=reason
+        )
 
     async def _accept(self, taken: Taken) -> None:
         claim = taken.claim
@@ -343,3 +359,8 @@ class Inbox:
             return await to_thread.run_sync(deed, limiter=self._thread, abandon_on_cancel=True)
         finally:
             self._asked_at = None
+
+
+def _may_be_lifted(refusal: CallerError) -> bool:
+    """Whether only a backend that answers is missing: nobody stands there who could hand the file in once more."""
+    return isinstance(refusal, ManifestError) and all(each.code == NO_CATALOGUE for each in refusal.problems)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,34 +16,39 @@ from pydantic import ValidationError
 from orchestrator_mcp.clock import format_time
 from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH, parse_document
 from orchestrator_mcp.domain.manifests import Manifest, problems_in, unknown_fields
+from orchestrator_mcp.domain.workflow_documents import as_manifest
 from orchestrator_mcp.errors import ManifestError, OrchestratorError, Problem, TooLargeError, nearest
-from orchestrator_mcp.files import FileTooLargeError, Signature, read_regular
+from orchestrator_mcp.files import ChangedWhileReadError, FileTooLargeError, Signature, open_regular, read_regular
+from orchestrator_mcp.service import manifest_in_file
 
 _MOST_WARNINGS: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """A JSON object that was read whole from a file.
+    """The document of a manifest, read from a whole file.
 
     Attributes:
-        content: the object.
+        content: the JSON object; not checked yet.
         size: bytes of the file.
         sha256: of its bytes.
         signature: of the file that it was read from.
+        warnings: what of a picture could not be read and does not matter.
     """
 
     content: dict[str, Any]
     size: int
     sha256: str
     signature: Signature
+    warnings: tuple[str, ...] = ()
 
 
-def read_document(path: Path, *, most: int = MAX_BYTES, depth: int = MAX_DEPTH) -> Document:
-    """Read a dropped file whole.
+def read_document(path: Path, *, label: str, most: int = MAX_BYTES, depth: int = MAX_DEPTH) -> Document:
+    """Read a dropped manifest whole; a workflow that stands alone is a manifest with that workflow.
 
     Args:
         path: where it lies.
+        label: what a workflow is called that stands alone.
         most: bytes that it may have.
         depth: levels that its JSON may have.
 
@@ -55,11 +62,40 @@ def read_document(path: Path, *, most: int = MAX_BYTES, depth: int = MAX_DEPTH) 
     except FileTooLargeError as large:
         raise TooLargeError(f"The manifest is too large: {large.strerror}.") from large
     return Document(
-        content=parse_document(reading.content, max_bytes=most, max_depth=depth),
+        content=as_manifest(parse_document(reading.content, max_bytes=most, max_depth=depth), label=label),
         size=len(reading.content),
         sha256=hashlib.sha256(reading.content).hexdigest(),
         signature=reading.signature,
     )
+
+
+def read_picture(path: Path, *, label: str, most: int, most_json: int = MAX_BYTES, depth: int = MAX_DEPTH) -> Document:
+    """Read the workflow that a dropped picture, film or sound carries.
+
+    Args:
+        path: where it lies.
+        label: what the workflow is called.
+        most: bytes that the file may have.
+        most_json: bytes that the workflow may have.
+        depth: levels that its JSON may have.
+
+    Raises:
+        ManifestError: it carries none that can be read.
+        TooLargeError: it, or the workflow in it, is too large.
+        OSError: it cannot be read, is no plain file, or changed meanwhile.
+    """
+    with open_regular(path) as source:
+        before = Signature.of(os.fstat(source.fileno()))
+        if before.size > most:
+            raise TooLargeError(
+                f"The file has {before.size:,} bytes; at most {most:,} are taken.", hint="Raise limits.upload_bytes."
+            )
+        digest = hashlib.file_digest(source, "sha256").hexdigest()
+        source.seek(0)
+        found = manifest_in_file(source, label=label, most=most_json, depth=depth)
+        if Signature.of(os.fstat(source.fileno())) != before:
+            raise ChangedWhileReadError(errno.EAGAIN, "the file changed while it was read", str(path))
+    return Document(content=found.document, size=before.size, sha256=digest, signature=before, warnings=found.warnings)
 
 
 def manifest_in(document: dict[str, Any]) -> Manifest:

@@ -14,7 +14,9 @@ DOCUMENT: Final = "job.json"
 
 PROCESSED: Final = "processed"
 FAILED: Final = "failed"
-RESERVED: Final = frozenset({PROCESSED, FAILED, "rerender"})
+RERENDER: Final = "rerender"
+"""The one folder from which pictures are taken, to be rendered again."""
+RESERVED: Final = frozenset({PROCESSED, FAILED, RERENDER})
 
 ERROR_SUFFIX: Final = ".error.json"
 MOST_NAME_BYTES: Final = 200
@@ -29,8 +31,9 @@ class Sort(Enum):
 
     MANIFEST = "a manifest"
     FOLDER = "a folder that may hold job.json"
-    LINK = "a link named like a manifest"
-    STRANGER = "neither a manifest nor a job folder"
+    PICTURE = "a picture, film or sound that may carry a workflow"
+    LINK = "a link named like a manifest, or in the place of a picture"
+    STRANGER = "nothing that is taken from where it lies"
     PASSING = "somebody's temporary file, or our own"
 
 
@@ -80,23 +83,32 @@ class Look:
     parses: bool = False
 
 
-def sort_entry(name: str, mode: int) -> Sort:
+def sort_entry(name: str, mode: int, *, rerender: bool = False) -> Sort:
     """Say what an entry is by its name and its file mode (of the entry itself, not of a link's target).
 
     Args:
         name: as `os` gives it.
         mode: `st_mode` of `lstat`.
+        rerender: whether it lies in the folder for pictures.
     """
     folded = name.casefold()
     if folded.startswith((".", "~")) or folded.endswith(_PASSING_ENDS) or folded in _PASSING_NAMES:
         return Sort.PASSING
     if stat.S_ISDIR(mode):
-        return Sort.PASSING if folded in RESERVED else Sort.FOLDER
-    if not folded.endswith(".json") or folded.endswith(ERROR_SUFFIX):
+        return Sort.STRANGER if rerender else Sort.PASSING if folded in RESERVED else Sort.FOLDER
+    picture = rerender and not is_document(name)
+    if not (picture or is_document(name)) or folded.endswith(ERROR_SUFFIX):
         return Sort.STRANGER
     if stat.S_ISLNK(mode):
         return Sort.LINK
-    return Sort.MANIFEST if stat.S_ISREG(mode) else Sort.STRANGER
+    if not stat.S_ISREG(mode):
+        return Sort.STRANGER
+    return Sort.PICTURE if picture else Sort.MANIFEST
+
+
+def is_document(name: str) -> bool:
+    """Whether a file is read as JSON; any other is looked into for the workflow that it carries."""
+    return name.casefold().endswith(".json")
 
 
 def ripeness(look: Look, patience: Patience) -> Ripeness:

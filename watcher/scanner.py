@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,20 @@ from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.errors import ManifestError, OrchestratorError
 from orchestrator_mcp.files import ChangedWhileReadError, NotRegularError, Signature, has_writer, printable
-from watcher.claims import Claim, ClaimFolder
-from watcher.reading import Document, manifest_in, read_document, warnings_about
-from watcher.rules import DOCUMENT, Look, Patience, Ripeness, Sighting, Sort, ripeness, sort_entry
+from watcher.claims import Claim, ClaimFolder, stem_of
+from watcher.reading import Document, manifest_in, read_document, read_picture, warnings_about
+from watcher.rules import (
+    DOCUMENT,
+    RERENDER,
+    Look,
+    Patience,
+    Ripeness,
+    Sighting,
+    Sort,
+    is_document,
+    ripeness,
+    sort_entry,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -35,21 +47,29 @@ class ScanLimits:
         depth: levels of its JSON.
         batch: files.
         batch_bytes: of manifests in memory.
+        picture_bytes: tells how many bytes a picture may have that carries a workflow.
     """
 
     file_bytes: int = MAX_BYTES
     depth: int = MAX_DEPTH
     batch: int = 500
     batch_bytes: int = 32 << 20
+    picture_bytes: Callable[[], int] = lambda: 100 * 10**6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Something in the Inbox that is not passing."""
+    """Something in the Inbox that is not passing.
+
+    Attributes:
+        name: where it lies below the Inbox.
+        sort: what it is.
+        modified: when it was, in nanoseconds.
+    """
 
     name: str
     sort: Sort
-    modified: int  # nanoseconds
+    modified: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,16 +135,10 @@ class Scanner:
 
     def entries(self) -> list[Entry]:
         """All that lies in the Inbox, oldest first, and forget what is gone."""
-        found = []
-        with os.scandir(self._claims.inbox) as listing:
-            for entry in listing:
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                sort = sort_entry(entry.name, status.st_mode)
-                if sort is not Sort.PASSING:
-                    found.append(Entry(name=entry.name, sort=sort, modified=status.st_mtime_ns))
+        inbox = self._claims.inbox
+        found = [*_entries_in(inbox, "")]
+        with suppress(FileNotFoundError, NotADirectoryError):  # it is made anew at the next start
+            found += _entries_in(inbox / RERENDER, RERENDER)
         present = {entry.name for entry in found}
         self._seen = {name: sighting for name, sighting in self._seen.items() if name in present}
         self._stuck = {name: stuck for name, stuck in self._stuck.items() if name in present or stuck.claimed}
@@ -213,7 +227,7 @@ class Scanner:
             self._report_stranger(entry.name, now)
             return None
         link = entry.sort is Sort.LINK
-        document = _no_plain_file(path) if link else self._examine(self._seen, entry.name, path, now)
+        document = _no_plain_file(path) if link else self._examine(self._seen, entry.name, path, now, _label(entry))
         if document is None:
             return None
         claim = self._claims.claim(entry.name, new_claim_id(), folder=entry.sort is Sort.FOLDER)
@@ -228,10 +242,12 @@ class Scanner:
     def _retake(self, claim: Claim, now: float) -> Taken | None:
         if claim.path.is_symlink():
             return _settled(claim, _no_plain_file(claim.path))
-        document = self._examine(self._waiting_claims, claim.claim_id, claim.document, now)
+        document = self._examine(self._waiting_claims, claim.claim_id, claim.document, now, claim.stem)
         return None if document is None else _settled(claim, document)
 
-    def _examine(self, memory: dict[str, Sighting], key: str, path: Path, now: float) -> Document | Exception | None:
+    def _examine(
+        self, memory: dict[str, Sighting], key: str, path: Path, now: float, label: str
+    ) -> Document | Exception | None:
         """Read a manifest if it is time to.
 
         Returns:
@@ -247,7 +263,7 @@ class Scanner:
         elif ripeness(Look(unchanged=unchanged, writer=writer, parses=True), self._patience) is Ripeness.WAIT:
             return None
         elif sighting.refusal is None:
-            document = self._read(sighting, path)
+            document = self._read(sighting, path, label)
             if document is None and sighting.refusal is None:
                 return None
         look = Look(unchanged=unchanged, writer=writer, empty=empty, parses=document is not None)
@@ -268,9 +284,12 @@ class Scanner:
             sighting.refusal = _no_plain_file(path)
             return None
 
-    def _read(self, sighting: Sighting, path: Path) -> Document | None:
+    def _read(self, sighting: Sighting, path: Path, label: str) -> Document | None:
+        most, depth = self._limits.file_bytes, self._limits.depth
         try:
-            return read_document(path, most=self._limits.file_bytes, depth=self._limits.depth)
+            if is_document(path.name):
+                return read_document(path, label=label, most=most, depth=depth)
+            return read_picture(path, label=label, most=self._limits.picture_bytes(), most_json=most, depth=depth)
         except ChangedWhileReadError:
             return None
         except NotRegularError:
@@ -294,7 +313,8 @@ class Scanner:
             return
         sighting.told = True
         logger.warning(
-            "%r in the Inbox is neither a manifest (name.json) nor a folder with job.json in it; it stays there (%s).",
+            "%r in the Inbox is neither a manifest (name.json) nor a folder with job.json in it; it stays there (%s). "
+            "Pictures are rendered again from its folder rerender.",
             printable(name),
             stat.filemode(status.st_mode),
         )
@@ -306,6 +326,23 @@ class Scanner:
         if sighting is not None:
             sighting.told = True
         logger.warning(message, printable(name), failure)
+
+
+def _entries_in(folder: Path, place: str) -> Iterator[Entry]:
+    with os.scandir(folder) as listing:
+        for entry in listing:
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            sort = sort_entry(entry.name, status.st_mode, rerender=bool(place))
+            if sort is not Sort.PASSING:
+                yield Entry(name=os.path.join(place, entry.name), sort=sort, modified=status.st_mtime_ns)
+
+
+def _label(entry: Entry) -> str:
+    name = printable(os.path.basename(entry.name))
+    return name if entry.sort is Sort.FOLDER else stem_of(name)
 
 
 def _no_plain_file(path: Path) -> ManifestError:
@@ -331,7 +368,7 @@ def _settled(claim: Claim, document: Document | Exception) -> Taken:
     return Taken(
         claim=claim,
         manifest=manifest,
-        warnings=tuple(warnings_about(document.content)),
+        warnings=(*document.warnings, *warnings_about(document.content)),
         sha256=document.sha256,
         size=document.size,
     )

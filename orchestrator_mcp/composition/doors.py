@@ -110,7 +110,7 @@ async def doors(
             ws_per_message_deflate=False,  # 300 kB of memory for each listener, to save a few hundred bytes
         )
     )
-    scan = ScanLimits(file_bytes=settings.limits.body_bytes, depth=settings.limits.graph_depth)
+    scan = ScanLimits(file_bytes=most, depth=deepest, picture_bytes=lambda: service.upload_bytes)
     inbox = Inbox(settings.inbox_dir, service, clock=clock, limits=InboxLimits(scan=scan), at_step=choices.at_step)
     outbox = Outbox(settings.outbox_dir, settings.inbox_dir, service, clock=clock, at_step=choices.at_step)
     url = reachable_url(settings.server.host, settings.server.port)

@@ -6,6 +6,9 @@ from typing import Any, Final
 
 from orchestrator_mcp.domain.manifests import MAX_TEXT
 
+NO_CATALOGUE: Final = "no_catalogue"
+"""The code of a refusal that may be lifted at any moment: nobody knows yet what nodes there are."""
+
 _SAYS_MANIFEST: Final = frozenset({"workflow_id", "workflow", "workflow_json"})
 
 

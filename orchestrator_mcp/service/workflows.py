@@ -15,12 +15,12 @@ from orchestrator_mcp.domain.documents import value_problems
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.views import ParameterView
-from orchestrator_mcp.domain.workflow_documents import looks_like_ui
+from orchestrator_mcp.domain.workflow_documents import NO_CATALOGUE, looks_like_ui
 from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, is_large
 from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.workflows.catalogues import Catalogue, that_count
-from orchestrator_mcp.workflows.convert.several import NO_CATALOGUE, convert_with_any, no_catalogue
+from orchestrator_mcp.workflows.convert.several import convert_with_any, no_catalogue
 from orchestrator_mcp.workflows.graph import check_graph
 from orchestrator_mcp.workflows.input_types import UNKNOWN_TYPES, InputTypes
 from orchestrator_mcp.workflows.library import WorkflowLibrary

@@ -16,11 +16,12 @@ from typing import Final
 import anyio.to_thread
 
 from orchestrator_mcp.domain.views import WorkflowView
+from orchestrator_mcp.domain.workflow_documents import NO_CATALOGUE
 from orchestrator_mcp.errors import CallerError, ManifestError, NotFoundError
 from orchestrator_mcp.files import Signature
 from orchestrator_mcp.settings import LimitSettings
 from orchestrator_mcp.workflows.catalogues import Catalogue, Catalogues, none_known, that_count
-from orchestrator_mcp.workflows.convert.several import NO_CATALOGUE, no_catalogue
+from orchestrator_mcp.workflows.convert.several import no_catalogue
 from orchestrator_mcp.workflows.library_files import described_by, is_document, workflow_files
 from orchestrator_mcp.workflows.library_reading import (
     LibraryWorkflow,

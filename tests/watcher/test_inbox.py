@@ -47,7 +47,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def left_in_inbox(inbox: Path) -> list[str]:
-    return [name for name in names_in(inbox) if name not in (".orch", "processed", "failed")]
+    return [name for name in names_in(inbox) if name not in (".orch", "processed", "failed", "rerender")]
 
 
 async def test_a_manifest_becomes_a_job_and_waits_among_the_accepted(inbox: Path, service: RecordingService) -> None:

@@ -5,10 +5,9 @@ from orchestrator_mcp.workflows.convert.conversion import Converted, convert
 from orchestrator_mcp.workflows.convert.embedded import Embedded, find_workflow
 from orchestrator_mcp.workflows.convert.files import Conversion, ConvertedFile, LoadedGraph, convert_files, load_graph
 from orchestrator_mcp.workflows.convert.opening import Opened, open_workflow
-from orchestrator_mcp.workflows.convert.several import NO_CATALOGUE, ConvertedByOne, convert_with_any
+from orchestrator_mcp.workflows.convert.several import ConvertedByOne, convert_with_any
 
 __all__ = [
-    "NO_CATALOGUE",
     "Conversion",
     "Converted",
     "ConvertedByOne",

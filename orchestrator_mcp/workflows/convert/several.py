@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from orchestrator_mcp.domain.workflow_documents import NO_CATALOGUE
 from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.workflows.convert.conversion import Converted, convert
 from orchestrator_mcp.workflows.convert.saved import ROOT
-
-NO_CATALOGUE: Final = "no_catalogue"
-"""The code of a refusal that may be lifted at any moment: nobody knows yet what nodes there are."""
 
 _UNKNOWN: Final = "unknown_class"
 
