@@ -37,6 +37,7 @@ class Lane:
         served: when one of its jobs was last given to a backend, milliseconds; 0 for never.
         seconds: what its next job takes on a backend of pace 1 that has the models warm, above 0; None while unknown.
         signature: the kind of work that `seconds` was learned from; backends may have a pace of their own for it.
+        units: how much work its next job is (size x steps), above 0; 1.0 where nobody counts.
         load: what loading its models takes where a backend has no figure of its own, seconds.
         share: how far its source is served already, weighted seconds (`Shares.tag`); lanes of a source carry the same.
         weight: of its source, above 0; twice the weight is twice the share.
@@ -52,6 +53,7 @@ class Lane:
     served: int = 0
     seconds: float | None = None
     signature: str = ""
+    units: float = 1.0
     load: float = 0.0
     share: float = 0.0
     weight: float = 1.0

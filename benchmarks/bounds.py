@@ -1,0 +1,146 @@
+"""What no schedule can beat, and what somebody who knows the future would do."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+from benchmarks.simulation import Machine, Task, load_seconds, render_seconds
+
+
+def lower_bound(machines: Sequence[Machine], tasks: Sequence[Task]) -> float:
+    """The least makespan that any schedule of work that is all there can have, seconds.
+
+    The greatest of two: all work flows like water over the machines, each of which loads at least one model (the
+    quickest) before it works; and the longest job, on the machine that is done with it first. Machines must differ by
+    their pace alone.
+    """
+    work = sum(task.seconds for task in tasks)
+    models = {task.model: task for task in tasks}
+    longest = max(tasks, key=lambda task: task.seconds)
+    single = min(render_seconds(m, longest) + (load_seconds(m, longest) if longest.model else 0.0) for m in machines)
+    starts = [(min(load_seconds(m, t) if t.model else 0.0 for t in models.values()), 1 / m.pace) for m in machines]
+    return max(single, _filled(sorted(starts), work))
+
+
+def _filled(starts: Sequence[tuple[float, float]], work: float) -> float:
+    """When `work` is done if each machine joins at its start with its speed."""
+    speed, done = 0.0, 0.0
+    for (start, own), (following, _) in pairwise([*starts, (float("inf"), 0.0)]):
+        speed += own
+        if done + speed * (following - start) >= work:
+            return start + (work - done) / speed
+        done += speed * (following - start)
+    raise AssertionError("the last machine never stops")
+
+
+def clairvoyant(machines: Sequence[Machine], tasks: Sequence[Task]) -> tuple[float, int]:
+    """List schedules by somebody who knows every duration beforehand; the best of several orders.
+
+    Each job in turn goes to the machine that ends it first, loads counted.
+
+    Returns:
+        The makespan and the loads.
+    """
+    return min(_listed(machines, order) for order in _orders(tasks))
+
+
+def _orders(tasks: Sequence[Task]) -> Iterator[list[Task]]:
+    totals: dict[str, float] = defaultdict(float)
+    for task in tasks:
+        totals[task.model] += task.seconds
+    keys: list[Callable[[Task], tuple[float, ...]]] = [
+        lambda task: (-task.seconds,),
+        lambda task: (-totals[task.model], -task.seconds),
+        lambda task: (totals[task.model], -task.seconds),
+    ]
+    for key in keys:
+        yield sorted(tasks, key=key)
+
+
+def _listed(machines: Sequence[Machine], order: Sequence[Task]) -> tuple[float, int]:
+    free = {machine.id: 0.0 for machine in machines}
+    warm: dict[str, str] = {}
+    loads = 0
+    for task in order:
+
+        def done(machine: Machine, task: Task = task) -> float:
+            cold = bool(task.model) and warm.get(machine.id) != task.model
+            return free[machine.id] + render_seconds(machine, task) + (load_seconds(machine, task) if cold else 0.0)
+
+        best = min(machines, key=done)
+        free[best.id] = done(best)
+        if task.model and warm.get(best.id) != task.model:
+            loads += 1
+            warm[best.id] = task.model
+    return max(free.values()), loads
+
+
+def least_loads(machines: Sequence[Machine], tasks: Sequence[Task], makespan: float) -> int:
+    """The fewest loads with which work that flows like water could be done within a makespan; at least one a model.
+
+    Machines and models that share work form groups; a group of m machines and n models needs m + n - 1 loads or more
+    (it hangs together), so all need machines + models - groups. Counted with as few machines as can do the work, and
+    as many groups as models, or as balance allows where all partitions of machines can be tried (up to 4 machines).
+    """
+    totals: dict[str, float] = defaultdict(float)
+    quickest: dict[str, float] = {}
+    for task in tasks:
+        if task.model:
+            totals[task.model] += task.seconds
+            quickest[task.model] = task.load
+    if not totals:
+        return 0
+    load = min(quickest.values())
+    room = sorted((max(0.0, makespan - load * m.load) / m.pace for m in machines), reverse=True)
+    if len(machines) <= 4:
+        return _least_by_trying(machines, totals, quickest, makespan)
+    work, used = sum(totals.values()), 0
+    while used < len(room) and work > 1e-9:
+        work -= room[used]
+        used += 1
+    return max(used, len(totals))
+
+
+def _least_by_trying(
+    machines: Sequence[Machine], totals: dict[str, float], loads: dict[str, float], makespan: float
+) -> int:
+    """Every way to let models share groups of machines; a group may use any of its machines."""
+    best = len(machines) * len(totals)
+    models = sorted(totals)
+    for machine_groups in _partitions([*machines]):
+        for model_groups in _assignments(models, len(machine_groups)):
+            count = 0
+            for group, own in zip(machine_groups, model_groups, strict=True):
+                if not own:
+                    continue
+                load = min(loads[model] for model in own)
+                spare = len(group) + len(own) - 1
+                room = sum(max(0.0, makespan - load * m.load) / m.pace for m in group)
+                if room + 1e-9 < sum(totals[model] for model in own):
+                    break
+                count += spare
+            else:
+                best = min(best, count)
+    return best
+
+
+def _partitions(items: list[Machine]) -> Iterator[list[list[Machine]]]:
+    if not items:
+        yield []
+        return
+    head, *rest = items
+    for groups in _partitions(rest):
+        yield [[head], *groups]
+        for number, group in enumerate(groups):
+            yield [*groups[:number], [head, *group], *groups[number + 1 :]]
+
+
+def _assignments(models: Sequence[str], groups: int) -> Iterator[list[list[str]]]:
+    if not models:
+        yield [[] for _ in range(groups)]
+        return
+    for rest in _assignments(models[1:], groups):
+        for number in range(groups):
+            yield [[*own, models[0]] if at == number else own for at, own in enumerate(rest)]

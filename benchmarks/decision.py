@@ -1,0 +1,138 @@
+"""How long a decision takes: `python -m benchmarks.decision`.
+
+Ten thousand lanes wait (100 kinds of work, 100 sources), a thousand backends stand in 20 sorts; one, a hundred or all
+of them are free. The goal is 20 ms. Nothing is remembered between decisions but what the catalogues have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.reporting import Report, machine
+from orchestrator_mcp.domain.lanes import LaneSpec, ModelFile, Requirements
+from orchestrator_mcp.domain.placement import Candidate, Eligibility, Lane, choose
+
+NOW = 1_000_000_000
+_CLASSES = frozenset({"CheckpointLoaderSimple", "CLIPTextEncode", "KSampler", "VAEDecode", "SaveImage"})
+
+
+@dataclass(frozen=True, eq=False)
+class Inventory:
+    """A catalogue of a few models."""
+
+    models: tuple[str, ...]
+
+    def has_class(self, name: str) -> bool:
+        return name in _CLASSES
+
+    def options(self, class_type: str, input_name: str) -> tuple[str, ...] | None:
+        return self.models
+
+
+def kind(number: int, source: str) -> LaneSpec:
+    """What jobs of one kind need: one of 20 models, and labels or not."""
+    model = f"model-{number % 20}"
+    file = ModelFile(class_type="CheckpointLoaderSimple", input="ckpt_name", name=model)
+    return LaneSpec(
+        source=source,
+        capabilities=frozenset({f"label-{number % 5}"}) if number % 2 else frozenset(),
+        model_key=model,
+        requirements=Requirements(
+            node_classes=_CLASSES - {"SaveImage"} if number % 3 else _CLASSES, models=frozenset({file})
+        ),
+    )
+
+
+def lanes(count: int) -> list[Lane]:
+    """So many lanes, each with a job or a few."""
+    return [
+        Lane(
+            id=number,
+            spec=kind(number % 100, f"source-{number // 100}"),
+            priority=0,
+            since=NOW - 7 * (number * 7919 % 10_007),
+            count=1 + number % 3,
+            seconds=0.5 + number % 100 / 50,
+            load=4.0,
+        )
+        for number in range(count)
+    ]
+
+
+def farm(count: int, free: int) -> list[Candidate]:
+    """So many backends in 20 sorts (5 sets of labels, 4 catalogues), the first of them free."""
+    inventories = [Inventory(tuple(f"model-{m}" for m in range(20) if m % 4 != n)) for n in range(4)]
+    return [
+        Candidate(
+            backend_id=f"gpu-{number:04}",
+            epoch=1,
+            unavailable=None,
+            capabilities=frozenset({f"label-{number % 5}", "gpu"}),
+            slots=1,
+            running=int(number * 7 % count >= free),
+            catalogue=inventories[number % 4],
+            warm=f"model-{number % 20}",
+            pace=1.0 + number % 11 / 2,
+            remaining=1.0,
+        )
+        for number in range(count)
+    ]
+
+
+def timed(waiting: list[Lane], backends: list[Candidate], repeats: int) -> tuple[list[float], int]:
+    """Milliseconds of each decision, and how many jobs it gave."""
+    eligibility = Eligibility()
+    given = len(choose(waiting, backends, NOW, eligibility))
+    spans = []
+    for _ in range(repeats):
+        gc.collect()
+        start = time.perf_counter()
+        choose(waiting, backends, NOW, eligibility)
+        spans.append(1000 * (time.perf_counter() - start))
+    return spans, given
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--repeats", type=int, default=21)
+    options = parser.parse_args()
+    rows = []
+    for count, backends, free in (
+        (100, 10, 1),
+        (1_000, 100, 100),
+        (10_000, 1_000, 1),
+        (10_000, 1_000, 100),
+        (10_000, 1_000, 1_000),
+        (200, 1_000, 1_000),
+    ):
+        spans, given = timed(lanes(count), farm(backends, free), options.repeats)
+        rows.append(
+            {
+                "lanes": count,
+                "backends": backends,
+                "free": free,
+                "given": given,
+                "least ms": round(min(spans), 2),
+                "median ms": round(statistics.median(spans), 2),
+                "most ms": round(max(spans), 2),
+            }
+        )
+    report = Report("decision", "How long a decision takes (goal: 20 ms)", machine())
+    report.table("decision", rows)
+    report.bars(
+        "Median milliseconds",
+        [(f"{r['lanes']} x {r['backends']}, {r['free']} free", r["median ms"]) for r in rows],
+        20.0,
+    )
+    report.write(options.out)
+
+
+if __name__ == "__main__":
+    main()

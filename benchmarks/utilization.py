@@ -1,0 +1,128 @@
+"""How busy a farm is kept: `python -m benchmarks.utilization`.
+
+4, 32 and 128 machines, equal and unequal (paces from 1 to 6), one model and a mix of four that must be loaded; renders
+of 50 ms to 2 s, all there at the start, in a fake clock. The product's own decision, once with speeds learned the day
+before and once with none, against what no schedule can beat, a list schedule that knows the future, and three rivals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bounds import clairvoyant, least_loads, lower_bound
+from benchmarks.reporting import Report, machine
+from benchmarks.simulation import FirstFree, LeastDepth, Machine, Placed, Policy, RoundRobin, Simulation, Task, trained
+
+_KINDS = 4  # workflows for each model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A farm and its work."""
+
+    name: str
+    machines: Sequence[Machine]
+    tasks: Sequence[Task]
+    mixed: bool
+
+
+def scenes(seed: int, each: int, sizes: Sequence[int]) -> Iterator[Scene]:
+    """Every combination.
+
+    Args:
+        seed: of chance.
+        each: how many jobs there are for each machine, on the average.
+        sizes: of the farms.
+    """
+    for size in sizes:
+        for unequal in (False, True):
+            for models in (1, 4):
+                rng = random.Random(f"{seed}/{size}/{unequal}/{models}")
+                paces = [1.0 + 5.0 * number / (size - 1) for number in range(size)] if unequal else [1.0] * size
+                machines = [Machine(id=f"gpu-{number:03}", pace=pace) for number, pace in enumerate(paces)]
+                name = f"{size} {'unequal' if unequal else 'equal'}, {'four models' if models == 4 else 'one model'}"
+                yield Scene(
+                    name=name, machines=machines, tasks=list(_tasks(rng, each * size, models)), mixed=models > 1
+                )
+
+
+def _tasks(rng: random.Random, count: int, models: int) -> Iterator[Task]:
+    kinds = [(f"model-{m}", f"workflow-{m}-{k}", rng.uniform(0.05, 2.0)) for m in range(models) for k in range(_KINDS)]
+    loads = {f"model-{m}": rng.uniform(1.0, 3.0) for m in range(models)}
+    for number in range(count):
+        model, kind, typical = rng.choice(kinds)
+        seconds = min(2.0, max(0.05, typical * rng.uniform(0.9, 1.1)))
+        yield Task(id=number, model=model, kind=kind, seconds=seconds, load=loads[model])
+
+
+def compared(scene: Scene, seed: int) -> Iterator[dict[str, Any]]:
+    """One row for each who schedules a scene."""
+    bound = lower_bound(scene.machines, scene.tasks)
+    best, best_loads = clairvoyant(scene.machines, scene.tasks)
+    rng = random.Random(seed)
+    who: list[tuple[str, Policy]] = [
+        ("ours", Placed(trained(scene.machines, scene.tasks, rng))),
+        ("ours, nothing learned", Placed()),
+        ("round robin", RoundRobin(scene.machines)),
+        ("least queue depth", LeastDepth(scene.machines)),
+        ("first free", FirstFree()),
+    ]
+    for name, policy in who:
+        start = time.perf_counter()
+        outcome = Simulation(scene.machines, scene.tasks, policy).run()
+        took = time.perf_counter() - start
+        least = least_loads(scene.machines, scene.tasks, outcome.makespan)
+        yield _row(scene, name, outcome.makespan, bound, best, outcome.loads, least, outcome.idle_waiting, took)
+    least = least_loads(scene.machines, scene.tasks, best)
+    yield _row(scene, "clairvoyant list", best, bound, best, best_loads, least, 0.0, 0.0)
+
+
+def _row(
+    scene: Scene,
+    name: str,
+    makespan: float,
+    bound: float,
+    best: float,
+    loads: int,
+    least: int,
+    idle: float,
+    took: float,
+) -> dict[str, Any]:
+    return {
+        "farm": scene.name,
+        "who": name,
+        "makespan s": round(makespan, 2),
+        "over bound": round(makespan / bound, 3),
+        "over clairvoyant": round(makespan / best, 3),
+        "loads": loads,
+        "least": least,
+        "over least": round(loads / least, 2) if least else "",
+        "idle while waiting %": round(100 * idle, 2),
+        "ms each": round(1000 * took / len(scene.tasks), 2),
+    }
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--each", type=int, default=40, help="jobs for each machine")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[4, 32, 128])
+    options = parser.parse_args()
+    rows = [row for scene in scenes(options.seed, options.each, options.sizes) for row in compared(scene, options.seed)]
+    report = Report("utilization", "How busy a farm is kept (makespan over what no schedule can beat)", machine())
+    report.table("utilization", rows)
+    bars = [(f"{row['farm']}: {row['who']}", row["over bound"]) for row in rows]
+    report.bars("Makespan over the lower bound", bars, 1.03)
+    report.write(options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""All that placement learns while it works, in one place: what it is told of attempts, and what it concludes.
+
+Pure: time is an argument, and nothing is written. What is forgotten with the process is learned again in minutes.
+Tell it of each attempt once: `given`, `began` (if known), `ended`. Ask it for an `outlook` before each decision.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from orchestrator_mcp.domain.eligibility import Eligibility
+from orchestrator_mcp.domain.estimates import Estimate
+from orchestrator_mcp.domain.lanes import LaneSpec
+from orchestrator_mcp.domain.limits import Limit, rooms
+from orchestrator_mcp.domain.outlook import Outlook
+from orchestrator_mcp.domain.shares import Shares
+from orchestrator_mcp.domain.situation import Candidate
+from orchestrator_mcp.domain.speeds import Speeds, kind_of_work
+
+MOST_LANES: Final = 8_192
+"""Lanes of which it is remembered when they were served."""
+
+_UNKNOWN: Final = 1.0  # seconds that are charged to a source for work that nobody has done yet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A job as work.
+
+    Attributes:
+        spec: what it needs.
+        signature: its kind; the needs alone where nothing better is known.
+        units: size x steps, above 0; 1.0 where nobody counts.
+    """
+
+    spec: LaneSpec
+    signature: str = ""
+    units: float = 1.0
+
+    @property
+    def kind(self) -> str:
+        return self.signature or self.spec.kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Held:
+    """An attempt that a backend holds.
+
+    Attributes:
+        work: what it is.
+        cold: whether its models had to be loaded.
+        expected: render and load, if known.
+        charged: reference seconds that its source was charged.
+        began: when it began to render, milliseconds; None while it stands by.
+    """
+
+    work: Work
+    cold: bool
+    expected: Estimate | None
+    charged: float
+    began: int | None
+
+
+@dataclass
+class _State:
+    """What a backend holds and has warm."""
+
+    held: OrderedDict[str, _Held]
+    warm: str = ""
+    since: int = 0
+
+
+class Experience:
+    """Learns from attempts, and tells placement.
+
+    Args:
+        weights: source -> weight of its share, above 0; 1.0 for others.
+        limits: see `Limit`.
+    """
+
+    def __init__(self, *, weights: Mapping[str, float] | None = None, limits: Sequence[Limit] = ()) -> None:
+        self.speeds = Speeds()
+        self._weights = dict(weights or {})
+        self._limits = tuple(limits)
+        self._shares = Shares()
+        self._eligibility = Eligibility()
+        self._last: Outlook | None = None
+        self._served: OrderedDict[int, int] = OrderedDict()
+        self._backends: dict[str, _State] = {}
+        self._totals: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
+
+    def given(self, attempt: str, backend_id: str, lane_id: int, work: Work, now: int) -> None:
+        """A backend was given a job.
+
+        Args:
+            attempt: a name of its own.
+            backend_id: who got it.
+            lane_id: from which lane.
+            work: what it is.
+            now: milliseconds.
+        """
+        state = self._state(backend_id)
+        cold = bool(work.spec.model_key) and state.warm != work.spec.model_key
+        expected = self._expected(backend_id, work, cold=cold)
+        charged = self.speeds.seconds(work.kind, work.units) or _UNKNOWN
+        began = None if state.held else now
+        state.held[attempt] = _Held(work=work, cold=cold, expected=expected, charged=charged, began=began)
+        if cold:
+            state.warm, state.since = work.spec.model_key, now
+        self._shares.charge(work.spec.source, charged, self._weight(work.spec.source))
+        self._served[lane_id] = now
+        self._served.move_to_end(lane_id)
+        if len(self._served) > MOST_LANES:
+            self._served.popitem(last=False)
+
+    def began(self, attempt: str, backend_id: str, now: int) -> None:
+        """A backend says that it begins with an attempt. Without it, each begins when the one before has ended."""
+        held = self._state(backend_id).held
+        if attempt in held:
+            held[attempt] = replace(held[attempt], began=now)
+
+    def ended(self, attempt: str, backend_id: str, now: int, *, rendered: bool, seconds: float | None = None) -> None:
+        """An attempt is over.
+
+        Args:
+            attempt: as it was given.
+            backend_id: who had it.
+            now: milliseconds.
+            rendered: whether it went through to its end; else nothing is learned of it.
+            seconds: what the backend says it took from its beginning to its end; None to take our own clock.
+        """
+        state = self._state(backend_id)
+        held = state.held.pop(attempt, None)
+        if held is None:
+            return
+        for name, following in state.held.items():
+            if following.began is None:
+                state.held[name] = replace(following, began=now)
+            break
+        source = held.work.spec.source
+        if not rendered:
+            self._shares.settle(source, held.charged, 0.0, self._weight(source))
+            return
+        if seconds is None:
+            seconds = max(0, now - (now if held.began is None else held.began)) / 1000
+        self._learn(backend_id, held, seconds)
+        known = self.speeds.seconds(held.work.kind, held.work.units) or _UNKNOWN
+        self._shares.settle(source, held.charged, known, self._weight(source))
+
+    def _learn(self, backend_id: str, held: _Held, seconds: float) -> None:
+        """A cold attempt tells of the load as soon as the render is known, and until then is kept aside."""
+        work, key = held.work, (backend_id, kind_of_work(held.work.kind, held.work.units))
+        if not held.cold:
+            self.speeds.rendered(backend_id, work.kind, work.units, seconds)
+            if (kept := self._totals.pop(key, None)) is not None:
+                self.speeds.loaded(backend_id, kept[0], max(0.0, kept[1] - seconds))
+            return
+        render = self.speeds.expected(backend_id, work.kind, work.units)
+        if render is not None:
+            self.speeds.loaded(backend_id, work.spec.model_key, max(0.0, seconds - render.mean))
+            return
+        self._totals[key] = (work.spec.model_key, seconds)
+        if len(self._totals) > MOST_LANES:
+            self._totals.popitem(last=False)
+
+    def emptied(self, backend_id: str) -> None:
+        """A backend restarted, ran out of memory, or was told to free it: nothing is warm there."""
+        self._state(backend_id).warm = ""
+
+    def remaining(self, backend_id: str, now: int) -> float | None:
+        """Seconds until a backend has done all that it holds; 0.0 if that is nothing, None if it cannot be known."""
+        total = 0.0
+        for held in self._state(backend_id).held.values():
+            if held.expected is None:
+                return None
+            total += held.expected.remaining(0.0 if held.began is None else max(0, now - held.began) / 1000)
+        return total
+
+    def left(self, attempt: str, backend_id: str, now: int) -> Estimate | None:
+        """What an attempt still takes, with what stands before it there, and how far off that may be."""
+        total = deviation = 0.0
+        for name, held in self._state(backend_id).held.items():
+            if held.expected is None:
+                return None
+            total += held.expected.remaining(0.0 if held.began is None else max(0, now - held.began) / 1000)
+            deviation += held.expected.deviation
+            if name == attempt:
+                return Estimate(mean=total, deviation=deviation)
+        return None
+
+    def outlook(self, candidates: Sequence[Candidate], now: int) -> Outlook:
+        """What is known now, frozen: it may go to another thread. One for each decision.
+
+        Args:
+            candidates: every backend; what is known of them is added.
+            now: milliseconds.
+        """
+        if self._last is not None and self._last.sources is not None:
+            self._shares.saw(self._last.sources)
+        own, mean = self.speeds.loads()
+        holding = [held.work.spec for state in self._backends.values() for held in state.held.values()]
+        self._last = Outlook(
+            candidates=[self._candidate(candidate, own.get(candidate.backend_id, {}), now) for candidate in candidates],
+            kinds=self.speeds.kinds(),
+            mean_loads=mean,
+            shares=self._shares.copy(),
+            weights=self._weights,
+            served=self._served.copy(),
+            limits=self._limits,
+            rooms=rooms(self._limits, holding),
+            eligibility=self._eligibility,
+        )
+        return self._last
+
+    def _candidate(self, candidate: Candidate, loads: Mapping[str, float], now: int) -> Candidate:
+        state = self._state(candidate.backend_id)
+        return replace(
+            candidate,
+            warm=state.warm,
+            warm_since=state.since,
+            pace=self.speeds.pace(candidate.backend_id),
+            paces=self.speeds.paces(candidate.backend_id),
+            loads=loads,
+            remaining=self.remaining(candidate.backend_id, now) if candidate.running == len(state.held) else None,
+        )
+
+    def _expected(self, backend_id: str, work: Work, *, cold: bool) -> Estimate | None:
+        render = self.speeds.expected(backend_id, work.kind, work.units)
+        load = self.speeds.load(backend_id, work.spec.model_key) if cold else None
+        if render is None or load is None:
+            return render
+        return Estimate(mean=render.mean + load.mean, deviation=render.deviation + load.deviation, count=render.count)
+
+    def _weight(self, source: str) -> float:
+        return self._weights.get(source, 1.0)
+
+    def _state(self, backend_id: str) -> _State:
+        if backend_id not in self._backends:
+            self._backends[backend_id] = _State(OrderedDict())
+        return self._backends[backend_id]

@@ -1,0 +1,50 @@
+"""Named limits: at most so many jobs of a sort at once, whatever is free. For licences, memory, or one big model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from orchestrator_mcp.domain.lanes import LaneSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """At most `most` jobs at once.
+
+    Attributes:
+        name: what callers are told.
+        most: how many may run or stand by at once; 0 stops them.
+        label: jobs that require this label count; None for none.
+        model: jobs that load a model file of this name count; `*` and `?` stand for anything; None for none.
+    """
+
+    name: str
+    most: int
+    label: str | None = None
+    model: str | None = None
+
+    def counts(self, spec: LaneSpec) -> bool:
+        """Whether the jobs of a lane count against it."""
+        if self.label is not None and self.label.casefold() in {label.casefold() for label in spec.capabilities}:
+            return True
+        if self.model is None:
+            return False
+        wanted = self.model.casefold()
+        return any(fnmatchcase(file.name.casefold(), wanted) for file in spec.requirements.models)
+
+
+def rooms(limits: Sequence[Limit], running: Iterable[LaneSpec]) -> Mapping[str, int]:
+    """How many more may start now under each limit, by its name; never below 0.
+
+    Args:
+        limits: all of them.
+        running: the needs of each job that a backend holds.
+    """
+    left = {limit.name: limit.most for limit in limits}
+    for spec in running:
+        for limit in limits:
+            if limit.counts(spec):
+                left[limit.name] -= 1
+    return {name: max(0, room) for name, room in left.items()}

@@ -1,0 +1,186 @@
+"""How fast backends are, learned: what a kind of work takes, how a backend compares, what loading a model takes.
+
+What a backend has rendered of a kind itself is believed first. Of a pair that nobody has seen yet, the time is what
+the kind takes elsewhere times the backend's pace; both are fitted together, so that a backend which only ever got the
+heavy work is not mistaken for a slow one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from orchestrator_mcp.domain.estimates import MEMORY, Estimate
+
+MOST_PAIRS: Final = 100_000
+"""(backend, kind of work) that are remembered; beyond that the one that was seen longest ago is forgotten."""
+
+_DOUBT: Final = 0.2  # how strongly a backend is taken for an ordinary one, in observations
+
+
+class Speeds:
+    """What has been learned of renders and loads."""
+
+    def __init__(self) -> None:
+        self._pairs: OrderedDict[tuple[str, str], Estimate] = OrderedDict()
+        self._backends: dict[str, dict[str, Estimate]] = defaultdict(dict)
+        self._kinds: dict[str, dict[str, Estimate]] = defaultdict(dict)
+        self._pace: dict[str, float] = {}  # logarithms
+        self._kind: dict[str, float] = {}  # logarithms of seconds for each unit
+        self._loads: OrderedDict[tuple[str, str], Estimate] = OrderedDict()
+
+    def rendered(self, backend_id: str, signature: str, units: float, seconds: float) -> None:
+        """A backend rendered something with its models warm.
+
+        Args:
+            backend_id: which one.
+            signature: the kind of work: equal workflows with other parameters are the same kind.
+            units: how much of it, size x steps; 1.0 if nobody counts.
+            seconds: what it took.
+        """
+        kind = kind_of_work(signature, units)
+        known = self._pairs.get((backend_id, kind))
+        each = seconds / _sound_units(units)
+        estimate = known.seen(each) if known else Estimate.first(each)
+        self._pairs[backend_id, kind] = self._backends[backend_id][kind] = self._kinds[kind][backend_id] = estimate
+        self._pairs.move_to_end((backend_id, kind))
+        if len(self._pairs) > MOST_PAIRS:
+            self._forget(*self._pairs.popitem(last=False)[0])
+        self._fit(backend_id, kind)
+
+    def _forget(self, backend_id: str, kind: str) -> None:
+        del self._backends[backend_id][kind], self._kinds[kind][backend_id]
+        if not self._kinds[kind]:
+            del self._kinds[kind]
+            self._kind.pop(kind, None)
+        if not self._backends[backend_id]:
+            del self._backends[backend_id]
+            self._pace.pop(backend_id, None)
+
+    def _fit(self, backend_id: str, kind: str) -> None:
+        """One step towards seconds = kind x pace for all pairs that share the backend or the kind."""
+        if kind not in self._kind:
+            self._kind[kind] = math.log(self._pairs[backend_id, kind].mean) - self._pace.get(backend_id, 0.0)
+        weight, total = _DOUBT, 0.0
+        for other, estimate in self._backends[backend_id].items():
+            trust = min(estimate.count, MEMORY)
+            weight += trust
+            total += trust * (math.log(estimate.mean) - self._kind[other])
+        self._pace[backend_id] = total / weight
+        weight = total = 0.0
+        for other, estimate in self._kinds[kind].items():
+            trust = min(estimate.count, MEMORY)
+            weight += trust
+            total += trust * (math.log(estimate.mean) - self._pace.get(other, 0.0))
+        self._kind[kind] = total / weight
+
+    def loaded(self, backend_id: str, model_key: str, seconds: float) -> None:
+        """A backend loaded the models of a lane.
+
+        Args:
+            backend_id: which one.
+            model_key: the models, as lanes call them.
+            seconds: what it took on top of the render.
+        """
+        key = (backend_id, model_key)
+        known = self._loads.get(key)
+        self._loads[key] = known.seen(seconds) if known else Estimate.first(seconds)
+        self._loads.move_to_end(key)
+        if len(self._loads) > MOST_PAIRS:
+            self._loads.popitem(last=False)
+
+    def seconds(self, signature: str, units: float) -> float | None:
+        """What a kind of work takes on a backend of pace 1; None while nobody has done it."""
+        return _kind_seconds(self._kind, signature, units)
+
+    def kinds(self) -> KindSeconds:
+        """The same, frozen."""
+        return KindSeconds(logarithms=self._kind.copy())
+
+    def pace(self, backend_id: str) -> float:
+        """How a backend compares: 1.0 is ordinary (and unknown), 2.0 half as fast."""
+        return math.exp(self._pace.get(backend_id, 0.0))
+
+    def paces(self, backend_id: str) -> Mapping[str, float]:
+        """Where a backend's own experience differs from its pace: kind of work -> pace."""
+        own = self._backends.get(backend_id, {})
+        return {kind: self._believed(backend_id, kind, estimate) for kind, estimate in own.items()}
+
+    def _believed(self, backend_id: str, kind: str, estimate: Estimate) -> float:
+        """Between its general pace and its own time for this, the more the oftener it did it."""
+        trust = estimate.count / (estimate.count + 1)
+        own = math.log(estimate.mean) - self._kind[kind]
+        return math.exp(trust * own + (1 - trust) * self._pace.get(backend_id, 0.0))
+
+    def expected(self, backend_id: str, signature: str, units: float) -> Estimate | None:
+        """What a render takes on a backend with its models warm, and how far off that may be; None while unknown."""
+        kind = kind_of_work(signature, units)
+        seconds = self.seconds(signature, units)
+        if seconds is None:
+            return None
+        own = self._pairs.get((backend_id, kind))
+        if own is None:
+            mean = seconds * self.pace(backend_id)
+            return Estimate(mean=mean, deviation=mean / 3, count=1)
+        return own.scaled(
+            _sound_units(units) * self._believed(backend_id, kind, own) * math.exp(self._kind[kind]) / own.mean
+        )
+
+    def load(self, backend_id: str, model_key: str) -> Estimate | None:
+        """What loading takes on a backend; None while it never did."""
+        return self._loads.get((backend_id, model_key)) if model_key else None
+
+    def loads(self) -> tuple[Mapping[str, Mapping[str, float]], Mapping[str, float]]:
+        """What loading takes: for each backend and model that was seen, and for each model on the average."""
+        own: dict[str, dict[str, float]] = defaultdict(dict)
+        sums: dict[str, list[float]] = defaultdict(list)
+        for (backend_id, model_key), estimate in self._loads.items():
+            own[backend_id][model_key] = estimate.mean
+            sums[model_key].append(estimate.mean)
+        return own, {model_key: sum(means) / len(means) for model_key, means in sums.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindSeconds:
+    """What each kind of work takes on a backend of pace 1, at one moment.
+
+    Attributes:
+        logarithms: kind of work -> logarithm of the seconds that a unit of it takes.
+    """
+
+    logarithms: Mapping[str, float]
+
+    def seconds(self, signature: str, units: float) -> float | None:
+        """See `Speeds.seconds`."""
+        return _kind_seconds(self.logarithms, signature, units)
+
+
+def _kind_seconds(logarithms: Mapping[str, float], signature: str, units: float) -> float | None:
+    """Its own size if that was seen, else the nearest other one, counted for each unit."""
+    size = _size(units)
+    for step in range(8):
+        for other in (size - step, size + step):
+            if (found := logarithms.get(f"{signature}#{other}")) is not None:
+                return math.exp(found) * _sound_units(units)
+    return None
+
+
+def kind_of_work(signature: str, units: float) -> str:
+    """Work of one signature whose sizes differ by less than half is one kind.
+
+    Args:
+        signature: the workflow without its parameters.
+        units: size x steps.
+    """
+    return f"{signature}#{_size(units)}"
+
+
+def _size(units: float) -> int:
+    return round(math.log2(_sound_units(units)))
+
+
+def _sound_units(units: float) -> float:
+    return units if math.isfinite(units) and units > 1e-9 else 1.0
