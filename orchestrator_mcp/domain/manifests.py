@@ -82,7 +82,8 @@ class Manifest(BaseModel):
     )
     rerun_of: Label | None = Field(
         default=None,
-        description="Id of a job to do again: its graph, parameters, seeds and inputs, with these parameters changed.",
+        description="Id of a job to do again: its graph, parameters, seeds and inputs, with these parameters changed. "
+        "With `workflow`, only a label.",
     )
 
     @model_validator(mode="before")
@@ -97,9 +98,9 @@ class Manifest(BaseModel):
 
     @model_validator(mode="after")
     def _needs_a_workflow(self) -> Manifest:
-        if self.rerun_of is not None:
-            if self.workflow_id is not None or self.workflow is not None:
-                raise ValueError("rerun_of brings its own workflow; leave workflow_id and workflow out")
+        if self.rerun_of is not None and self.workflow is None:
+            if self.workflow_id is not None:
+                raise ValueError("rerun_of brings its own workflow; leave workflow_id out")
         elif self.workflow_id is None and self.workflow is None:
             raise ValueError("give workflow_id (a name from GET /api/workflows) or workflow (a graph in API format)")
         return self
