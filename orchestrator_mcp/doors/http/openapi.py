@@ -14,16 +14,18 @@ from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.doors.http.examples import EXAMPLES
 from orchestrator_mcp.doors.http.operations import (
     ERRORS,
+    FILE_TYPES,
     JSON,
     OPERATIONS,
     PARAMETERS,
     PATH_PARAMETERS,
     Answer,
     ErrorDocument,
+    NodeClassesDocument,
     Operation,
     WrongFieldsDocument,
 )
-from orchestrator_mcp.doors.http.reading import JobFilters
+from orchestrator_mcp.doors.http.reading import JobFilters, PreviewQuery
 
 _REF: Final = "#/components/schemas/"
 _TAGS: Final = {
@@ -33,6 +35,7 @@ _TAGS: Final = {
     "farm": "The backends, and the orchestrator itself.",
     "workflows": "The library of named workflows.",
 }
+QUERIES: Final[dict[str, type[BaseModel]]] = {"filters": JobFilters, "preview": PreviewQuery}
 _READ: Final[tuple[type[BaseModel], ...]] = (Manifest,)
 _WRITTEN: Final[tuple[type[BaseModel], ...]] = (
     views.AcceptedView,
@@ -43,6 +46,7 @@ _WRITTEN: Final[tuple[type[BaseModel], ...]] = (
     views.BackendView,
     views.WorkflowView,
     views.HealthView,
+    NodeClassesDocument,
     ErrorDocument,
     WrongFieldsDocument,
 )
@@ -117,14 +121,26 @@ def _operation(operation: Operation) -> dict[str, Any]:
             **{str(status): _error(status) for status in sorted({*operation.errors, 401, 403, 421})},
         },
     }
-    if operation.filters:
-        document["parameters"] += _filter_parameters()
+    if operation.query is not None:
+        document["parameters"] += _query_parameters(QUERIES[operation.query])
     if operation.body is not None:
         content = {JSON: {"schema": {"$ref": _REF + operation.body}, "example": EXAMPLES["manifest"]}}
+        content |= _file_content(operation.body) if operation.files else {}
         document["requestBody"] = {"required": True, "content": content}
     if operation.path == "/health":
         document["security"] = [{}]
     return document
+
+
+def _file_content(manifest: str) -> dict[str, Any]:
+    """The bodies that are files: alone, or in a form beside what else a manifest says."""
+    binary = {"type": "string", "format": "binary"}
+    properties = {
+        "workflow": {**binary, "description": "A picture, film or sound, or a workflow as JSON."},
+        "manifest": {"$ref": _REF + manifest},
+    }
+    form = {"type": "object", "required": ["workflow"], "properties": properties}
+    return {**{kind: {"schema": binary} for kind in FILE_TYPES}, "multipart/form-data": {"schema": form}}
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
@@ -153,8 +169,8 @@ def _header_parameters(names: Iterable[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _filter_parameters() -> list[dict[str, Any]]:
-    properties = JobFilters.model_json_schema()["properties"]
+def _query_parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
+    properties = query.model_json_schema()["properties"]
     return [
         {
             "name": name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
 JSON: Final = "application/json"
 
@@ -33,6 +33,10 @@ class WrongFieldsDocument(BaseModel):
     detail: list[WrongField]
     code: str
     hint: str | None = None
+
+
+class NodeClassesDocument(RootModel[dict[str, dict[str, Any]]]):
+    """Node class -> its definition, as ComfyUI writes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +74,9 @@ class Operation:
         answers: by status.
         errors: the statuses of `ERRORS` that it may answer with.
         body: the component that it takes as JSON.
+        files: whether it also takes a file that carries a workflow, as it is or in a form.
         headers: request headers it looks at, keys of `PARAMETERS`.
-        filters: whether it takes the filters of a list.
+        query: what its query holds, a key of `openapi.QUERIES`.
     """
 
     method: str
@@ -83,11 +88,16 @@ class Operation:
     answers: tuple[tuple[int, Answer], ...]
     errors: tuple[int, ...] = ()
     body: str | None = None
+    files: bool = False
     headers: tuple[str, ...] = ()
-    filters: bool = False
+    query: str | None = None
 
+
+FILE_TYPES: Final = ("image/png", "image/webp", "video/mp4", "application/octet-stream")
+"""Named for a file that carries a workflow; every other `image/`, `video/`, `audio/` and `model/` type passes too."""
 
 ERRORS: Final[dict[int, str]] = {
+    400: "The form cannot be read.",
     401: "A token is needed (only when the server asks for one).",
     403: "A web page of another origin sent this, or the token may not do it.",
     404: "There is no such job, workflow, backend or output; the nearest names are told.",
@@ -129,8 +139,11 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         name="submit_job",
         tag="jobs",
         summary="Submit a workflow",
-        text="Checks the manifest, stores it durably and queues it. What is accepted is never lost, and runs once.",
+        text="Checks the manifest, stores it durably and queues it. What is accepted is never lost, and runs once. "
+        "A body may also be a workflow alone, in API format or as ComfyUI's page saves it, or a picture, film or sound "
+        "that was made with ComfyUI and carries its workflow: that is rendered again.",
         body="Manifest",
+        files=True,
         headers=("Idempotency-Key",),
         answers=(
             (
@@ -143,7 +156,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
                 ),
             ),
         ),
-        errors=(404, 409, 413, 415, 422, 429, 503),
+        errors=(400, 404, 409, 413, 415, 422, 429, 503),
     ),
     Operation(
         method="get",
@@ -152,7 +165,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         tag="jobs",
         summary="List jobs",
         text="A page of jobs, newest first.",
-        filters=True,
+        query="filters",
         answers=((200, Answer(text="A page.", schema="JobListView", example="jobs")),),
         errors=(422,),
     ),
@@ -221,6 +234,27 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     ),
     Operation(
         method="get",
+        path="/api/job/{job_id}/preview",
+        name="preview_job",
+        tag="outputs",
+        summary="Preview a job",
+        text="One small picture: of the output, of several outputs side by side, a card for video, sound and text, or "
+        "of a running job the newest frame that its backend sent. 409 says why there is nothing to see.",
+        headers=("If-None-Match",),
+        query="preview",
+        answers=(
+            (
+                200,
+                Answer(
+                    text="The picture.", media_type="image/jpeg", headers=(("ETag", "Changes when the picture does."),)
+                ),
+            ),
+            (304, Answer(text="The caller has it already.")),
+        ),
+        errors=(404, 409, 422, 429),
+    ),
+    Operation(
+        method="get",
         path="/api/job/{job_id}/stream",
         name="stream_job",
         tag="streams",
@@ -264,6 +298,28 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         text="One ComfyUI server as it is now.",
         answers=((200, Answer(text="The backend.", schema="BackendView", example="backend")),),
         errors=(404,),
+    ),
+    Operation(
+        method="get",
+        path="/api/backends/{backend_id}/object_info",
+        name="get_node_classes",
+        tag="farm",
+        summary="The nodes of a backend",
+        text="What the backend's own `GET /object_info` said when it was last asked: node class -> definition. Some "
+        "megabytes; send the ETag back to learn that nothing has changed.",
+        headers=("If-None-Match",),
+        answers=(
+            (
+                200,
+                Answer(
+                    text="The node classes.",
+                    schema="NodeClassesDocument",
+                    headers=(("ETag", "The same for equal node classes."),),
+                ),
+            ),
+            (304, Answer(text="The caller has it already.")),
+        ),
+        errors=(404, 503),
     ),
     Operation(
         method="get",

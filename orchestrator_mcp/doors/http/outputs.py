@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -15,11 +16,17 @@ from starlette.responses import FileResponse, Response
 from orchestrator_mcp.domain.media import INLINE_TYPES
 from orchestrator_mcp.doors.http.answers import WrongRequest
 from orchestrator_mcp.errors import NotFoundError
-from orchestrator_mcp.service import OutputFile
+from orchestrator_mcp.service import JobPreview, OutputFile
 
 _RANGE: Final = re.compile(
     r"\s*bytes\s*=\s*(?:(?P<first>[0-9]{1,18})\s*-\s*(?P<last>[0-9]{0,18})|-\s*(?P<tail>[0-9]{1,18}))\s*"
 )
+
+_CONTAINED: Final = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "sandbox",
+    "cross-origin-resource-policy": "same-site",
+}
 
 
 def entity_tag(sha256: str) -> str:
@@ -66,9 +73,7 @@ def output_headers(file: OutputFile) -> dict[str, str]:
     return {
         "etag": entity_tag(file.view.sha256),
         "cache-control": "private, max-age=31536000, immutable",
-        "x-content-type-options": "nosniff",
-        "content-security-policy": "sandbox",
-        "cross-origin-resource-policy": "same-site",
+        **_CONTAINED,
     }
 
 
@@ -103,6 +108,23 @@ async def serve_output(request: Request, file: OutputFile) -> Response:
     if wanted and not is_single_range(wanted):
         _forget_range(request)
     return _file_response(file, found, headers)
+
+
+def serve_preview(request: Request, seen: JobPreview) -> Response:
+    """The answer to a GET or HEAD of a preview.
+
+    Args:
+        request: the request; its condition is followed.
+        seen: what the service drew.
+    """
+    headers = {
+        "etag": entity_tag(hashlib.sha256(seen.picture.data).hexdigest()),
+        "cache-control": "private, max-age=3600" if seen.settled else "private, no-cache",
+        **_CONTAINED,
+    }
+    if is_known(request.headers.get("if-none-match", ""), headers["etag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(seen.picture.data, headers=headers, media_type=seen.picture.media_type)
 
 
 def _file_response(file: OutputFile, found: os.stat_result, headers: Mapping[str, str]) -> FileResponse:

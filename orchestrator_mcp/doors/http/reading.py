@@ -21,6 +21,7 @@ from orchestrator_mcp.doors.http.answers import WrongRequest
 from orchestrator_mcp.doors.http.uploads import FORM, media_type_of, received, received_file, received_form
 from orchestrator_mcp.errors import ManifestError, nearest
 from orchestrator_mcp.service import ManifestInFile, manifest_in_file
+from orchestrator_mcp.service.previewing import LONGEST_SIDE, SHORTEST_SIDE
 
 IDEMPOTENCY_HEADER: Final = "idempotency-key"
 _THREAD_FROM: Final = 256 * 1024  # bytes; smaller bodies are read faster than a thread is reached
@@ -75,6 +76,20 @@ class JobFilters(BaseModel):
     source: str | None = Field(default=None, max_length=200, description="Only jobs whose `metadata.source` is this.")
     limit: int = Field(default=50, ge=1, le=500, description="How many jobs a page has.")
     cursor: str | None = Field(default=None, pattern=r"^[0-9]{0,18}$", description="`next_cursor` of the page before.")
+
+
+class PreviewQuery(BaseModel):
+    """The query of `GET /api/job/{job_id}/preview`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str | None = Field(default=None, max_length=300, description="One output; all on one sheet without it.")
+    longest: int | None = Field(
+        default=None,
+        ge=SHORTEST_SIDE,
+        le=LONGEST_SIDE,
+        description="Pixels of the longer side; 768 for a picture and 1,536 for a sheet without it.",
+    )
 
 
 def caller_of(connection: HTTPConnection) -> Caller:
@@ -211,15 +226,32 @@ def read_filters(request: Request) -> JobFilters:
     Raises:
         ManifestError: a name, status or number that does not exist.
     """
-    pairs = [(name, value) for name, value in request.query_params.multi_items() if value]
-    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1 and name != "status"]
-    if twice:
-        raise ManifestError.at("query", twice[0], message="it stands there more than once", code="repeated")
+    pairs = _query(request, repeatable="status")
     states = [word.strip() for name, value in pairs if name == "status" for word in value.split(",") if word.strip()]
     try:
         return JobFilters.model_validate({**{n: v for n, v in pairs if n != "status"}, "status": states})
     except ValidationError as error:
         raise ManifestError(problems_in(error, fields=tuple(JobFilters.model_fields), place=("query",))) from error
+
+
+def read_preview_query(request: Request) -> PreviewQuery:
+    """Take the query of `GET /api/job/{job_id}/preview`.
+
+    Raises:
+        ManifestError: a name or number that cannot be.
+    """
+    try:
+        return PreviewQuery.model_validate(dict(_query(request)))
+    except ValidationError as error:
+        raise ManifestError(problems_in(error, fields=tuple(PreviewQuery.model_fields), place=("query",))) from error
+
+
+def _query(request: Request, *, repeatable: str | None = None) -> list[tuple[str, str]]:
+    pairs = [(name, value) for name, value in request.query_params.multi_items() if value]
+    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1 and name != repeatable]
+    if twice:
+        raise ManifestError.at("query", twice[0], message="it stands there more than once", code="repeated")
+    return pairs
 
 
 def last_event_id(request: Request) -> int | None:

@@ -16,10 +16,11 @@ from orchestrator_mcp.doors.http.answers import (
     WrongRequest,
     answer,
     answer_backends,
+    answer_once,
     answer_outputs,
     answer_workflows,
 )
-from orchestrator_mcp.doors.http.outputs import serve_output
+from orchestrator_mcp.doors.http.outputs import serve_output, serve_preview
 from orchestrator_mcp.doors.http.pages import page_routes
 from orchestrator_mcp.doors.http.reading import (
     BodyLimits,
@@ -27,6 +28,7 @@ from orchestrator_mcp.doors.http.reading import (
     last_event_id,
     read_filters,
     read_manifest,
+    read_preview_query,
     urls_begin,
 )
 from orchestrator_mcp.doors.http.streams import EventStreamResponse, StreamShutdown, is_final, serve_websocket
@@ -85,6 +87,12 @@ class HttpDoor:
         file = await self.service.output_file(_job_id(request), request.path_params["name"])
         return await serve_output(request, file)
 
+    async def preview(self, request: Request) -> Response:
+        asked = read_preview_query(request)
+        begin = urls_begin(request, self.public_url)
+        seen = await self.service.preview(_job_id(request), name=asked.name, longest=asked.longest, base_url=begin)
+        return serve_preview(request, seen)
+
     async def events(self, request: Request) -> Response:
         job_id, begin = _job_id(request), urls_begin(request, self.public_url)
         after = last_event_id(request)
@@ -112,6 +120,10 @@ class HttpDoor:
 
     async def backend(self, request: Request) -> Response:
         return answer(self.service.backend(request.path_params["backend_id"]))
+
+    async def node_classes(self, request: Request) -> Response:
+        found = await self.service.node_classes(request.path_params["backend_id"])
+        return answer_once(request, found.text, digest=found.digest)
 
     async def workflows(self, request: Request) -> Response:
         return answer_workflows(await self.service.workflows())
@@ -158,12 +170,14 @@ def _http_routes(door: HttpDoor) -> list[BaseRoute]:
         JOB: {"GET": door.job, "DELETE": door.cancel},
         f"{JOB}/outputs": {"GET": door.outputs},
         f"{JOB}/outputs/{{name}}": {"GET": door.output},
+        f"{JOB}/preview": {"GET": door.preview},
         f"{JOB}/events": {"GET": door.events},
         f"{JOB}/stream": {"GET": door.stream_without_upgrade},
         "/api/jobs": {"GET": door.jobs},
         "/api/jobs/{job_id}": {"GET": door.job},
         "/api/backends": {"GET": door.backends},
         "/api/backends/{backend_id}": {"GET": door.backend},
+        "/api/backends/{backend_id}/object_info": {"GET": door.node_classes},
         "/api/workflows": {"GET": door.workflows},
         "/api/workflows/{workflow_id}": {"GET": door.workflow},
         "/api/health": {"GET": door.health},

@@ -26,7 +26,8 @@ from orchestrator_mcp.domain.views import (
     WorkflowView,
 )
 from orchestrator_mcp.errors import JobFinishedError, NotFoundError
-from orchestrator_mcp.service import JobService, OutputFile
+from orchestrator_mcp.previews.pictures import Picture
+from orchestrator_mcp.service import JobPreview, JobService, OutputFile
 
 JOB = "019ab0c4-8e6f-7a31-9c1d-5f0e2b7a6c42"
 THEN = datetime(2026, 1, 28, 12, 0, tzinfo=UTC)
@@ -58,7 +59,7 @@ class ServiceDouble(JobService):
     Attributes:
         raises: name of a method -> what it raises.
         submitted: every submission.
-        asked: the arguments of every `jobs` call.
+        asked: the arguments of every `jobs` and `preview` call.
         listeners: streams that are open now.
     """
 
@@ -136,6 +137,16 @@ class ServiceDouble(JobService):
             raise NotFoundError("output", name, known=self._files)
         return self._files[name]
 
+    async def preview(
+        self, *job_ids: str, name: str | None = None, longest: int | None = None, base_url: str | None = None
+    ) -> JobPreview:
+        self._check("preview")
+        for job_id in job_ids:
+            await self.job(job_id)
+        self.asked.append({"name": name, "longest": longest})
+        picture = Picture(data=b"jpeg bytes", media_type="image/jpeg", width=8, height=8)
+        return JobPreview(picture=picture, text="", settled=is_ended(self._jobs[job_ids[0]]))
+
     async def cancel(self, job_id: str, *, by: Caller = LOCAL, base_url: str | None = None) -> JobView:
         job = await self.job(job_id)
         self._check("cancel")
@@ -192,6 +203,10 @@ class ServiceDouble(JobService):
 
     async def health(self) -> HealthView:
         return HealthView(timestamp=THEN, backends_online=1, version="1.2.3")
+
+
+def is_ended(job: JobView) -> bool:
+    return job.status in {"completed", "failed", "cancelled"}
 
 
 def finished(farm: ServiceDouble) -> JobView:
