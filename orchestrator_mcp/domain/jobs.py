@@ -7,7 +7,10 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from orchestrator_mcp.domain.chains import JobInput
 
 Graph = dict[str, dict[str, Any]]
 """A ComfyUI workflow in API format: node id -> {class_type, inputs, _meta}."""
@@ -137,7 +140,10 @@ class Job:
     stem: str = ""
     delivery_path: str | None = None
     rerun_of: str | None = None
+    batch_id: str | None = None
+    batch_index: int | None = None
     parents: tuple[str, ...] = ()
+    inputs: tuple[JobInput, ...] = ()
 
     @property
     def job8(self) -> str:
@@ -160,6 +166,23 @@ def new_job_id(now: datetime) -> str:
     random = secrets.randbits(74)
     value = millis << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & ((1 << 62) - 1)
     return str(uuid.UUID(int=value))
+
+
+BATCH_PREFIX: Final = "batch-"
+
+
+def new_batch_id(now: datetime) -> str:
+    """The id of a batch: a uuid7 with a word before it, so that nobody takes it for a job's.
+
+    Args:
+        now: the moment of acceptance.
+    """
+    return f"{BATCH_PREFIX}{new_job_id(now)}"
+
+
+def is_batch_id(text: str) -> bool:
+    """Whether an id names a batch, going by how it begins."""
+    return text.startswith(BATCH_PREFIX)
 
 
 def prompt_id_for(job_id: str, attempt: int) -> str:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from orchestrator_mcp.store.batch_records import BatchAcceptance, BatchJob, BatchSpec, NewBatch, StoredBatch
 from orchestrator_mcp.store.records import Acceptance, JobSpec, LeftBehind, NewJob, OpenAttempt, StoredJob
 from orchestrator_mcp.store.store import HistoryRow, JobFilter, JobStore
 
 __all__ = [
     "Acceptance",
+    "BatchAcceptance",
+    "BatchJob",
+    "BatchSpec",
     "HistoryRow",
     "JobFilter",
     "JobSpec",
     "JobStore",
     "LeftBehind",
+    "NewBatch",
     "NewJob",
     "OpenAttempt",
+    "StoredBatch",
     "StoredJob",
 ]

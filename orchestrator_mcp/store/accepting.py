@@ -29,7 +29,7 @@ def accept(tx: Transaction, new: NewJob, *, most_queued: int | None) -> tuple[Ac
     """
     if (known := _known_before(tx, new)) is not None:
         return known, None
-    if most_queued is not None and _queued_total(tx) >= most_queued:
+    if most_queued is not None and queued_total(tx) >= most_queued:
         raise QueueFullError(
             f"The queue is full: limits.queued_jobs is {most_queued}.", hint="Wait until jobs have finished."
         )
@@ -76,6 +76,9 @@ def _known_before(tx: Transaction, new: NewJob) -> Acceptance | None:
         return _answer_again(row)
     if new.idempotency_key is None:
         return None
+    batch = tx.one("batch_by_idempotency_key", b_owner=new.owner, b_key=new.idempotency_key)
+    if batch is not None:
+        raise IdempotencyConflict(new.idempotency_key, batch["uid"])
     row = tx.one("job_by_idempotency_key", b_owner=new.owner, b_key=new.idempotency_key)
     if row is None:
         return None
@@ -106,7 +109,8 @@ def _answer_again(row: sqlite3.Row) -> Acceptance:
     )
 
 
-def _queued_total(tx: Transaction) -> int:
+def queued_total(tx: Transaction) -> int:
+    """How many jobs wait, those that wait for others too."""
     tx.settle()
     queued, held = tx.one("queued_total"), tx.one("held_total")
     return (int(queued[0]) if queued else 0) + (int(held[0]) if held else 0)

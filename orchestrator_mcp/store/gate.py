@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import JobState, Stage
 from orchestrator_mcp.domain.transitions import may_follow
@@ -50,4 +52,48 @@ def tell(
     )
     assert added is not None  # RETURNING gives a row or raises
     tx.run("stamp_job", b_id=row, b_seq=added["seq"])
+    if state.final:
+        tx.run("end_batch", b_id=row)  # its batch ends with the last of its jobs, in the same transaction
     return JobChanged(job_id=job_id, seq=added["seq"], state=state, stage=stage)
+
+
+def next_seq(tx: Transaction) -> int:
+    """The number of the next history row; nobody else takes it before the transaction ends."""
+    found = tx.one("last_seq")
+    return (int(found[0]) if found else 0) + 1
+
+
+def tell_new(
+    tx: Transaction, jobs: Sequence[tuple[int, str, JobState]], first_seq: int, at: int, reason: str
+) -> JobChanged:
+    """Write the history rows of many new jobs, stored with the numbers from `first_seq` on.
+
+    Args:
+        tx: the transaction.
+        jobs: row, id and state of each; at least one.
+        first_seq: what `next_seq` said.
+        at: when, milliseconds since the Unix epoch.
+        reason: why, in words.
+
+    Returns:
+        What is told after the commit: only of the first, as a hint for whoever looks for work.
+    """
+    for _, job_id, state in jobs:
+        if not may_follow(None, state):
+            raise AssertionError(f"the state table has no way to begin {job_id} as {state}")
+    tx.many(
+        "add_histories",
+        [
+            {
+                "seq": first_seq + place,
+                "job_id": row,
+                "at": at,
+                "state": STATE_CODES[state],
+                "stage": None,
+                "attempt": 0,
+                "reason": reason,
+            }
+            for place, (row, _, state) in enumerate(jobs)
+        ],
+    )
+    return JobChanged(job_id=jobs[0][1], seq=first_seq, state=jobs[0][2])

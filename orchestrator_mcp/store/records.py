@@ -212,7 +212,10 @@ def stored_job(
         stem=row["stem"],
         delivery_path=row["delivery_path"],
         rerun_of=row["rerun_of"],
+        batch_id=row["batch_uid"],
+        batch_index=_place(row["batch_index"]),
         parents=tuple(spec.parents),
+        inputs=tuple(spec.inputs),
     )
     claim = InboxClaim(claim_id=row["claim_id"], file_name=row["claim_name"]) if row["claim_id"] else None
     return StoredJob(
@@ -230,6 +233,11 @@ def stored_job(
 
 
 _UNPLACED = {code for code, state in STATES.items() if state in (JobState.QUEUED, JobState.WAITING)}
+
+
+def _place(index: int | None) -> int | None:
+    """The place of a job in its batch; of one that a retry has replaced, too."""
+    return -1 - index if index is not None and index < 0 else index
 
 
 def _moment(millis: int | None) -> datetime | None:

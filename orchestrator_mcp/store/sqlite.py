@@ -7,7 +7,7 @@ that does either. `synchronous=FULL`, because "accepted" has to survive a power 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -179,6 +179,11 @@ class Transaction:
         statement = self._statements[name]
         self._cursor.execute(statement.sql, statement.bind(values))
         return self._cursor.rowcount
+
+    def many(self, name: str, rows: Sequence[Mapping[str, Any]], /) -> None:
+        """Run a statement once for each of many rows of values."""
+        statement = self._statements[name]
+        self._cursor.executemany(statement.sql, [statement.bind(values) for values in rows])
 
     def one(self, name: str, /, **values: Any) -> sqlite3.Row | None:
         """The first row of a statement, or None."""

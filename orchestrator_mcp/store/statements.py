@@ -12,11 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from orchestrator_mcp.store import asset_statements
+from orchestrator_mcp.store import asset_statements, batch_statements
 from orchestrator_mcp.store.schema import (
     artifact,
     asset,
     attempt,
+    batch,
     dependency,
     document,
     history,
@@ -205,8 +206,9 @@ def _reads() -> dict[str, sa.Executable]:
         "pick_jobs": pick,
         "jobs_ahead": sa.select(sa.func.count()).select_from(ahead.subquery()),
         "queued_total": sa.select(sa.func.coalesce(sa.func.sum(lane.c.queued), 0)),
-        "job_by_uid": sa.select(job, lane.c.spec.label("lane_spec"))
+        "job_by_uid": sa.select(job, lane.c.spec.label("lane_spec"), batch.c.uid.label("batch_uid"))
         .join(lane, lane.c.id == job.c.lane_id)
+        .outerjoin(batch, batch.c.id == job.c.batch_id)
         .where(job.c.uid == P("b_uid")),
         "job_by_idempotency_key": sa.select(job.c.id, job.c.uid, job.c.body_hash, job.c.submitted_at, job.c.spec).where(
             job.c.owner == P("b_owner"), job.c.idempotency_key == P("b_key")
@@ -233,8 +235,12 @@ def _reads() -> dict[str, sa.Executable]:
         "next_due": sa.select(sa.func.min(job.c.not_before)).where(job.c.state == _code("2")),
         "cancel_flag": sa.select(job.c.cancel_requested_at).where(job.c.id == P("b_id")),
         "running_count": sa.select(sa.func.count()).where(job.c.state == _code("1")),
-        "oldest_finished": sa.select(job.c.id, job.c.document_id)
-        .where(job.c.delivery == _code("2"), job.c.finished_at < P("b_before"))
+        "oldest_finished": sa.select(job.c.id, job.c.document_id, job.c.batch_id)
+        .where(
+            job.c.delivery == _code("2"),
+            job.c.finished_at < P("b_before"),
+            ~sa.exists().where(batch.c.id == job.c.batch_id, batch.c.delivery != _code("2")),
+        )
         .order_by(job.c.finished_at)
         .limit(P("b_count", type_=sa.Integer)),
         "running_spec": sa.select(job.c.spec, job.c.stage).where(_held(1)),
@@ -291,8 +297,16 @@ def compile_statements(dialect: sa.Dialect) -> dict[str, Compiled]:
         "keep_input": [column.name for column in job_asset.columns],
         "add_lease": ["backend_id"],
         **asset_statements.COLUMNS,
+        **batch_statements.COLUMNS,
     }
-    statements = {**_writes(dialect), **_reads(), **asset_statements.writes(dialect), **asset_statements.reads()}
+    statements = {
+        **_writes(dialect),
+        **_reads(),
+        **asset_statements.writes(dialect),
+        **asset_statements.reads(),
+        **batch_statements.writes(),
+        **batch_statements.reads(),
+    }
     return {name: _compile(statement, dialect, insert_columns.get(name)) for name, statement in statements.items()}
 
 

@@ -22,8 +22,9 @@ from orchestrator_mcp.domain.placement import Candidate
 from orchestrator_mcp.errors import NotFoundError, StorageError
 from orchestrator_mcp.store import accepting, assets, claiming, operations, upkeep
 from orchestrator_mcp.store.backups import Backup, DamageError, make_backup
+from orchestrator_mcp.store.batch_store import BatchStore
 from orchestrator_mcp.store.records import Acceptance, LeftBehind, NewJob, OpenAttempt, StoredJob, stored_job
-from orchestrator_mcp.store.schema import STATE_CODES, job, lane
+from orchestrator_mcp.store.schema import STATE_CODES, batch, job, lane
 from orchestrator_mcp.store.sqlite import DIALECT, Database, Transaction, storage_errors
 from orchestrator_mcp.store.writer import Writer
 
@@ -39,6 +40,7 @@ class JobFilter:
     workflow_id: str | None = None
     backend_id: str | None = None
     source: str | None = None
+    batch_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,9 @@ class JobStore:
         path: the SQLite file.
         tell: called on the event loop with each event of a committed transaction.
         exclusive: see `Database`.
+
+    Attributes:
+        batches: the same, for batches.
     """
 
     def __init__(self, path: Path, *, tell: Callable[[JobChanged], None], exclusive: bool = False) -> None:
@@ -69,6 +74,7 @@ class JobStore:
         self._exclusive = exclusive
         self._reading = self._writer.thread if exclusive else anyio.CapacityLimiter(1)
         self._backing_up = self._writer.thread if exclusive else anyio.CapacityLimiter(1)
+        self.batches = BatchStore(self._writer, self._read)
 
     async def open(self) -> None:
         """Open the database and bring its schema up to date. Raises StartError."""
@@ -363,9 +369,25 @@ class JobStore:
         return await self._read(read)
 
     async def claimed_job(self, claim_id: str) -> str | None:
-        """The job that an Inbox claim became, or None."""
-        row = await self._read(lambda tx: tx.one("job_by_claim", b_claim=claim_id))
+        """The job or batch that an Inbox claim became, or None."""
+
+        def read(tx: Transaction) -> sqlite3.Row | None:
+            return tx.one("job_by_claim", b_claim=claim_id) or tx.one("batch_by_claim", b_claim=claim_id)
+
+        row = await self._read(read)
         return str(row["uid"]) if row else None
+
+    async def knows(self, new: NewJob) -> bool:
+        """Whether a job came before under the same claim, or by the same owner under the same idempotency key."""
+        claim_id = new.claim.claim_id if new.claim else None
+        owner, key = new.owner, new.idempotency_key
+
+        def read(tx: Transaction) -> bool:
+            if claim_id is not None and tx.one("job_by_claim", b_claim=claim_id) is not None:
+                return True
+            return key is not None and tx.one("job_by_idempotency_key", b_owner=owner, b_key=key) is not None
+
+        return await self._read(read)
 
     async def undelivered(self, *, limit: int, after: int = 0) -> list[str]:
         """Ended jobs whose delivery is due, oldest first."""
@@ -406,7 +428,11 @@ def _whole(tx: Transaction, row: sqlite3.Row) -> StoredJob:
 
 
 def _page(wanted: JobFilter, before: int | None, limit: int) -> tuple[str, list[Any]]:
-    query = sa.select(job, lane.c.spec.label("lane_spec")).join(lane, lane.c.id == job.c.lane_id)
+    query = (
+        sa.select(job, lane.c.spec.label("lane_spec"), batch.c.uid.label("batch_uid"))
+        .join(lane, lane.c.id == job.c.lane_id)
+        .outerjoin(batch, batch.c.id == job.c.batch_id)
+    )
     if wanted.states:
         query = query.where(job.c.state.in_([STATE_CODES[state] for state in wanted.states]))
     for column, value in (
@@ -416,6 +442,10 @@ def _page(wanted: JobFilter, before: int | None, limit: int) -> tuple[str, list[
     ):
         if value is not None:
             query = query.where(column == value)
+    if wanted.batch_id is not None:
+        query = query.where(
+            job.c.batch_id == sa.select(batch.c.id).where(batch.c.uid == wanted.batch_id).scalar_subquery()
+        )
     if before is not None:
         query = query.where(job.c.id < before)
     compiled = (

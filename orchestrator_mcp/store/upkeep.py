@@ -64,6 +64,8 @@ def forget(tx: Transaction, before: datetime, count: int) -> tuple[int, list[str
             tx.run(name, b_id=row["id"])
     for document_id in {row["document_id"] for row in rows}:
         tx.run("forget_document", b_document=document_id)
+    for batch_id in {row["batch_id"] for row in rows if row["batch_id"] is not None}:
+        tx.run("forget_batch", b_id=batch_id)
     return len(rows), [sha256 for sha256 in sorted(hashes) if tx.one("artifact_in_use", b_sha256=sha256) is None]
 
 

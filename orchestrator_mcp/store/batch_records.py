@@ -1,0 +1,189 @@
+"""What goes into the store about batches, and what comes out."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from orchestrator_mcp.clock import from_millis
+from orchestrator_mcp.domain.deliveries import InboxClaim
+from orchestrator_mcp.domain.jobs import Artifact, Door, JobFailure, JobState
+from orchestrator_mcp.store.records import JobSpec, NewJob, artifact_of
+from orchestrator_mcp.store.schema import DELIVERY_DONE, STATES
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSpec:
+    """The part of a batch that is fixed when it is accepted, but for the number of its retries.
+
+    Attributes:
+        varies: the parameters that differ from job to job.
+        mode: how their values were combined.
+        parameters: those that are the same for all jobs.
+        warnings: what acceptance had to say.
+        retries: how often the failed ones were done again.
+    """
+
+    varies: list[str]
+    mode: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    retries: int = 0
+
+    def to_json(self) -> str:
+        """As it is stored."""
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> BatchSpec:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewBatch:
+    """A checked manifest that makes many jobs; all texts that are stored are made before the transaction.
+
+    Attributes:
+        jobs: in the order of their indices; keys and claims are the batch's, not theirs.
+        specs: of these jobs, as JSON.
+        graph: of all of them, as JSON.
+    """
+
+    batch_id: str
+    owner: str
+    door: Door
+    workflow_id: str
+    stem: str
+    spec: BatchSpec
+    submitted_at: datetime
+    jobs: Sequence[NewJob]
+    specs: Sequence[str]
+    graph: str
+    idempotency_key: str | None = None
+    body_hash: str | None = None
+    claim: InboxClaim | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchAcceptance:
+    """The answer to an accepted batch, or to its retry.
+
+    Attributes:
+        count: how many jobs were made.
+        job_ids: the first of them.
+        replayed: the same batch had come before.
+    """
+
+    batch_id: str
+    count: int
+    job_ids: tuple[str, ...]
+    submitted_at: datetime
+    warnings: tuple[str, ...]
+    replayed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredBatch:
+    """A batch, with where its jobs stand; those that a retry replaced do not count.
+
+    Attributes:
+        size: how many jobs it was accepted with.
+        counts: jobs by state; states without any are absent.
+        running: the jobs that run now.
+        seq: the number of the newest history row of its jobs.
+        delivered: whether its result stands in Outbox, or needs no place there.
+    """
+
+    row: int
+    batch_id: str
+    owner: str
+    workflow_id: str
+    door: Door
+    stem: str
+    size: int
+    spec: BatchSpec
+    submitted_at: datetime
+    counts: Mapping[JobState, int]
+    running: tuple[str, ...] = ()
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    attention: bool = False
+    seq: int = 0
+    delivered: bool = False
+    delivery_path: str | None = None
+    claim: InboxClaim | None = None
+
+    @property
+    def total(self) -> int:
+        """How many jobs are on record."""
+        return sum(self.counts.values())
+
+    @property
+    def ended(self) -> int:
+        """How many of them have ended."""
+        return sum(count for state, count in self.counts.items() if state.final)
+
+    @property
+    def over(self) -> bool:
+        """Whether every job has ended."""
+        return self.ended == self.total
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchJob:
+    """One job of a batch, as its result tells of it."""
+
+    job_id: str
+    index: int
+    state: JobState
+    spec: JobSpec
+    failure: JobFailure | None
+    delivery_path: str | None
+    outputs: tuple[Artifact, ...]
+
+
+def stored_batch(row: sqlite3.Row, tallies: Iterable[sqlite3.Row], running: Iterable[str]) -> StoredBatch:
+    """Put a batch together from its rows."""
+    by_state = {STATES[tally["state"]]: tally for tally in tallies}
+    started = [tally["started_at"] for tally in by_state.values() if tally["started_at"] is not None]
+    finished = [tally["finished_at"] for tally in by_state.values() if tally["finished_at"] is not None]
+    over = all(state.final for state in by_state)
+    claim = InboxClaim(claim_id=row["claim_id"], file_name=row["claim_name"]) if row["claim_id"] else None
+    return StoredBatch(
+        row=row["id"],
+        batch_id=row["uid"],
+        owner=row["owner"],
+        workflow_id=row["workflow_id"],
+        door=Door(row["door"]),
+        stem=row["stem"],
+        size=row["size"],
+        spec=BatchSpec.from_json(row["spec"]),
+        submitted_at=from_millis(row["submitted_at"]),
+        counts={state: int(tally["jobs"]) for state, tally in by_state.items()},
+        running=tuple(running),
+        started_at=from_millis(min(started)) if started else None,
+        finished_at=from_millis(max(finished)) if finished and over else None,
+        attention=any(tally["attention"] for tally in by_state.values()),
+        seq=max((int(tally["seq"]) for tally in by_state.values()), default=0),
+        delivered=row["delivery"] == DELIVERY_DONE,
+        delivery_path=row["delivery_path"],
+        claim=claim,
+    )
+
+
+def batch_job(row: sqlite3.Row, artifacts: Iterable[sqlite3.Row]) -> BatchJob:
+    """One job of a batch from its rows."""
+    return BatchJob(
+        job_id=row["uid"],
+        index=row["batch_index"],
+        state=STATES[row["state"]],
+        spec=JobSpec.from_json(row["spec"]),
+        failure=JobFailure(**json.loads(row["failure"])) if row["failure"] else None,
+        delivery_path=row["delivery_path"],
+        outputs=tuple(artifact_of(item) for item in artifacts),
+    )

@@ -1,0 +1,138 @@
+"""Batches as the rest of the house sees them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Final, Protocol, TypeVar
+
+from orchestrator_mcp.errors import NotFoundError
+from orchestrator_mcp.store import batches
+from orchestrator_mcp.store.batch_records import (
+    BatchAcceptance,
+    BatchJob,
+    NewBatch,
+    StoredBatch,
+    batch_job,
+    stored_batch,
+)
+from orchestrator_mcp.store.sqlite import Transaction
+from orchestrator_mcp.store.writer import Writer
+
+T = TypeVar("T")
+AT_ONCE: Final = 500  # jobs cancelled in one transaction, so that others are not kept waiting
+_LAST: Final = 2**62
+
+
+class Read(Protocol):
+    """Asks the reading connection."""
+
+    def __call__(self, question: Callable[[Transaction], T], /) -> Awaitable[T]: ...
+
+
+class BatchStore:
+    """Batches, in the same database as their jobs.
+
+    Args:
+        writer: the only one who writes.
+        read: asks the reading connection.
+    """
+
+    def __init__(self, writer: Writer, read: Read) -> None:
+        self._writer = writer
+        self._read = read
+
+    async def accept(self, new: NewBatch, *, most_queued: int | None = None) -> BatchAcceptance:
+        """Store a batch durably and queue its jobs: all of them, or none.
+
+        Raises:
+            IdempotencyConflict: its key came before with another manifest.
+            ManifestError: a parent cannot hand over what is wanted of it.
+            QueueFullError: more jobs would wait than may.
+            StorageError: it cannot be stored now.
+        """
+        accepted, _ = await self._writer.write(lambda tx: batches.accept(tx, new, most_queued=most_queued))
+        return accepted
+
+    async def retry(self, batch_id: str, now: datetime, *, most_queued: int | None = None) -> BatchAcceptance:
+        """Do the failed and cancelled jobs again.
+
+        Raises:
+            NotFoundError: no such batch.
+            NothingFailedError: there is nothing to do again.
+            QueueFullError: more jobs would wait than may.
+        """
+        accepted, _ = await self._writer.write(lambda tx: batches.retry(tx, batch_id, now, most_queued=most_queued))
+        return accepted
+
+    async def cancel(self, row: int, now: datetime) -> int:
+        """Cancel every job that has not ended, or flag it if it runs; how many there were.
+
+        Args:
+            row: the batch's row.
+            now: the present moment.
+        """
+        cancelled = 0
+        while True:
+            count, _ = await self._writer.write(lambda tx: batches.cancel_some(tx, row, now, AT_ONCE))
+            cancelled += count
+            if count < AT_ONCE:
+                return cancelled
+
+    async def batch(self, batch_id: str) -> StoredBatch:
+        """A batch and where its jobs stand. Raises NotFoundError."""
+
+        def read(tx: Transaction) -> StoredBatch | None:
+            row = tx.one("batch_by_uid", b_uid=batch_id)
+            return _whole(tx, row) if row is not None else None
+
+        stored = await self._read(read)
+        if stored is None:
+            raise NotFoundError("batch", batch_id)
+        return stored
+
+    async def page(self, *, before: int | None, limit: int) -> list[StoredBatch]:
+        """A page of batches, newest first.
+
+        Args:
+            before: only rows older than this one.
+            limit: how many at the most.
+        """
+
+        def read(tx: Transaction) -> list[StoredBatch]:
+            rows = tx.all("batches_page", b_before=_LAST if before is None else before, b_count=limit)
+            return [_whole(tx, row) for row in rows]
+
+        return await self._read(read)
+
+    async def jobs(self, row: int) -> list[BatchJob]:
+        """Every job of a batch that counts, in the order of their indices.
+
+        Args:
+            row: the batch's row.
+        """
+
+        def read(tx: Transaction) -> list[BatchJob]:
+            artifacts: dict[int, list[Any]] = defaultdict(list)
+            for item in tx.all("batch_artifacts", b_batch=row):
+                artifacts[item["job_id"]].append(item)
+            return [batch_job(one, artifacts[one["id"]]) for one in tx.all("batch_jobs", b_batch=row)]
+
+        return await self._read(read)
+
+    async def undelivered(self, *, limit: int) -> list[str]:
+        """Ended batches whose delivery is due and whose jobs are all delivered, oldest first."""
+        rows = await self._read(lambda tx: tx.all("undelivered_batches", b_count=limit))
+        return [str(row["uid"]) for row in rows]
+
+    async def record_delivery(self, batch_id: str, path: str | None) -> None:
+        """The result of a batch is delivered, unless it was begun again meanwhile."""
+        await self._writer.write(lambda tx: tx.run("deliver_batch", b_uid=batch_id, b_path=path))
+
+
+def _whole(tx: Transaction, row: sqlite3.Row) -> StoredBatch:
+    tallies = tx.all("batch_tally", b_batch=row["id"])
+    running = [str(one["uid"]) for one in tx.all("batch_running", b_batch=row["id"])]
+    return stored_batch(row, tallies, running)
