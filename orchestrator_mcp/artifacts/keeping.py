@@ -77,6 +77,10 @@ class StoredFile:
         return min(sides) > 0 and max(sides) <= MOST_PIXELS_A_SIDE
 
 
+Check = Callable[[StoredFile, Path], None]
+"""Refuses a file by raising."""
+
+
 @dataclass(kw_only=True)
 class _Arrival:
     path: Path
@@ -105,7 +109,13 @@ class ArtifactStore:
         self._threads = CapacityLimiter(self._limits.threads)
 
     async def receive(
-        self, chunks: AsyncIterator[bytes], *, declared_length: int | None, name_hint: str, most: int
+        self,
+        chunks: AsyncIterator[bytes],
+        *,
+        declared_length: int | None,
+        name_hint: str,
+        most: int,
+        check: Check | None = None,
     ) -> StoredFile:
         """Take in a file as it arrives.
 
@@ -114,6 +124,8 @@ class ArtifactStore:
             declared_length: what its sender announced, in bytes; must be met to the byte.
             name_hint: what its maker called it; only helps to tell kinds of text apart.
             most: largest size in bytes.
+            check: called in a thread once the file is whole and recognised, with the place where it lies for now;
+                what it raises comes out, and the file is not kept.
 
         Raises:
             ArtifactError: it is too large, torn, damaged, or shorter or longer than announced.
@@ -127,7 +139,7 @@ class ArtifactStore:
                 arrival = await self._in_thread(partial(self._write, arrival, piece))
             if arrival is None:
                 raise ArtifactError("The file is empty.")
-            return await self._in_thread(partial(self._finish, arrival, declared_length, name_hint))
+            return await self._in_thread(partial(self._finish, arrival, declared_length, name_hint, check))
         except BaseException:
             with CancelScope(shield=True):
                 await to_thread.run_sync(_discard, arrival)
@@ -167,6 +179,18 @@ class ArtifactStore:
                 return None
 
         return await self._in_thread(look)
+
+    async def renew(self, sha256: str) -> bool:
+        """Spare a file for a while, see `remove`: it is about to be named again. False when it is not here."""
+
+        def touch() -> bool:
+            try:
+                os.utime(self.path_of(sha256))
+            except FileNotFoundError:
+                return False
+            return True
+
+        return await self._in_thread(touch)
 
     async def remove(self, sha256: str, *, older_than: datetime | None = None) -> bool:
         """Delete a file.
@@ -244,11 +268,15 @@ class ArtifactStore:
         incoming.mkdir(exist_ok=True)
         return incoming
 
-    def _finish(self, arrival: _Arrival, declared_length: int | None, name_hint: str) -> StoredFile:
+    def _finish(
+        self, arrival: _Arrival, declared_length: int | None, name_hint: str, check: Check | None
+    ) -> StoredFile:
         if declared_length is not None and arrival.size != declared_length:
             raise ArtifactError(f"The file has {arrival.size} bytes; {declared_length} were announced.")
         arrival.target.flush()
         stored = _inspected(arrival, name_hint)
+        if check is not None:
+            check(stored, arrival.path)
         files.flush(arrival.target)
         arrival.target.close()
         self._put(arrival.path, self.path_of(stored.sha256))

@@ -15,6 +15,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from orchestrator_mcp.backends.breaker import Breaker
 from orchestrator_mcp.backends.catalogue import NodeCatalogue
 from orchestrator_mcp.backends.comfy import ComfyClient
+from orchestrator_mcp.backends.input_folder import InputFolder
 from orchestrator_mcp.backends.messages import Message, PreviewReceived, StatusChanged, TextReceived
 from orchestrator_mcp.backends.queues import BackendStats
 from orchestrator_mcp.settings import BackendSettings, Settings
@@ -48,6 +49,7 @@ class Backend:
         ear: cancelled to have a new WebSocket made.
         draining: it left the configuration, and goes when no runner needs it.
         looked: set once it has been looked at, whatever came of it.
+        inputs: what of ours lies in its input folder.
         clients: open connections, those before a change of the configuration too: they may be in use.
     """
 
@@ -80,6 +82,7 @@ class Backend:
     wake: anyio.Event = field(default_factory=anyio.Event)
     came_online: anyio.Event = field(default_factory=anyio.Event)
     looked: anyio.Event = field(default_factory=anyio.Event)
+    inputs: InputFolder = field(default_factory=InputFolder)
     readers: dict[str, MemoryObjectSendStream[Message | None]] = field(default_factory=dict)
     _previews: dict[str, PreviewReceived] = field(default_factory=dict)
     _speaks_of: str = ""  # the prompt of the last message; where a frame does not say whose it is, it is of that

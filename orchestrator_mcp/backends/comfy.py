@@ -233,6 +233,25 @@ class ComfyClient:
                 clock=self._clock,
             )
 
+    async def input_size(self, name: str) -> int | None:
+        """How long a file in the server's input folder is (`HEAD /view`).
+
+        Args:
+            name: as `upload` gave it.
+
+        Returns:
+            Bytes; None when there is no such file, or the server does not say.
+        """
+        watch, params = SendWatch(), {"filename": name, "type": "input"}
+        action = "HEAD /view"
+        opening = self._transport.stream("/view", params=params, idle=self._control_seconds, watch=watch, method="HEAD")
+        mapped = foreign_errors_mapped(self.backend.id, action, sent=lambda: watch.sent)
+        with mapped, anyio.fail_after(self._control_seconds):
+            async with opening as response:
+                length = response.headers.get("content-length", "")
+                there = response.status_code == 200 and length.isascii() and length.isdecimal() and len(length) < 19
+                return int(length) if there else None
+
     async def upload(self, name: str, content: bytes | Path, media_type: str) -> str:
         """Put a file into the server's input folder (`POST /upload/image`, which takes any kind).
 

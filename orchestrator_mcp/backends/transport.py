@@ -261,18 +261,19 @@ class Transport:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, *, params: Mapping[str, str], idle: float, watch: SendWatch
+        self, path: str, *, params: Mapping[str, str], idle: float, watch: SendWatch, method: str = "GET"
     ) -> AsyncIterator[httpx.Response]:
-        """GET something large; its body is read by the caller.
+        """Ask for something large; its body is read by the caller.
 
         Args:
             path: the path.
             params: the query.
             idle: seconds that may pass without a byte.
             watch: learns whether the request has left.
+            method: `GET`, or `HEAD`.
         """
         async with self._client.stream(
-            "GET", path, params=params, timeout=self._timeout(idle), extensions={"trace": watch}
+            method, path, params=params, timeout=self._timeout(idle), extensions={"trace": watch}
         ) as response:
             yield response
 

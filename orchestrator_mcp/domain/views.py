@@ -35,6 +35,14 @@ class OutputView(View):
     path: str | None = Field(default=None, description="The copy in Outbox, as this machine names it.")
 
 
+class InputView(View):
+    """One file that the job begins with."""
+
+    target: str = Field(description='The input that names it, as "node_id.input".')
+    name: str = Field(description="What it is called on a backend: its sha256 and an extension.")
+    sha256: str
+
+
 class AttemptView(View):
     """One try of the job on one backend."""
 
@@ -86,6 +94,9 @@ class JobView(View):
     waiting_because: list[WaitingView] = Field(default_factory=list)
     queue_position: int | None = Field(default=None, description="1 is next; null when it is not queued.")
     eta_seconds: float | None = None
+    inputs: list[InputView] = Field(
+        default_factory=list, description="The files that it begins with; their bytes are at `/api/assets/{sha256}`."
+    )
     outputs: list[OutputView] = Field(default_factory=list)
     error: ErrorView | None = None
     warnings: list[str] = Field(default_factory=list)
@@ -112,6 +123,18 @@ class AcceptedView(View):
     submitted_at: Time
     warnings: list[str] = Field(default_factory=list)
     links: dict[str, str] = Field(default_factory=dict)
+
+
+class AssetView(View):
+    """A file that renders may begin with."""
+
+    asset: str = Field(description="How a manifest names it.")
+    sha256: str
+    kind: str = Field(description="image, video or audio, by its content.")
+    media_type: str = Field(description="By its content.")
+    size: int = Field(description="Bytes.")
+    extension: str = Field(description="By its content, without the dot.")
+    url: str = Field(description="Where the bytes are served.")
 
 
 class BackendView(View):

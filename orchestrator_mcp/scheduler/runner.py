@@ -29,6 +29,7 @@ from orchestrator_mcp.errors import (
 )
 from orchestrator_mcp.logs import log_context
 from orchestrator_mcp.scheduler import health, verdicts
+from orchestrator_mcp.scheduler.bringing import bring, lacking
 from orchestrator_mcp.scheduler.collecting import collect
 from orchestrator_mcp.scheduler.following import Follower, Wishes
 from orchestrator_mcp.scheduler.recalling import marker_for
@@ -36,6 +37,7 @@ from orchestrator_mcp.scheduler.reconciler import NeverArrived, Place, settle_do
 from orchestrator_mcp.scheduler.resources import LONGEST_PAUSE, Resources
 from orchestrator_mcp.scheduler.stopping import stop_prompt
 from orchestrator_mcp.store import OpenAttempt
+from orchestrator_mcp.workflows.input_files import with_files
 from orchestrator_mcp.workflows.parameters import apply
 from orchestrator_mcp.workflows.prefixes import isolate_outputs
 
@@ -69,6 +71,7 @@ class Runner:
         self._sent_as = ""
         self._error_answers: list[BackendAmbiguousError] = []
         self._doubts = 0
+        self._brought_again = False
         self._sent_at: float | None = None
         self._falls = 0
         self._canary = self._backend.canary if self._backend is not None else None
@@ -161,13 +164,20 @@ class Runner:
     def _resolved_graph(self) -> Graph:
         spec = self.held.spec
         graph = apply(self.held.graph, spec.targets, {**spec.parameters, **spec.values}, spec.seeds)
-        return isolate_outputs(graph, self.held.job_id, self.held.number)
+        return isolate_outputs(with_files(graph, spec.inputs), self.held.job_id, self.held.number)
 
     async def _send(self, backend: Backend, graph: Graph) -> tuple[str, Stage] | Ended | NeverArrived:
         """Hand the graph over; the intent to do so is stored already."""
         if self._wishes.any:
             return self._unsent()
         self.resources.at_step(Step.INTENT)
+        names = await bring(self.resources, backend, self.held.spec.inputs)
+        if isinstance(names, Ended):
+            return names
+        if self._wishes.any:  # bringing a film may take a while
+            return self._unsent()
+        self.resources.at_step(Step.BROUGHT)
+        graph = with_files(graph, self.held.spec.inputs, names)
         self._falls = backend.falls
         self._sent_as = backend.client_id
         self._sent_at = self.resources.clock.monotonic()
@@ -180,6 +190,11 @@ class Runner:
             backend.distrust()
             return Ended(outcome=Outcome.REFUSED, reason=error.message)
         except PromptRejectedError as error:
+            if (gone := lacking(error, self.held.spec.inputs, names)) and not self._brought_again:
+                log.warning("the backend has lost input files; they are brought again: %s", error.message)
+                self._brought_again = True
+                backend.inputs.forget(gone)
+                return await self._send(backend, graph)
             backend.forget_catalogue()
             return verdicts.rejected(error)
         except BackendAmbiguousError as error:

@@ -6,9 +6,16 @@ from typing import Any
 
 from orchestrator_mcp.backends.history import HistoryEntry
 from orchestrator_mcp.backends.rejections import Submission
+from orchestrator_mcp.domain.chains import JobInput
 from orchestrator_mcp.domain.jobs import JobFailure, Outcome
 from orchestrator_mcp.domain.retry import OUT_OF_MEMORY, Ended
-from orchestrator_mcp.errors import AnswerTooLargeError, ArtifactError, BackendAmbiguousError, PromptRejectedError
+from orchestrator_mcp.errors import (
+    AnswerTooLargeError,
+    ArtifactError,
+    BackendAmbiguousError,
+    BackendError,
+    PromptRejectedError,
+)
 
 
 def failure(code: str, message: str, *, hint: str | None = None, details: dict[str, Any] | None = None) -> JobFailure:
@@ -65,6 +72,27 @@ def rejected(error: PromptRejectedError) -> Ended:
         reason=error.message,
         failure=failure("prompt_rejected", error.message, hint=hint, details=error.details),
         elsewhere=bool(error.missing),
+    )
+
+
+def input_refused(backend_id: str, error: BackendError) -> Ended:
+    """The end of an attempt whose backend will never take a file that the render begins with."""
+    hint = f"If the file is large, start {backend_id} with a higher --max-upload-size."
+    return Ended(
+        outcome=Outcome.REJECTED,
+        reason=error.message,
+        failure=failure("input_refused", f"An input file is not taken: {error.message}", hint=hint),
+        elsewhere=True,
+    )
+
+
+def input_gone(one: JobInput, reason: str) -> Ended:
+    """The end of an attempt for which a file that the render begins with cannot be read here."""
+    message = f"The input file {one.sha256} for {one.target} cannot be read: {reason}"
+    return Ended(
+        outcome=Outcome.ERRORED,
+        reason=message,
+        failure=failure("input_missing", message, hint="Upload it again, and submit the job again."),
     )
 
 

@@ -19,6 +19,7 @@ from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.service.chains import handovers, parents
 from orchestrator_mcp.store import JobSpec, NewJob
 from orchestrator_mcp.workflows.graph import graph_hash, ignored_fields
+from orchestrator_mcp.workflows.input_files import with_files
 from orchestrator_mcp.workflows.input_types import UNKNOWN_TYPES, InputTypes
 from orchestrator_mcp.workflows.naming import Names
 from orchestrator_mcp.workflows.parameters import Bound, apply, targets_for
@@ -170,4 +171,5 @@ def body_hash(manifest: Manifest) -> str:
 def resolved_graph(document: str, spec: JobSpec) -> Graph:
     """A stored job's graph with every value bound."""
     graph: Graph = json.loads(document)
-    return apply(graph, spec.targets, {**spec.parameters, **spec.values}, spec.seeds)
+    bound = apply(graph, spec.targets, {**spec.parameters, **spec.values}, spec.seeds)
+    return with_files(bound, spec.inputs)

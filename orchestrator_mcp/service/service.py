@@ -23,6 +23,7 @@ from orchestrator_mcp.domain.steps import AtStep, no_step
 from orchestrator_mcp.domain.text import without_secrets
 from orchestrator_mcp.domain.views import (
     AcceptedView,
+    AssetView,
     BackendView,
     HealthView,
     JobListView,
@@ -37,10 +38,13 @@ from orchestrator_mcp.service.acceptance import resolved_graph
 from orchestrator_mcp.service.condition import Condition
 from orchestrator_mcp.service.deliveries import DeliveryQueue
 from orchestrator_mcp.service.gate import Gate
+from orchestrator_mcp.service.inputs import InputFiles
 from orchestrator_mcp.service.listing import row_before, states_of
 from orchestrator_mcp.service.previewing import JobPreview, Previewing
 from orchestrator_mcp.service.showing import (
     Live,
+    asset_output,
+    asset_view,
     backend_view,
     job_view,
     links,
@@ -67,6 +71,19 @@ class OutputFile:
 
     view: OutputView
     path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptAsset:
+    """An input file that was taken in.
+
+    Attributes:
+        view: what it is.
+        known: whether it was here before.
+    """
+
+    view: AssetView
+    known: bool
 
 
 class JobService:
@@ -117,11 +134,13 @@ class JobService:
         self._gate = Gate(settings, clock)
         self._watching = Watching(store, events, clock, self._show)
         self._previewing = Previewing(store=store, pool=pool, artifacts=artifacts)
+        self._inputs = InputFiles(store=store, artifacts=artifacts, settings=settings, clock=clock)
         self.condition = Condition(store)
         self._submissions = Submissions(
             store=store,
             pool=pool,
             workflows=WorkflowReader(library, settings, pool),
+            inputs=self._inputs,
             settings=settings,
             clock=clock,
             gate=self._gate,
@@ -141,6 +160,7 @@ class JobService:
         stem: str | None = None,
         claim: InboxClaim | None = None,
         warnings: Sequence[str] = (),
+        beside: Path | None = None,
         base_url: str | None = None,
     ) -> AcceptedView:
         """Check a manifest, store it durably and queue it.
@@ -154,6 +174,7 @@ class JobService:
             stem: readable name for the result folder; the workflow id when None.
             claim: the Inbox file that it came by.
             warnings: what the door already has to say about it.
+            beside: the job folder that it came in, with files that it may name.
             base_url: see the class.
 
         Raises:
@@ -164,7 +185,9 @@ class JobService:
             TooManyError: this caller is too fast, or as many jobs wait as may.
             StorageError: it cannot be stored now.
         """
-        wanted = Submission(manifest=manifest, door=door, by=by, stem=stem, claim=claim, warnings=warnings)
+        wanted = Submission(
+            manifest=manifest, door=door, by=by, stem=stem, claim=claim, warnings=warnings, beside=beside
+        )
         answer = await self._submissions.submit(wanted)
         return AcceptedView(
             job_id=answer.job_id,
@@ -225,6 +248,33 @@ class JobService:
         if name not in views:
             raise NotFoundError("output", name, known=views)
         return OutputFile(view=views[name], path=self._artifacts.path_of(views[name].sha256))
+
+    async def keep_asset(
+        self, chunks: AsyncIterator[bytes], *, name_hint: str = "", by: Caller = LOCAL, base_url: str | None = None
+    ) -> KeptAsset:
+        """Take in a file that renders may begin with.
+
+        Args:
+            chunks: its bytes.
+            name_hint: what its sender calls it; only tells kinds of text apart.
+            by: who sends it.
+            base_url: see the class.
+
+        Raises:
+            ManifestError: it is no whole picture, video or sound, or too large.
+            TooManyError: this caller is too fast.
+            StorageError: it cannot be kept now.
+        """
+        self._gate.pass_submission(by)
+        self.condition.require_open()
+        asset, known = await self._inputs.keep(chunks, name_hint=name_hint)
+        log.info("an asset of %d bytes was sent by %s", asset.size, by.name)
+        return KeptAsset(view=asset_view(asset, base_url or self.base_url), known=known)
+
+    async def asset_file(self, sha256: str) -> OutputFile:
+        """One input file to serve. Raises NotFoundError."""
+        asset, path = await self._inputs.file(sha256)
+        return OutputFile(view=asset_output(asset, self.base_url), path=path)
 
     async def preview(
         self, *job_ids: str, name: str | None = None, longest: int | None = None, base_url: str | None = None

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Final, cast
 from urllib.parse import quote
 
+from orchestrator_mcp.domain.assets import Asset, input_name
+from orchestrator_mcp.domain.chains import JobInput
 from orchestrator_mcp.domain.events import JobProgressed
 from orchestrator_mcp.domain.jobs import Artifact, Attempt, Job, JobFailure, JobState
 from orchestrator_mcp.domain.text import told, told_or_none, told_values, without_secrets
 from orchestrator_mcp.domain.views import (
+    AssetView,
     AttemptView,
     BackendView,
     ErrorView,
+    InputView,
     JobView,
     OutputView,
     ParameterView,
@@ -71,6 +75,7 @@ def job_view(job: Job, live: Live, base_url: str) -> JobView:
             WaitingView(backend_id=backend_id, reason=told(reason)) for backend_id, reason in live.reasons
         ],
         queue_position=live.position,
+        inputs=[_input(one) for one in job.inputs],
         outputs=output_views(job, base_url),
         error=_error(job.failure) if job.failure else None,
         warnings=[told(warning) for warning in job.warnings],
@@ -94,6 +99,32 @@ def parent_reasons(waits_for: Iterable[tuple[str, JobState]]) -> list[tuple[str 
 def output_views(job: Job, base_url: str) -> list[OutputView]:
     """The verified files of a job."""
     return [_output(job, artifact, base_url) for artifact in job.outputs]
+
+
+def asset_view(asset: Asset, base_url: str) -> AssetView:
+    """An input file that is on record."""
+    return AssetView(
+        asset=asset.reference,
+        sha256=asset.sha256,
+        kind=asset.kind,
+        media_type=asset.media_type,
+        size=asset.size,
+        extension=asset.extension,
+        url=f"{base_url}/api/assets/{asset.sha256}",
+    )
+
+
+def asset_output(asset: Asset, base_url: str) -> OutputView:
+    """An input file as it is served: by the same rules as an output."""
+    return OutputView(
+        name=asset.name,
+        node="",
+        kind=asset.kind,
+        media_type=asset.media_type,
+        size=asset.size,
+        sha256=asset.sha256,
+        url=f"{base_url}/api/assets/{asset.sha256}",
+    )
 
 
 def links(job_id: str, base_url: str) -> dict[str, str]:
@@ -122,6 +153,11 @@ def timings(job: Job, history: Iterable[HistoryRow]) -> dict[str, float]:
     if job.finished_at is not None:
         spent["total"] = round((job.finished_at - job.submitted_at).total_seconds(), 3)
     return spent
+
+
+def _input(begun_with: JobInput) -> InputView:
+    name = input_name(begun_with.sha256, begun_with.extension)
+    return InputView(target=begun_with.target, name=name, sha256=begun_with.sha256)
 
 
 def _output(job: Job, artifact: Artifact, base_url: str) -> OutputView:

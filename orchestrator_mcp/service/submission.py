@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import anyio.to_thread
 
@@ -21,6 +22,7 @@ from orchestrator_mcp.errors import ManifestError, nearest
 from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, is_large, new_job
 from orchestrator_mcp.service.condition import Condition
 from orchestrator_mcp.service.gate import Gate
+from orchestrator_mcp.service.inputs import InputFiles
 from orchestrator_mcp.service.workflows import WorkflowReader
 from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.store import Acceptance, JobStore, NewJob
@@ -39,6 +41,7 @@ class Submission:
         stem: readable name for the result folder; the workflow id when None.
         claim: the Inbox file that it came by.
         warnings: what the door already has to say about it.
+        beside: the job folder that it came in, with files that it may name.
     """
 
     manifest: Manifest
@@ -47,6 +50,7 @@ class Submission:
     stem: str | None = None
     claim: InboxClaim | None = None
     warnings: Sequence[str] = ()
+    beside: Path | None = None
 
 
 class Submissions:
@@ -56,6 +60,7 @@ class Submissions:
         store: where jobs live.
         pool: the backends.
         workflows: finds the graph of a manifest.
+        inputs: finds the files that it names.
         settings: the configuration.
         clock: the time.
         gate: how much one caller may ask for.
@@ -69,6 +74,7 @@ class Submissions:
         store: JobStore,
         pool: BackendPool,
         workflows: WorkflowReader,
+        inputs: InputFiles,
         settings: CurrentSettings,
         clock: Clock,
         gate: Gate,
@@ -78,6 +84,7 @@ class Submissions:
         self._store = store
         self._pool = pool
         self._workflows = workflows
+        self._inputs = inputs
         self._settings = settings
         self._clock = clock
         self._gate = gate
@@ -111,10 +118,11 @@ class Submissions:
         if denied := list(islice(denials(found.graph, self._settings.now.policy.denied_nodes), MOST_PROBLEMS)):
             raise ManifestError(denied, hint="Ask the operator of the farm, or take these nodes out.")
         capabilities = {*manifest.required_capabilities, *found.required_capabilities}
+        settled = await self._inputs.settle(manifest, found, beside=wanted.beside)
 
         def prepare() -> NewJob:
-            return new_job(
-                manifest,
+            new = new_job(
+                settled.manifest,
                 found.graph,
                 found.declared,
                 capabilities=found.required_capabilities,
@@ -126,6 +134,7 @@ class Submissions:
                 warnings=[*wanted.warnings, *found.warnings, *self._capability_warnings(capabilities)],
                 now=now,
             )
+            return settled.onto(new)
 
         return await anyio.to_thread.run_sync(prepare) if is_large(found.graph) else prepare()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from orchestrator_mcp.domain.assets import input_name
+from orchestrator_mcp.domain.chains import JobInput
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.domain.views import ParameterType, ParameterView
 from orchestrator_mcp.workflows.declared import FILE_TYPES, Declarations
@@ -51,17 +53,19 @@ def targets_of(graph: Graph, declared: Sequence[ParameterView], names: Sequence[
     }
 
 
-def with_files(graph: Graph, names: Mapping[str, str]) -> Graph:
-    """The graph with the names of files in it.
+def with_files(graph: Graph, inputs: Iterable[JobInput], names: Mapping[str, str] | None = None) -> Graph:
+    """The graph with the names of the files that it begins with.
 
     Args:
         graph: the graph with every value bound; it stays as it is.
-        names: `node.input` -> what the file is called on the backend.
+        inputs: the files.
+        names: sha256 -> what the file is called on the backend, where that is not the usual name.
 
     Raises:
         ManifestError: an input is gone or has become a link: this is another graph.
     """
-    return apply(graph, {spelled: [spelled] for spelled in names}, names, {})
+    called = {one.target: (names or {}).get(one.sha256, input_name(one.sha256, one.extension)) for one in inputs}
+    return apply(graph, {target: [target] for target in called}, called, {}) if called else graph
 
 
 def values_at(graph: Graph, inputs: Sequence[str]) -> dict[str, object]:
