@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -66,7 +67,7 @@ async def check_backend(backend: BackendSettings, settings: Settings) -> Finding
     except BackendError as error:
         mend = error.hint or f"Is ComfyUI running there, started with --listen? Try {backend.url} in a browser."
         return found(verdict="fail", message=f"{backend.url}: {error.message}", mend=mend)
-    devices = [_device(device) for device in stats.devices]
+    devices = [device_text(device) for device in stats.devices]
     said = (
         f"{backend.url}: ComfyUI {stats.version or 'of unknown version'}, {', '.join([*devices, f'{queued} queued'])}"
     )
@@ -83,6 +84,11 @@ def _weighed(backend: BackendSettings, answer: Finding | None, none_answers: boo
     return Finding(subject=answer.subject, verdict=verdict, message=answer.message, mend=answer.mend)
 
 
-def _device(device: dict[str, object]) -> str:
+def device_text(device: Mapping[str, object]) -> str:
+    """A device as people say it: its name, and its memory.
+
+    Args:
+        device: as ComfyUI describes it.
+    """
     name, memory = str(device.get("name") or "unnamed device"), device.get("vram_total")
     return f"{name} ({size_text(memory)})" if isinstance(memory, int) and memory > 0 else name

@@ -1,0 +1,185 @@
+"""`backends discover`: which ComfyUI servers answer in a network. Bounded, and asked for first."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import typer
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator_mcp.backends.comfy import ComfyClient
+from orchestrator_mcp.command import editing
+from orchestrator_mcp.command.check_backends import device_text
+from orchestrator_mcp.command.ending import ExitCode, UsageError, say
+from orchestrator_mcp.command.printing import print_json
+from orchestrator_mcp.command.tables import paint
+from orchestrator_mcp.errors import BackendError
+from orchestrator_mcp.redaction import escape
+from orchestrator_mcp.settings import BackendSettings, Settings, load_settings
+
+MOST_ADDRESSES: Final = 1024
+AT_ONCE: Final = 64
+CONNECT_SECONDS: Final = 1.0
+ANSWER_SECONDS: Final = 4.0
+USUAL_PORT: Final = 8188
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A ComfyUI server that answered.
+
+    Attributes:
+        known_as: its id in the configuration, when it stands there.
+    """
+
+    host: str
+    port: int
+    version: str
+    devices: tuple[str, ...]
+    queued: int
+    known_as: str | None
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What config.yaml would say of it."""
+        name = re.sub(r"[^A-Za-z0-9]+", "-", self.host).strip("-")
+        own = {} if self.port == USUAL_PORT else {"port": self.port}
+        return {"id": f"comfy-{name}" + (f"-{self.port}" if own else ""), "host": self.host, **own}
+
+
+def discover(
+    network: str,
+    ports: Sequence[int],
+    config: Path | None,
+    *,
+    add: bool,
+    agreed: bool,
+    as_json: bool,
+    confirm: Callable[[str], bool] = typer.confirm,
+) -> int:
+    """Ask every address of a network whether a ComfyUI listens there.
+
+    Args:
+        network: as `192.168.1.0/24`; private ones only.
+        ports: tried at each address.
+        config: the file that the command line named.
+        add: put what is new into the configuration.
+        agreed: do not ask first.
+        as_json: print a list for programs.
+        confirm: asks the person.
+
+    Returns:
+        The exit code; 1 when nothing was found.
+
+    Raises:
+        UsageError: the network is none, too large, or not a private one.
+        SettingsError: the configuration is wrong.
+    """
+    addresses = addresses_of(network)
+    settings = load_settings(config)
+    wanted = f"{len(addresses)} addresses of {network}, {'port' if len(ports) == 1 else 'ports'} "
+    wanted += ", ".join(map(str, ports))
+    if not agreed and not confirm(f"Knock at {wanted}?"):
+        say("Nothing was sent.")
+        return ExitCode.FAILED
+    found = anyio.run(_ask_all, [(host, port) for host in addresses for port in ports], settings)
+    if as_json:
+        print_json(json.dumps([{**one.entry, "version": one.version, "known_as": one.known_as} for one in found]))
+    else:
+        paint(_table(found) if found else Text(f"No ComfyUI answered at {wanted}."))
+    for one in found:
+        if add and one.known_as is None:
+            editing.add(one.entry, config)
+    if not add and not as_json and any(one.known_as is None for one in found):
+        say("Add them with --add, or one by one: orchestrator-mcp backends add HOST[:PORT]")
+    return ExitCode.OK if found else ExitCode.FAILED
+
+
+def addresses_of(text: str) -> list[str]:
+    """Every address of a network that a machine can have.
+
+    Args:
+        text: `192.168.1.0/24`, or one address.
+
+    Raises:
+        UsageError: it is none, too large, or not a private one.
+    """
+    try:
+        network: Network = ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError:
+        raise UsageError(
+            f"{text[:80]!r} is no network.", hint="Write it as 192.168.1.0/24, or give one address."
+        ) from None
+    if not network.is_private:
+        raise UsageError(
+            f"{network} is not a private network.",
+            hint="ComfyUI knows no password, so only private networks are searched.",
+        )
+    if network.num_addresses > MOST_ADDRESSES:
+        raise UsageError(
+            f"{network} has {network.num_addresses:,} addresses; {MOST_ADDRESSES:,} are searched at the most.",
+            hint="Name a smaller part of it, such as 192.168.1.0/24.",
+        )
+    return [str(address) for address in network.hosts()] or [str(network.network_address)]
+
+
+async def _ask_all(places: Sequence[tuple[str, int]], settings: Settings) -> list[Found]:
+    found: list[Found] = []
+    limit = anyio.CapacityLimiter(AT_ONCE)
+
+    async def ask(host: str, port: int) -> None:
+        async with limit:
+            if await _listens(host, port) and (answer := await _ask(host, port, settings)) is not None:
+                found.append(answer)
+
+    async with anyio.create_task_group() as tasks:
+        for host, port in places:
+            tasks.start_soon(ask, host, port, name=f"{host}:{port}")
+    return sorted(found, key=lambda one: (ipaddress.ip_address(one.host).packed, one.port))
+
+
+async def _listens(host: str, port: int) -> bool:
+    with anyio.move_on_after(CONNECT_SECONDS):
+        try:
+            stream = await anyio.connect_tcp(host, port)
+        except OSError:
+            return False
+        await stream.aclose()
+        return True
+    return False
+
+
+async def _ask(host: str, port: int, settings: Settings) -> Found | None:
+    """What listens there, if it answers as ComfyUI does."""
+    quick = settings.scheduling.model_copy(
+        update={"connect_timeout": CONNECT_SECONDS, "probe_timeout": ANSWER_SECONDS, "post_timeout": ANSWER_SECONDS}
+    )
+    backend = BackendSettings(id="asked", host=host, port=port)
+    try:
+        async with ComfyClient(backend, scheduling=quick, limits=settings.limits) as client:
+            stats = await client.stats()
+            queued = await client.queue_remaining()
+    except BackendError:
+        return None
+    known = next((one.id for one in settings.backends if (one.host, one.port) == (host, port)), None)
+    devices = tuple(device_text(device) for device in stats.devices)
+    return Found(host=host, port=port, version=stats.version or "", devices=devices, queued=queued, known_as=known)
+
+
+def _table(found: Iterable[Found]) -> RenderableType:
+    table = Table("Address", "ComfyUI", "Devices", "Queued", "In the configuration", box=None, header_style="bold")
+    for one in found:
+        cells = (f"{one.host}:{one.port}", one.version, ", ".join(one.devices), str(one.queued), one.known_as or "no")
+        table.add_row(*(Text(escape(cell)) for cell in cells))
+    return table

@@ -1,0 +1,97 @@
+"""`backends add` and `backends remove`: config.yaml is changed, once the new text has proven sound."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from orchestrator_mcp.command.ending import ExitCode, UsageError, say
+from orchestrator_mcp.errors import SettingsError
+from orchestrator_mcp.files import FileTooLargeError, read_regular, write_durably, write_new
+from orchestrator_mcp.settings import Settings, load_settings
+from orchestrator_mcp.settings.config_file import MAX_BYTES
+from orchestrator_mcp.settings.editing import with_backend, without_backend
+from orchestrator_mcp.settings.settings import CONFIG_NAME, locate_config
+
+COPY_SUFFIX: Final = ".bak"
+_RELOADED: Final = "A running orchestrator takes it over by itself, within seconds."
+
+
+def add(entry: dict[str, Any], config: Path | None) -> int:
+    """Put a backend into the configuration.
+
+    Args:
+        entry: its keys, as the file has them.
+        config: the file that the command line named; a new ./config.yaml when there is none anywhere.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: it stands there already.
+        SettingsError: the entry or the file is wrong; nothing was changed.
+    """
+    path = locate_config(config) or Path(CONFIG_NAME).absolute()
+    present = load_settings(path) if path.exists() else Settings()
+    if any(backend.id == entry["id"] for backend in present.backends):
+        raise UsageError(f"A backend {entry['id']!r} stands in {path} already.", hint="Give it another --id.")
+    changed = _change(path, lambda text: with_backend(text, entry))
+    added = next(backend for backend in changed.backends if backend.id == entry["id"])
+    say(f"{added.id} ({added.url}) was added to {path}. {_RELOADED}")
+    return ExitCode.OK
+
+
+def remove(backend_id: str, config: Path | None) -> int:
+    """Take a backend out of the configuration.
+
+    Args:
+        backend_id: which.
+        config: the file that the command line named.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: there is no configuration, or no such backend in it.
+        SettingsError: the file is wrong; nothing was changed.
+    """
+    path = locate_config(config)
+    if path is None:
+        raise UsageError("There is no configuration to take it out of.", hint="Name one with --config.")
+    present = load_settings(path)
+    if all(backend.id != backend_id for backend in present.backends):
+        known = ", ".join(backend.id for backend in present.backends) or "none"
+        raise UsageError(f"No backend {backend_id!r} stands in {path}.", hint=f"There are: {known}.")
+    _change(path, lambda text: without_backend(text, backend_id))
+    say(f"{backend_id} was taken out of {path}. {_RELOADED} What it renders goes on to its end.")
+    return ExitCode.OK
+
+
+def _change(path: Path, edit: Callable[[str], str]) -> Settings:
+    """Replace the file by its edited text, once that has proven to be a sound configuration."""
+    try:
+        text = read_regular(path.resolve(), most=MAX_BYTES).content.decode("utf-8-sig") if path.exists() else ""
+        edited = edit(text)
+        settings = _checked(path, edited)
+        if path.exists():
+            write_durably(path.with_name(path.name + COPY_SUFFIX), text.encode())
+        write_durably(path.resolve(), edited.encode())
+    except (OSError, FileTooLargeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be changed: {error}.", hint="It is as it was.") from error
+    return settings
+
+
+def _checked(path: Path, text: str) -> Settings:
+    """Load the text from beside the file: its paths are relative to the folder."""
+    beside = path.resolve().with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with write_new(beside) as target:
+            target.write(text.encode())
+        return load_settings(beside)
+    except SettingsError as error:
+        said = error.message.replace(str(beside), str(path))
+        raise SettingsError(said, hint="Nothing was changed.", details=error.details) from None
+    finally:
+        beside.unlink(missing_ok=True)
