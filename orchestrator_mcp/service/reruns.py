@@ -14,7 +14,6 @@ from functools import partial
 import anyio.to_thread
 
 from orchestrator_mcp.domain.access import Caller
-from orchestrator_mcp.domain.assets import input_name
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.text import without_secrets
@@ -23,7 +22,6 @@ from orchestrator_mcp.errors import ForbiddenError, ManifestError, NotFoundError
 from orchestrator_mcp.service.acceptance import resolved_graph
 from orchestrator_mcp.store import JobSpec, JobStore, NewJob, StoredJob
 from orchestrator_mcp.workflows.graph import graph_hash
-from orchestrator_mcp.workflows.input_files import with_files
 from orchestrator_mcp.workflows.library import WorkflowLibrary
 
 _LARGE_DOCUMENT = 64 * 1024  # characters from which a thread resolves it
@@ -88,19 +86,22 @@ class Reruns:
         self._store = store
         self._library = library
 
-    async def find(self, job_id: str, by: Caller) -> Earlier:
-        """A job and what it rendered.
+    async def find(self, manifest: Manifest, by: Caller) -> Earlier | None:
+        """The job that a manifest does again; None when it brings a workflow of its own.
 
         Args:
-            job_id: the job.
-            by: who wants it again.
+            manifest: what the caller wants.
+            by: who wants it.
 
         Raises:
             NotFoundError: it is not there, or not any more.
             ForbiddenError: it holds secrets of somebody else.
         """
+        job_id = manifest.rerun_of
+        if job_id is None or manifest.workflow is not None:
+            return None
         try:
-            stored = await self._store.job(job_id)
+            stored = await self._store.job(job_id.casefold())
         except NotFoundError as error:
             error.hint = "If it was pruned, drop its result.json into the Inbox: the graph in it is rendered again."
             raise
@@ -124,19 +125,9 @@ class Reruns:
         return named.declared if named.graph == graph else ()
 
 
-def files_in(graph: Graph, spec: JobSpec) -> Graph:
-    """A resolved graph with the names of the files that the render begins with.
-
-    Args:
-        graph: with every value bound.
-        spec: of its job.
-    """
-    return with_files(graph, {one.target: input_name(one.sha256, one.extension) for one in spec.inputs})
-
-
 def _rendered(document: str, spec: JobSpec) -> tuple[Graph, Graph, bool]:
     graph: Graph = json.loads(document)
-    rendered = files_in(resolved_graph(document, spec), spec)
+    rendered = resolved_graph(document, spec)
     return graph, rendered, without_secrets(rendered) != rendered
 
 
@@ -167,14 +158,14 @@ def _merged(old: JobSpec, new: JobSpec) -> JobSpec:
         if (left := [target for target in handover.targets if target not in changed])
     ]
     handovers += new.handovers
-    untouched = [one for one in old.inputs if one.target not in changed]
-    inputs = {one.target: one for one in [*untouched, *new.inputs]}
+    fresh = {one.target for one in new.inputs} | changed
+    inputs = [*(one for one in old.inputs if one.target not in fresh), *new.inputs]
     return replace(
         new,
         parameters={**parameters, **new.parameters},
         targets={**kept, **new.targets},
         values={**{name: value for name, value in old.values.items() if name in kept}, **new.values},
-        inputs=list(inputs.values()),
+        inputs=inputs,
         handovers=handovers,
         parents=list(dict.fromkeys([*new.parents, *(handover.job_id for handover in handovers)])),
     )
