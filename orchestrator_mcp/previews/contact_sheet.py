@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from orchestrator_mcp.errors import NoPreviewError
 from orchestrator_mcp.lettering import Block, clean, drawable, fitted, font_of, line_height, shortened, width_of
-from orchestrator_mcp.previews.pictures import Picture, encoded
+from orchestrator_mcp.previews.pictures import Picture, encoded, lossless
 from orchestrator_mcp.previews.poster import GROUND, MUTED, PANEL, PAPER, draw_emblem
 from orchestrator_mcp.previews.scaled import Source, decoded, measured
 
@@ -88,7 +88,7 @@ def contact_sheet(
     cell: int = CELL,
     longest: int | None = None,
     most: int = MOST_CELLS,
-    most_bytes: int = SHEET_BYTES,
+    most_bytes: int | None = SHEET_BYTES,
     total: int | None = None,
 ) -> Picture:
     """Draw a contact sheet.
@@ -100,7 +100,7 @@ def contact_sheet(
         cell: width of a cell, in pixels; small ones have smaller words.
         longest: pixels of the sheet's longer side, for which cells shrink to 96 and no further.
         most: how many cells are drawn, at most 400; the sheet says how many more there are.
-        most_bytes: of the result.
+        most_bytes: of the result, a JPEG; None makes a PNG of any size.
         total: how many entries there are in all, where only some are given.
 
     Raises:
@@ -116,7 +116,12 @@ def contact_sheet(
     _draw_title(draw, sheet, title, len(shown), more)
     for number, entry in enumerate(shown):
         _draw_cell(image, draw, sheet, number, entry)
-    return encoded(image, most_bytes=most_bytes, crisp=True, note=f"and {more} more" if more else "")
+    note = f"and {more} more" if more else ""
+    return (
+        lossless(image, note=note)
+        if most_bytes is None
+        else encoded(image, most_bytes=most_bytes, crisp=True, note=note)
+    )
 
 
 def _grid(entries: Sequence[SheetEntry], columns: int | None, cell: int, longest: int | None) -> _Grid:

@@ -53,5 +53,17 @@ def encoded(image: Image.Image, *, most_bytes: int, crisp: bool = False, note: s
         image = image.resize(smaller, Image.Resampling.LANCZOS)
 
 
-def _picture(image: Image.Image, target: io.BytesIO, note: str) -> Picture:
-    return Picture(data=target.getvalue(), media_type="image/jpeg", width=image.width, height=image.height, note=note)
+def lossless(image: Image.Image, *, note: str = "") -> Picture:
+    """Make a PNG, for a file that people keep.
+
+    Args:
+        image: RGB.
+        note: see `Picture`.
+    """
+    target = io.BytesIO()
+    image.save(target, "PNG", compress_level=6)
+    return _picture(image, target, note, media_type="image/png")
+
+
+def _picture(image: Image.Image, target: io.BytesIO, note: str, *, media_type: str = "image/jpeg") -> Picture:
+    return Picture(data=target.getvalue(), media_type=media_type, width=image.width, height=image.height, note=note)

@@ -114,7 +114,7 @@ class Previewing:
         longest: int | None = None,
         title: str | None = None,
         most: int = MOST_CELLS,
-        most_bytes: int = SHEET_BYTES,
+        most_bytes: int | None = SHEET_BYTES,
         total: int | None = None,
     ) -> JobPreview:
         """Jobs side by side, each with what tells it from the others; such as have no picture with the reason.
@@ -124,7 +124,7 @@ class Previewing:
             longest: see `preview`.
             title: what they have in common; found out when None.
             most: how many cells are drawn, at most 400.
-            most_bytes: of the sheet.
+            most_bytes: of the sheet, a JPEG; None makes a PNG of any size.
             total: how many jobs there are in all, where only some are given.
         """
         jobs = [one.job for one in stored]
