@@ -177,8 +177,8 @@ def submit(
         str,
         typer.Argument(
             metavar="FILE|ID",
-            help="A JSON file with a manifest or a graph (ComfyUI: Export (API)), - for standard input, or the id of "
-            "a workflow.",
+            help="A file with a manifest or a workflow, also as ComfyUI saves it; a picture or film that was made with "
+            "ComfyUI; - for standard input; or the id of a workflow.",
         ),
     ],
     parameter: Annotated[
@@ -347,6 +347,43 @@ def add_workflow(
     from orchestrator_mcp.command.adding import add
 
     _end_with(lambda: add(file, workflow_id, config, force=force))
+
+
+@library.command("convert")
+def convert_workflows(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="Workflows as ComfyUI saves them, or pictures, films and sounds that were made with it.",
+        ),
+    ],
+    object_info: Annotated[
+        Path | None,
+        typer.Option("--object-info", metavar="FILE", help="What a ComfyUI answers at /object_info, saved to a file."),
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option("--backend", metavar="ID", help="Convert by the nodes of this backend. Otherwise of any."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write DIR/NAME.json for each. Otherwise nothing is written."),
+    ] = None,
+    url: Url = None,
+    config: Config = None,
+    token: Token = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Turn workflows as ComfyUI saves them, also those inside of pictures, into graphs in API format.
+
+    What the values in such a file mean, only a backend knows: a running orchestrator is asked for its backends' nodes,
+    unless --object-info gives them. Exit code 1 says that a file was refused; the reasons stand in the summary.
+    """
+    from orchestrator_mcp.command.converting import convert
+
+    where = _where(url, config, token)
+    _end_with(lambda: convert(files, where, object_info=object_info, backend=backend, out=out, as_json=as_json))
 
 
 @program.command(rich_help_panel=LOOK)

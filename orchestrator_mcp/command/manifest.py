@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, BinaryIO, Final, NoReturn
 
-from orchestrator_mcp.command.ending import UsageError
-from orchestrator_mcp.domain.documents import MAX_BYTES, parse_document
+from orchestrator_mcp.command.ending import UsageError, say
+from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH
 from orchestrator_mcp.errors import ManifestError, TooLargeError, nearest
-from orchestrator_mcp.files import read_regular
+from orchestrator_mcp.files import open_regular, read_regular
+from orchestrator_mcp.workflows.file_manifests import manifest_in_file
 
 STDIN: Final = "-"
-_MANIFEST_FIELDS: Final = frozenset({"workflow_id", "workflow", "workflow_json"})
-_PICTURES: Final = frozenset({".png", ".webp", ".jpg", ".jpeg", ".gif", ".mp4", ".webm"})
+_FILES: Final = frozenset({".json", ".png", ".webp", ".jpg", ".jpeg", ".avif", ".mp4", ".mov", ".webm", ".mkv"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +39,12 @@ def build_manifest(target: str, changes: Changes) -> dict[str, Any]:
     """Make the manifest that `submit` sends.
 
     Args:
-        target: a JSON file with a manifest or a graph, `-` for standard input, or a workflow's id.
+        target: a file with a manifest or a workflow, or a picture that carries one; `-` for standard input; or a
+            workflow's id.
         changes: what is put on top.
 
     Raises:
         UsageError: the file is not there or cannot be read, or a pair is none.
-        ManifestError: the file is no JSON object.
-        TooLargeError: it is too large.
     """
     manifest = _read_target(target)
     for field, pairs in (("parameters", changes.parameters), ("metadata", changes.metadata)):
@@ -112,30 +112,28 @@ def _refuse_constant(literal: str) -> NoReturn:
 def _read_target(target: str) -> dict[str, Any]:
     path = Path(target).expanduser()
     if target == STDIN:
-        return _as_manifest(_parse(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input"), "stdin")
+        return _in_file(io.BytesIO(sys.stdin.buffer.read(MAX_BYTES + 1)), "standard input", "stdin")
     if path.is_file():
-        return _as_manifest(_parse(_read_file(path), str(path)), path.stem)
+        try:
+            with open_regular(path.resolve()) as file:
+                return _in_file(file, str(path), path.stem)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from None
     if path.is_dir():
-        raise UsageError(f"{path} is a folder.", hint="Name a JSON file in it, or the id of a workflow.")
-    if path.suffix.casefold() == ".json":
+        raise UsageError(f"{path} is a folder.", hint="Name a file in it, or the id of a workflow.")
+    if path.suffix.casefold() in _FILES:
         raise UsageError(f"There is no file {path}.", hint=_near_files(path))
     return {"workflow_id": target}
 
 
-def _as_manifest(document: dict[str, Any], label: str) -> dict[str, Any]:
-    """The document itself if it is a manifest, else a manifest around the graph that it is."""
-    return document if _MANIFEST_FIELDS & document.keys() else {"workflow": document, "workflow_id": label}
-
-
-def _parse(raw: bytes, place: str) -> dict[str, Any]:
+def _in_file(file: BinaryIO, place: str, label: str) -> dict[str, Any]:
     try:
-        return parse_document(raw)
+        found = manifest_in_file(file, label=label, most=MAX_BYTES, depth=MAX_DEPTH)
     except (ManifestError, TooLargeError) as error:
-        picture = Path(place).suffix.casefold() in _PICTURES
-        hint = (
-            "A picture is no manifest: give the workflow's JSON file, exported from ComfyUI." if picture else error.hint
-        )
-        raise UsageError(f"{place}: {error.message}", hint=hint) from None
+        raise UsageError(f"{place}: {error.message}", hint=error.hint) from None
+    for warning in found.warnings:
+        say(f"Note: {warning}")
+    return found.document
 
 
 def _read_file(path: Path) -> bytes:
@@ -147,7 +145,7 @@ def _read_file(path: Path) -> bytes:
 
 def _near_files(path: Path) -> str:
     try:
-        names = [entry.name for entry in path.parent.iterdir() if entry.suffix.casefold() == ".json"]
+        names = [entry.name for entry in path.parent.iterdir() if entry.suffix.casefold() in _FILES]
     except OSError:
         return "Check the path, or name the id of a workflow; `orchestrator-mcp workflows` lists them."
     near = nearest(path.name, names)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator_mcp.service.file_manifests import ManifestInFile, manifest_in_file
 from orchestrator_mcp.service.previewing import JobPreview
-from orchestrator_mcp.service.service import JobService, OutputFile
+from orchestrator_mcp.service.service import JobService, KeptAsset, OutputFile
+from orchestrator_mcp.workflows.file_manifests import ManifestInFile, manifest_in_file
 
-__all__ = ["JobPreview", "JobService", "ManifestInFile", "OutputFile", "manifest_in_file"]
+__all__ = ["JobPreview", "JobService", "KeptAsset", "ManifestInFile", "OutputFile", "manifest_in_file"]

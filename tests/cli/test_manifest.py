@@ -85,7 +85,7 @@ def test_priority_0_wins_over_the_file_too(tmp_path: Path) -> None:
         ("m.json", b"{'a': 1}", "line 1, column 2"),
         ("m.json", b"[1]", "a list"),
         ("m.json", b"", "empty"),
-        ("shot.png", b"\x89PNG\r\n\x1a\n\xff", "A picture is no manifest"),
+        ("shot.png", b"\x89PNG\r\n\x1a\n\xff", "holds no workflow"),
     ],
 )
 def test_a_file_that_is_no_json_object_is_told_with_its_name(

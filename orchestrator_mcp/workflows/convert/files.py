@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -99,10 +99,11 @@ def convert_files(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     names = unique_names(f"{source.stem}.json" for source in sources)
+    own = {source.resolve() for source in sources}
     known = () if catalogue is None else (catalogue,)
     return Conversion(
         files=tuple(
-            _convert_file(source, chain(known, further), None if out is None else out / name)
+            _convert_file(source, chain(known, further), None if out is None else out / name, own)
             for source, name in zip(sources, names, strict=True)
         )
     )
@@ -134,7 +135,13 @@ def load_graph(content: bytes | BinaryIO, catalogues: Iterable[Mapping[str, Any]
     raise ManifestError([Problem(path=(), message=message, code="no_workflow")])
 
 
-def _convert_file(source: Path, catalogues: Iterable[Mapping[str, Any]], target: Path | None) -> ConvertedFile:
+def _convert_file(
+    source: Path, catalogues: Iterable[Mapping[str, Any]], target: Path | None, own: Set[Path]
+) -> ConvertedFile:
+    if target is not None and target.resolve() in own:
+        return _refused(
+            source, f"The graph would replace {target}, which is one of the files; take another folder.", "file"
+        )
     try:
         with open_regular(source) as file:
             loaded = load_graph(file, catalogues)

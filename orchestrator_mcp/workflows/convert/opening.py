@@ -63,4 +63,6 @@ def open_workflow(file: bytes | BinaryIO, *, max_bytes: int = MAX_BYTES, max_dep
 def _is_text(head: bytes) -> bool:
     """Whether it may be a JSON document: its first letter begins an object, in UTF-8 or UTF-16."""
     head = head.removeprefix(b"\xef\xbb\xbf")
+    if not head.strip():
+        return True  # an empty one is told to be empty
     return head[:2] in {b"\xff\xfe", b"\xfe\xff"} or head.lstrip().startswith((b"{", b"["))

@@ -73,7 +73,7 @@ def test_without_a_folder_nothing_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "code"),
     [
-        (b"", "no_workflow"),
+        (b"", "empty"),
         (b"{", "json"),
         (b"[]", "not_an_object"),
         (b"{}", "no_workflow"),

@@ -1,4 +1,4 @@
-"""From a file of any kind to the document of a manifest: for every door that takes files. Call it in a thread."""
+"""From a file of any kind to the document of a manifest: for every way in that takes files. Call it in a thread."""
 
 from __future__ import annotations
 
