@@ -140,6 +140,40 @@ class Manifest(BaseModel):
         return value
 
 
+def _as_it_was(schema: dict[str, Any]) -> None:
+    """What is left out has no default: the first job says it."""
+    schema.pop("default", None)
+
+
+class Changes(BaseModel):
+    """What is to be otherwise when a job is done again; what is left out stays as it was."""
+
+    parameters: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Values by the names that the first job used, or by any name of its graph."
+    )
+    metadata: dict[str, JsonValue] = Field(default_factory=dict, description="Put over that of the first job.")
+    priority: int = Field(
+        default=0,
+        ge=-MAX_PRIORITY,
+        le=MAX_PRIORITY,
+        description="Another priority.",
+        json_schema_extra=_as_it_was,
+    )
+    backend_affinity: Label | None = Field(
+        default=None, description="Another backend; null for any.", json_schema_extra=_as_it_was
+    )
+    required_capabilities: tuple[Label, ...] = Field(
+        default=(),
+        max_length=32,
+        description="Other labels that the backend must carry.",
+        json_schema_extra=_as_it_was,
+    )
+    depends_on: tuple[Label, ...] = Field(
+        default=(), max_length=MOST_PARENTS, description="Ids of jobs that must be completed first."
+    )
+    idempotency_key: Label | None = Field(default=None, description="The same key and changes give the same job.")
+
+
 def unknown_fields(document: dict[str, Any]) -> list[str]:
     """Top-level keys of a manifest document that mean nothing here, as warnings tell them.
 

@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection, Request
 
 from orchestrator_mcp.domain.access import Caller
 from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH, parse_document
-from orchestrator_mcp.domain.manifests import Manifest, problems_in, unknown_fields
+from orchestrator_mcp.domain.manifests import Changes, Manifest, problems_in, unknown_fields
 from orchestrator_mcp.domain.views import Status
 from orchestrator_mcp.domain.workflow_documents import as_manifest, is_around
 from orchestrator_mcp.doors.http.answers import WrongRequest
@@ -158,6 +158,35 @@ def manifest_from(raw: bytes, *, key: str | None, limits: BodyLimits) -> ReadMan
     """
     document = parse_document(raw, max_bytes=limits.document, max_depth=limits.depth)
     return _checked(as_manifest(document), key=key)
+
+
+async def read_changes(request: Request, job_id: str, limits: BodyLimits) -> ReadManifest:
+    """Take the manifest that does a job again out of a POST; its body may be empty.
+
+    Args:
+        request: the POST.
+        job_id: the job.
+        limits: how large the body may be.
+
+    Raises:
+        WrongRequest: it is not JSON by its headers.
+        TooLargeError: it is longer than allowed.
+        ManifestError: a field is wrong.
+        ClientDisconnect: the client left while sending.
+    """
+    key = _idempotency_key(request)
+    _check_coding(request)
+    raw = await _read_body(request, limits.document)
+    document: dict[str, Any] = {}
+    if raw:
+        _check_type(request)
+        document = parse_document(raw, max_bytes=limits.document, max_depth=limits.depth)
+    known = {name: value for name, value in document.items() if name in Changes.model_fields}
+    odd = sorted(set(document) - set(known))
+    said = [_unknown_field(name[:200], nearest(name, Changes.model_fields, most=1)) for name in odd[:_MOST_WARNINGS]]
+    if len(odd) > len(said):
+        said.append(f"{len(odd) - len(said)} more unknown fields were ignored.")
+    return _checked({**known, "rerun_of": job_id}, key=key, warnings=said)
 
 
 async def _read_form(request: Request, key: str | None, limits: BodyLimits) -> ReadManifest:
