@@ -13,6 +13,8 @@ from orchestrator_mcp.domain.situation import Candidate, Lane
 
 AGEING: Final = 60_000  # milliseconds of waiting that are worth one step of priority
 
+UNKNOWN: Final = 1.0  # seconds that a job counts of which nobody knows what it takes
+
 Fits = Callable[[Lane], bool]
 
 
@@ -30,7 +32,7 @@ class Waiting:
 
     Attributes:
         jobs: how many, when the round began.
-        seconds: how long they take on a backend of pace 1, as far as that is known.
+        seconds: how long they take on a backend of pace 1.
         left: the same now.
         known: whether it is known of all.
     """
@@ -130,11 +132,9 @@ class Backlog:
         if waiting is None:
             waiting = self.models[lane.spec.model_key] = Waiting()
         waiting.jobs += lane.count
-        if lane.seconds is None:
-            waiting.known = False
-        else:
-            waiting.seconds += lane.seconds * lane.count
-            waiting.left = waiting.seconds
+        waiting.known = waiting.known and lane.seconds is not None
+        waiting.seconds += (lane.seconds or UNKNOWN) * lane.count
+        waiting.left = waiting.seconds
         priority = lane.priority
         if lane.deadline is not None:
             priority = raised_priority(priority, lane.deadline, now, lane.seconds or 0.0)
@@ -168,8 +168,8 @@ class Backlog:
     def take(self, lane: Lane) -> None:
         """One job of a lane is given: its source has been served by what it takes."""
         self.left[lane.id] -= 1
-        self.tags[lane.spec.source] += (lane.seconds or 1.0) / lane.weight
-        self.models[lane.spec.model_key].left -= lane.seconds or 0.0
+        self.tags[lane.spec.source] += (lane.seconds or UNKNOWN) / lane.weight
+        self.models[lane.spec.model_key].left -= lane.seconds or UNKNOWN
         for name in lane.rooms:
             self.rooms[name] -= 1
 

@@ -175,7 +175,9 @@ class _Round:
             return None
         if self._must(tier, candidate, first):
             return first
-        return self._worth_loading(tier, candidate) if loading else self._warm(tier, candidate)
+        if loading:
+            return self._worth_loading(tier, candidate)
+        return self._needed_more(tier, candidate, first) or self._warm(tier, candidate)
 
     def _turns(self, tier: Tier, candidate: Candidate, model: str | None) -> Turns:
         group = self._group_of[candidate.backend_id]
@@ -215,20 +217,34 @@ class _Round:
                     break
         return best[-1] if best else None
 
+    def _needed_more(self, tier: Tier, candidate: Candidate, first: Lane) -> Lane | None:
+        """What it had better load although it has warm work: others see to that in time, and not to this."""
+        if candidate.warm not in tier.by_model or len(tier.by_model) < 2:
+            return None
+        found = self._coldest(tier, candidate, first.spec.source)
+        needy = found[0] if found else None
+        if needy is None or not self._prospects.others_suffice(candidate.warm, candidate, needy):
+            return None
+        return needy
+
     def _worth_loading(self, tier: Tier, candidate: Candidate) -> Lane | None:
         """Of whoever was served least, what would be ready last if nobody helped."""
         everything = self._turns(tier, candidate, None)
         for _, queue in everything.in_order():
-            found = []
-            for model, queues in tier.by_model.items():
-                own = queues.get(queue.source)
-                lane = self._turns(tier, candidate, model).head(own) if own is not None else None
-                if lane is not None:
-                    found.append((-self._prospects.finish(model), -self._backlog.models[model].left, lane.id, lane))
-            for *_, lane in sorted(found, key=lambda entry: entry[:3]):
+            for lane in self._coldest(tier, candidate, queue.source):
                 if not self._leaves(lane, candidate, False):
                     return lane
         return None
+
+    def _coldest(self, tier: Tier, candidate: Candidate, source: str) -> list[Lane]:
+        """A lane of each model that a source has work for, first the one that would be ready last."""
+        found = []
+        for model, queues in tier.by_model.items():
+            own = queues.get(source)
+            lane = self._turns(tier, candidate, model).head(own) if own is not None else None
+            if lane is not None:
+                found.append((-self._prospects.finish(model), -self._backlog.models[model].left, lane.id, lane))
+        return [lane for *_, lane in sorted(found, key=lambda entry: entry[:3])]
 
 
 def _end_is_near(lanes: Sequence[Lane], candidates: Sequence[Candidate]) -> bool:

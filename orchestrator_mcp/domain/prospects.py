@@ -20,6 +20,9 @@ from orchestrator_mcp.domain.situation import Candidate, Lane
 GRAIN: Final = 40
 """Spans that differ by less than a fortieth are one; the shorter of them is asked about."""
 
+WORTH: Final = 2.0
+"""How many times what it takes a load must save, so that the last seconds of a batch are not spent on loading."""
+
 Able = Callable[[Lane, Candidate], bool]
 
 
@@ -58,6 +61,30 @@ class Prospects:
         speed = self._everybody if not model else self._speeds.get(model, 0.0)
         return self._models[model].left / speed if speed > 1e-9 else math.inf
 
+    def others_suffice(self, model: str, candidate: Candidate, other: Lane) -> bool:
+        """Whether a backend is needed more for another model than for the one that it has warm.
+
+        That is so when the others who have its model will be done with it in time, and those who have the other
+        one, if there are any, will not: "in time" is when all would be done if the work were spread evenly.
+
+        Args:
+            model: what it has warm.
+            candidate: the backend.
+            other: a lane of the other model.
+        """
+        own, needy = self._models.get(model), self._models[other.spec.model_key]
+        if own is None or not own.known or not needy.known or not model:
+            return False
+        speed = self._speeds[model] - 1 / candidate.pace
+        horizon = self._horizon()
+        if speed < 1e-9 or own.left / speed > horizon:
+            return False
+        return self.finish(other.spec.model_key) > horizon + WORTH * candidate.load_seconds(other)
+
+    def _horizon(self) -> float:
+        """When all that waits is done if it is spread evenly, seconds."""
+        return sum(waiting.left for waiting in self._models.values()) / self._everybody
+
     def given(self, lane: Lane, candidate: Candidate) -> None:
         """A backend was given a job: it is one more that has the model."""
         model = lane.spec.model_key
@@ -80,7 +107,7 @@ class Prospects:
         render = candidate.render_seconds(lane)
         if render is None or not waiting.known or waiting.seconds <= 0:
             return False
-        span = candidate.load_seconds(lane) + render + (candidate.remaining or 0.0 if candidate.running else 0.0)
+        span = WORTH * candidate.load_seconds(lane) + render + _held(candidate)
         if waiting.seconds > span * self._everybody:
             return False
         mean = waiting.seconds / waiting.jobs
