@@ -40,6 +40,7 @@ from orchestrator_mcp.service.deliveries import DeliveryQueue
 from orchestrator_mcp.service.gate import Gate
 from orchestrator_mcp.service.inputs import InputFiles
 from orchestrator_mcp.service.listing import row_before, states_of
+from orchestrator_mcp.service.node_classes import NodeClasses, node_classes
 from orchestrator_mcp.service.previewing import JobPreview, Previewing
 from orchestrator_mcp.service.showing import (
     Live,
@@ -341,6 +342,10 @@ class JobService:
     def backend(self, backend_id: str) -> BackendView:
         """One backend. Raises NotFoundError."""
         return backend_view(self._pool.view(self._pool[backend_id], self._running().get(backend_id, 0)))
+
+    async def node_classes(self, backend_id: str) -> NodeClasses:
+        """What one backend told of its nodes. Raises NotFoundError, and UnavailableError while it has told nothing."""
+        return await node_classes(self._pool, backend_id)
 
     async def workflows(self) -> list[WorkflowView]:
         """The library, read live from its folders."""

@@ -90,6 +90,22 @@ def answer_backends(views: Sequence[BackendView]) -> Response:
     return Response(_BACKENDS.dump_json(list(views)), media_type=_JSON)
 
 
+def answer_once(request: Request, text: bytes, *, digest: str) -> Response:
+    """JSON that is already written; 304 for a caller that has it.
+
+    Args:
+        request: what asked.
+        text: the JSON.
+        digest: what tells it from another.
+    """
+    tag = f'"{digest}"'
+    headers = {"etag": tag, "cache-control": "private, no-cache"}
+    known = {each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")}
+    if known & {tag, "*"}:
+        return Response(status_code=304, headers=headers)
+    return Response(text, headers=headers, media_type=_JSON)
+
+
 def answer_outputs(views: Sequence[OutputView]) -> Response:
     """The outputs of a job, as a bare JSON list."""
     return Response(_OUTPUTS.dump_json(list(views)), media_type=_JSON)
