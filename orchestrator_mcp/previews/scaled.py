@@ -47,7 +47,7 @@ _DECODING_FAILS: Final = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
+    Warning,  # where warnings are errors
 )  # everything that Pillow's readers have been seen to raise at a hostile file
 
 Source = Path | BinaryIO
@@ -118,11 +118,9 @@ def decoded(source: Source, *, box: tuple[int, int]) -> Upright:
         width, height = _upright_size(image)
         moving = bool(getattr(image, "is_animated", False))
         inner = (box[1], box[0]) if (width, height) != image.size else box  # as the file lies, not as it is seen
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        orientation = _orientation(image)
         image.draft(None, _fitted(image.size, inner))
-        flat = _plain_colours(image)
-        flat = flat.resize(_fitted(flat.size, inner), Image.Resampling.LANCZOS, reducing_gap=3.0)
-        flat = _turned(flat, orientation)
+        flat = _turned(_shrunk(image, inner), orientation)
         transparent = flat.mode == "RGBA" and flat.getchannel("A").getextrema()[0] != 255
         shown = _on_checker(flat) if transparent else flat.convert("RGB")
         return Upright(image=shown, width=width, height=height, moving=moving, transparent=transparent)
@@ -156,7 +154,13 @@ def _too_large(size: str) -> NoPreviewError:
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
-    return (height, width) if image.getexif().get(_ORIENTATION) in _SIDEWAYS else (width, height)
+    return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
+
+
+def _orientation(image: Image.Image) -> int:
+    """How the camera was held, as Exif numbers it; a picture without Exif is not decoded to look for some."""
+    said = image.getexif().get(_ORIENTATION) if "exif" in image.info or image.format == "TIFF" else None
+    return said if isinstance(said, int) else 1
 
 
 def _fitted(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
@@ -165,7 +169,7 @@ def _fitted(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _turned(image: Image.Image, orientation: object) -> Image.Image:
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
     steps = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -175,39 +179,41 @@ def _turned(image: Image.Image, orientation: object) -> Image.Image:
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_90,
     }
-    step = steps.get(orientation) if isinstance(orientation, int) else None
+    step = steps.get(orientation)
     return image if step is None else image.transpose(step)
 
 
+def _shrunk(image: Image.Image, box: tuple[int, int]) -> Image.Image:
+    """In RGB, or RGBA where something may be transparent, fitted into a box."""
+    size = _fitted(image.size, box)
+    if image.mode[0] in "IF":  # first small, then grey: these take four bytes for each pixel
+        deep = image.convert("F").resize(size, Image.Resampling.BOX, reducing_gap=3.0)
+        return _grey(deep, whole=image.mode != "F").convert("RGB")
+    return _plain_colours(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
 def _plain_colours(image: Image.Image) -> Image.Image:
-    """Any mode as RGB, or RGBA where something may be transparent."""
     if image.mode in ("RGB", "RGBA"):
         return image.convert("RGBA") if "transparency" in image.info else image
-    if image.mode[0] in "IF":
-        return _grey(image).convert("RGB")
     see_through = image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info
     return image.convert("RGBA" if see_through else "RGB")
 
 
-def _grey(image: Image.Image) -> Image.Image:
+def _grey(deep: Image.Image, *, whole: bool) -> Image.Image:
     """Greys of 16 or 32 bits, or fractions, as 8 bits: by the range that such a file uses, else by its own."""
-    deep = image.convert("I") if image.mode.startswith("I;") else image
     low, high = deep.getextrema()
     assert isinstance(low, int | float) and isinstance(high, int | float)
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError("its greys are not numbers")
-    floor, ceiling = _grey_range(image.mode, low, high)
+    floor, ceiling = _grey_range(low, high, whole=whole)
     scale = 255.0 / (ceiling - floor)
-    if deep.mode == "I":
-        deep = deep.convert("F")
     return deep.point(lambda value: value * scale - floor * scale).convert("L")
 
 
-def _grey_range(mode: str, low: float, high: float) -> tuple[float, float]:
-    if low >= 0 and mode != "F" and high <= 65_535:
-        return 0.0, 65_535.0
-    if low >= 0 and mode == "F" and high <= 1:
-        return 0.0, 1.0
+def _grey_range(low: float, high: float, *, whole: bool) -> tuple[float, float]:
+    usual = 65_535.0 if whole else 1.0
+    if low >= 0 and high <= usual:
+        return 0.0, usual
     return low, high if high > low else low + 1.0
 
 
