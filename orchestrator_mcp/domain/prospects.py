@@ -51,9 +51,11 @@ class Prospects:
         self._given: dict[str, list[tuple[Candidate, float]]] = defaultdict(list)
         self._proofs: dict[tuple[str, int, bool], _Proof] = {}
         self._speeds: dict[str, float] = defaultdict(float)
+        self._quickest: dict[str, float] = defaultdict(lambda: math.inf)
         for candidate in candidates:
             if candidate.unavailable is None:
                 self._speeds[candidate.warm] += 1 / candidate.pace
+                self._quickest[candidate.warm] = min(candidate.pace, self._quickest[candidate.warm])
         self._everybody = sum(self._speeds.values())
 
     def finish(self, model: str) -> float:
@@ -65,7 +67,8 @@ class Prospects:
         """Whether a backend is needed more for another model than for the one that it has warm.
 
         That is so when the others who have its model will be done with it in time, and those who have the other
-        one, if there are any, will not: "in time" is when all would be done if the work were spread evenly.
+        one, if there are any, will not: "in time" is when all would be done if the work were spread evenly. Only the
+        quickest of them moves on, because one load then moves the most work.
 
         Args:
             model: what it has warm.
@@ -74,6 +77,8 @@ class Prospects:
         """
         own, needy = self._models.get(model), self._models[other.spec.model_key]
         if own is None or not own.known or not needy.known or not model:
+            return False
+        if candidate.pace > self._quickest[model]:
             return False
         speed = self._speeds[model] - 1 / candidate.pace
         horizon = self._horizon()
