@@ -6,6 +6,7 @@ from typing import Any, Final
 
 _JOB_ID: Final = "019ab0c4-8e6f-7a31-9c1d-5f0e2b7a6c42"
 _JOB_URL: Final = f"http://127.0.0.1:9800/api/job/{_JOB_ID}"
+_SHA: Final = "5f2b0a7d6f0e4b5f9d3e7c1a2b4d6f8091a3c5e7092b4d6f81a3c5e7f9b1d3e5"
 _LINKS: Final = {
     "self": _JOB_URL,
     "outputs": f"{_JOB_URL}/outputs",
@@ -18,7 +19,7 @@ _OUTPUT: Final[dict[str, Any]] = {
     "kind": "image",
     "media_type": "image/png",
     "size": 48213,
-    "sha256": "5f2b0a7d6f0e4b5f9d3e7c1a2b4d6f8091a3c5e7092b4d6f81a3c5e7f9b1d3e5",
+    "sha256": _SHA,
     "url": f"{_JOB_URL}/outputs/my_workflow_001_9_01.png",
     "path": "/srv/renders/Outbox/my_workflow_001__2b7a6c42/my_workflow_001_9_01.png",
 }
@@ -51,12 +52,14 @@ _JOB: Final[dict[str, Any]] = {
     "waiting_because": [],
     "queue_position": None,
     "eta_seconds": None,
+    "inputs": [],
     "outputs": [_OUTPUT],
     "error": None,
     "warnings": [],
     "attention": False,
     "sandbox": False,
     "rerun_of": None,
+    "depends_on": [],
     "links": _LINKS,
 }
 _BACKEND: Final[dict[str, Any]] = {
@@ -95,6 +98,15 @@ EXAMPLES: Final[dict[str, Any]] = {
     "job": _JOB,
     "jobs": {"jobs": [_JOB], "next_cursor": None},
     "outputs": [_OUTPUT],
+    "asset": {
+        "asset": f"asset:{_SHA}",
+        "sha256": _SHA,
+        "kind": "image",
+        "media_type": "image/png",
+        "size": 48213,
+        "extension": "png",
+        "url": f"http://127.0.0.1:9800/api/assets/{_SHA}",
+    },
     "event": {
         "type": "progress",
         "seq": 3,

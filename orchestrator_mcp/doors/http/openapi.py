@@ -31,6 +31,7 @@ _REF: Final = "#/components/schemas/"
 _TAGS: Final = {
     "jobs": "Hand in work, look at it, end it.",
     "outputs": "The verified files of a job.",
+    "assets": "Pictures, videos and sounds that jobs begin with.",
     "streams": "Follow a job while it runs.",
     "farm": "The backends, and the orchestrator itself.",
     "workflows": "The library of named workflows.",
@@ -42,6 +43,7 @@ _WRITTEN: Final[tuple[type[BaseModel], ...]] = (
     views.JobView,
     views.JobListView,
     views.OutputView,
+    views.AssetView,
     views.StreamEvent,
     views.BackendView,
     views.WorkflowView,
@@ -127,6 +129,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         content = {JSON: {"schema": {"$ref": _REF + operation.body}, "example": EXAMPLES["manifest"]}}
         content |= _file_content(operation.body) if operation.files else {}
         document["requestBody"] = {"required": True, "content": content}
+    if operation.upload:
+        document["requestBody"] = {"required": True, "content": _upload_content()}
     if operation.path == "/health":
         document["security"] = [{}]
     return document
@@ -140,6 +144,13 @@ def _file_content(manifest: str) -> dict[str, Any]:
         "manifest": {"$ref": _REF + manifest},
     }
     form = {"type": "object", "required": ["workflow"], "properties": properties}
+    return {**{kind: {"schema": binary} for kind in FILE_TYPES}, "multipart/form-data": {"schema": form}}
+
+
+def _upload_content() -> dict[str, Any]:
+    """The bodies that bring an input file."""
+    binary = {"type": "string", "format": "binary"}
+    form = {"type": "object", "required": ["file"], "properties": {"file": binary}, "additionalProperties": False}
     return {**{kind: {"schema": binary} for kind in FILE_TYPES}, "multipart/form-data": {"schema": form}}
 
 

@@ -75,6 +75,7 @@ class Operation:
         errors: the statuses of `ERRORS` that it may answer with.
         body: the component that it takes as JSON.
         files: whether it also takes a file that carries a workflow, as it is or in a form.
+        upload: whether it takes a file, as it is or in a form.
         headers: request headers it looks at, keys of `PARAMETERS`.
         query: what its query holds, a key of `openapi.QUERIES`.
     """
@@ -89,6 +90,7 @@ class Operation:
     errors: tuple[int, ...] = ()
     body: str | None = None
     files: bool = False
+    upload: bool = False
     headers: tuple[str, ...] = ()
     query: str | None = None
 
@@ -100,7 +102,7 @@ ERRORS: Final[dict[int, str]] = {
     400: "The form cannot be read.",
     401: "A token is needed (only when the server asks for one).",
     403: "A web page of another origin sent this, or the token may not do it.",
-    404: "There is no such job, workflow, backend or output; the nearest names are told.",
+    404: "There is no such job, workflow, backend or file; the nearest names are told.",
     409: "The state of things forbids it.",
     413: "The body or its graph is too large; the limit is told.",
     415: "The body is not declared as JSON.",
@@ -125,11 +127,25 @@ PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 PATH_PARAMETERS: Final[dict[str, str]] = {
     "job_id": "What the submission answered.",
     "name": "The name of an output, from the list of outputs.",
+    "sha256": "The sha256 of a file, in lower-case hex.",
     "backend_id": "The `id` of a backend.",
     "workflow_id": "The `id` of a workflow.",
 }
 
 _JOB_ANSWER: Final = Answer(text="The job as it is now.", schema="JobView", example="job")
+_WHERE_ASSET: Final = ("Location", "Where its bytes are.")
+_BYTES: Final = (
+    (
+        200,
+        Answer(
+            text="The whole file.",
+            media_type="application/octet-stream",
+            headers=(("ETag", "The file's sha256, quoted."), ("Accept-Ranges", "`bytes`.")),
+        ),
+    ),
+    (206, Answer(text="The range that was asked for.", media_type="application/octet-stream")),
+    (304, Answer(text="The caller has it already.")),
+)
 _HEALTH: Final = Answer(text="The server lives.", schema="HealthView", example="health")
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
@@ -218,18 +234,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Fetch a file",
         text="The bytes. Raster images and video may be shown in place; everything else comes as attachment.",
         headers=("Range", "If-None-Match"),
-        answers=(
-            (
-                200,
-                Answer(
-                    text="The whole file.",
-                    media_type="application/octet-stream",
-                    headers=(("ETag", "The file's sha256, quoted."), ("Accept-Ranges", "`bytes`.")),
-                ),
-            ),
-            (206, Answer(text="The range that was asked for.", media_type="application/octet-stream")),
-            (304, Answer(text="The caller has it already.")),
-        ),
+        answers=_BYTES,
         errors=(404, 416),
     ),
     Operation(
@@ -279,6 +284,33 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             (204, Answer(text="The job has ended and the caller has seen that.")),
         ),
         errors=(404, 429),
+    ),
+    Operation(
+        method="post",
+        path="/api/assets",
+        name="upload_asset",
+        tag="assets",
+        summary="Send an input file ahead",
+        text="A picture, video or sound that jobs may begin with, as the body itself or as the part `file` of a form. "
+        "It is checked to its end and kept by its content; a manifest then names it as the value of a parameter: "
+        "`asset:<sha256>`. Sending it again changes nothing.",
+        upload=True,
+        answers=(
+            (201, Answer(text="It is kept.", schema="AssetView", example="asset", headers=(_WHERE_ASSET,))),
+            (200, Answer(text="It was here before.", schema="AssetView", example="asset", headers=(_WHERE_ASSET,))),
+        ),
+        errors=(400, 413, 415, 422, 429, 503),
+    ),
+    Operation(
+        method="get",
+        path="/api/assets/{sha256}",
+        name="get_asset",
+        tag="assets",
+        summary="Fetch an input file",
+        text="The bytes, by the same rules as those of an output.",
+        headers=("Range", "If-None-Match"),
+        answers=_BYTES,
+        errors=(404, 416),
     ),
     Operation(
         method="get",

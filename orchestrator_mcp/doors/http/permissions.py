@@ -17,7 +17,9 @@ LOOKING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 CHANGING: Final[dict[tuple[str, str], Scope]] = {
     ("POST", "/api/job"): Scope.SUBMIT,
+    ("POST", "/api/job/*/rerun"): Scope.SUBMIT,
     ("DELETE", "/api/job/*"): Scope.SUBMIT,
+    ("POST", "/api/assets"): Scope.SUBMIT,
     # A message of an agent: each tool asks for its own scope, see doors/mcp/tools.py.
     ("POST", "/messages"): Scope.READ,
     ("POST", "/mcp"): Scope.READ,

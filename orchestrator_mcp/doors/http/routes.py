@@ -20,6 +20,7 @@ from orchestrator_mcp.doors.http.answers import (
     answer_outputs,
     answer_workflows,
 )
+from orchestrator_mcp.doors.http.assets import sent_file
 from orchestrator_mcp.doors.http.outputs import serve_output, serve_preview
 from orchestrator_mcp.doors.http.pages import page_routes
 from orchestrator_mcp.doors.http.reading import (
@@ -65,6 +66,19 @@ class HttpDoor:
             base_url=urls_begin(request, self.public_url),
         )
         return answer(accepted, 202, {"location": f"/api/job/{accepted.job_id}"})
+
+    async def upload(self, request: Request) -> Response:
+        async with sent_file(request, self.limits().upload) as sent:
+            kept = await self.service.keep_asset(
+                sent.chunks,
+                name_hint=sent.name,
+                by=caller_of(request),
+                base_url=urls_begin(request, self.public_url),
+            )
+        return answer(kept.view, 200 if kept.known else 201, {"location": f"/api/assets/{kept.view.sha256}"})
+
+    async def asset(self, request: Request) -> Response:
+        return await serve_output(request, await self.service.asset_file(request.path_params["sha256"]))
 
     async def job(self, request: Request) -> Response:
         return answer(await self.service.job(_job_id(request), base_url=urls_begin(request, self.public_url)))
@@ -175,6 +189,8 @@ def _http_routes(door: HttpDoor) -> list[BaseRoute]:
         f"{JOB}/stream": {"GET": door.stream_without_upgrade},
         "/api/jobs": {"GET": door.jobs},
         "/api/jobs/{job_id}": {"GET": door.job},
+        "/api/assets": {"POST": door.upload},
+        "/api/assets/{sha256}": {"GET": door.asset},
         "/api/backends": {"GET": door.backends},
         "/api/backends/{backend_id}": {"GET": door.backend},
         "/api/backends/{backend_id}/object_info": {"GET": door.node_classes},

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 
 from orchestrator_mcp.domain.access import LOCAL, Caller
+from orchestrator_mcp.domain.assets import Asset
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
@@ -27,7 +28,8 @@ from orchestrator_mcp.domain.views import (
 )
 from orchestrator_mcp.errors import JobFinishedError, NotFoundError
 from orchestrator_mcp.previews.pictures import Picture
-from orchestrator_mcp.service import JobPreview, JobService, OutputFile
+from orchestrator_mcp.service import JobPreview, JobService, KeptAsset, OutputFile
+from orchestrator_mcp.service.showing import asset_view
 
 JOB = "019ab0c4-8e6f-7a31-9c1d-5f0e2b7a6c42"
 THEN = datetime(2026, 1, 28, 12, 0, tzinfo=UTC)
@@ -61,6 +63,7 @@ class ServiceDouble(JobService):
         submitted: every submission.
         asked: the arguments of every `jobs` and `preview` call.
         listeners: streams that are open now.
+        assets: what was uploaded last, by the one sha256 that there is here.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -69,6 +72,7 @@ class ServiceDouble(JobService):
         self.submitted: list[Submitted] = []
         self.asked: list[dict[str, Any]] = []
         self.listeners = 0
+        self.assets: dict[str, bytes] = {}
         self._jobs: dict[str, JobView] = {}
         self._files: dict[str, OutputFile] = {}
         self._stages: dict[str, Stage] = {}
@@ -107,6 +111,7 @@ class ServiceDouble(JobService):
         stem: str | None = None,
         claim: InboxClaim | None = None,
         warnings: Sequence[str] = (),
+        beside: Path | None = None,
         base_url: str | None = None,
     ) -> AcceptedView:
         self._check("submit")
@@ -114,6 +119,26 @@ class ServiceDouble(JobService):
             Submitted(manifest=manifest, door=door, owner=by.name, warnings=tuple(warnings), base_url=base_url)
         )
         return AcceptedView(job_id=JOB, submitted_at=THEN, warnings=list(warnings), links={"self": f"{base_url}/x"})
+
+    async def keep_asset(
+        self, chunks: AsyncIterator[bytes], *, name_hint: str = "", by: Caller = LOCAL, base_url: str | None = None
+    ) -> KeptAsset:
+        self._check("keep_asset")
+        content = b"".join([chunk async for chunk in chunks])
+        asset = Asset(sha256=SHA, extension="png", kind="image", media_type="image/png", size=len(content))
+        known, self.assets[SHA] = SHA in self.assets, content
+        return KeptAsset(view=asset_view(asset, base_url or ""), known=known)
+
+    async def asset_file(self, sha256: str) -> OutputFile:
+        if sha256 not in self.assets:
+            raise NotFoundError("asset", sha256)
+        path = self.folder / "asset"
+        path.write_bytes(self.assets[sha256])
+        size = len(self.assets[sha256])
+        view = OutputView(
+            name="a.png", node="", kind="image", media_type="image/png", size=size, sha256=sha256, url="/a"
+        )
+        return OutputFile(view=view, path=path)
 
     async def job(self, job_id: str, *, base_url: str | None = None) -> JobView:
         self._check("job")

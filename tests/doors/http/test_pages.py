@@ -26,6 +26,7 @@ MODELS: dict[str, Any] = {
     "job": views.JobView,
     "jobs": views.JobListView,
     "outputs": list[views.OutputView],
+    "asset": views.AssetView,
     "event": views.StreamEvent,
     "backend": views.BackendView,
     "backends": list[views.BackendView],
