@@ -104,6 +104,8 @@ class JobView(View):
     sandbox: bool = Field(default=False, description="Rendered by the built-in sandbox: a slate, not a picture.")
     rerun_of: str | None = Field(default=None, description="The job that this one does again.")
     depends_on: list[str] = Field(default_factory=list, description="The jobs that had to be completed first.")
+    batch_id: str | None = Field(default=None, description="The batch that it belongs to.")
+    batch_index: int | None = Field(default=None, description="Its place in that batch, from 0.")
     links: dict[str, str] = Field(default_factory=dict)
 
 

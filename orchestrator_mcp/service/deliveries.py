@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.events import Event, JobChanged
-from orchestrator_mcp.store import JobStore
 
 DELIVERY_SCAN: Final = 5.0  # seconds: events only make it faster
 DELIVERY_PAUSE: Final = (1.0, 60.0)  # seconds until a failed delivery is due again, growing
 
 
+class Deliverable(Protocol):
+    """Knows what has ended and is not delivered."""
+
+    async def undelivered(self, *, limit: int) -> list[str]:
+        """The ids, oldest first."""
+
+
 class DeliveryQueue:
-    """Which finished jobs are to be delivered now.
+    """Which finished jobs, or batches, are to be delivered now.
 
     Args:
         clock: paces the retries.
@@ -34,10 +40,14 @@ class DeliveryQueue:
     def hear(self, event: Event) -> None:
         """Wake when a job ends."""
         if isinstance(event, JobChanged) and event.state.final:
-            self._wake.set()
+            self.wake()
 
-    async def due(self, store: JobStore, limit: int) -> list[str]:
-        """Jobs to deliver now, oldest first."""
+    def wake(self) -> None:
+        """Look again now."""
+        self._wake.set()
+
+    async def due(self, store: Deliverable, limit: int) -> list[str]:
+        """What to deliver now, oldest first."""
         self._wake = anyio.Event()
         now = self._clock.monotonic()
         waiting = {job_id for job_id, (at, _, _) in self._put_off.items() if at > now}

@@ -83,6 +83,8 @@ def job_view(job: Job, live: Live, base_url: str) -> JobView:
         sandbox=job.sandbox,
         rerun_of=job.rerun_of,
         depends_on=list(job.parents),
+        batch_id=job.batch_id,
+        batch_index=job.batch_index,
         links=links(job.job_id, base_url),
     )
 

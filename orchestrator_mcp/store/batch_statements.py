@@ -95,7 +95,10 @@ def reads() -> dict[str, sa.Executable]:
         .where(*ours)
         .group_by(job.c.state),
         "batch_running": sa.select(job.c.uid).where(*ours, job.c.state == _code("1")),
-        "batch_job_ids": sa.select(job.c.uid).where(*ours).order_by(job.c.batch_index).limit(P("b_count")),
+        "batch_job_ids": sa.select(job.c.uid)
+        .where(*ours)
+        .order_by(job.c.batch_index)
+        .limit(P("b_count", type_=sa.Integer)),
         "batch_unstarted": sa.select(job.c.uid)
         .where(*ours, job.c.state.in_((_code("0"), _code("2"))))
         .limit(P("b_count", type_=sa.Integer)),
@@ -107,6 +110,12 @@ def reads() -> dict[str, sa.Executable]:
         .where(*ours, job.c.state.in_((_code("4"), _code("5"))))
         .order_by(job.c.batch_index),
         "batch_jobs": sa.select(job).where(*ours).order_by(job.c.batch_index),
+        "batch_first_jobs": sa.select(job, lane.c.spec.label("lane_spec"), batch.c.uid.label("batch_uid"))
+        .join(lane, lane.c.id == job.c.lane_id)
+        .join(batch, batch.c.id == job.c.batch_id)
+        .where(*ours)
+        .order_by(job.c.batch_index)
+        .limit(P("b_count", type_=sa.Integer)),
         "batch_artifacts": sa.select(artifact)
         .join(job, job.c.id == artifact.c.job_id)
         .where(*ours)

@@ -18,7 +18,9 @@ from orchestrator_mcp.store.batch_records import (
     batch_job,
     stored_batch,
 )
+from orchestrator_mcp.store.records import StoredJob
 from orchestrator_mcp.store.sqlite import Transaction
+from orchestrator_mcp.store.whole_jobs import whole_job
 from orchestrator_mcp.store.writer import Writer
 
 T = TypeVar("T")
@@ -81,6 +83,18 @@ class BatchStore:
             if count < AT_ONCE:
                 return cancelled
 
+    async def knows(self, new: NewBatch) -> bool:
+        """Whether it came before under the same claim, or by the same owner under the same idempotency key."""
+        claim_id = new.claim.claim_id if new.claim else None
+
+        def read(tx: Transaction) -> bool:
+            if claim_id is not None and tx.one("batch_by_claim", b_claim=claim_id) is not None:
+                return True
+            key = new.idempotency_key
+            return key is not None and tx.one("batch_by_idempotency_key", b_owner=new.owner, b_key=key) is not None
+
+        return await self._read(read)
+
     async def batch(self, batch_id: str) -> StoredBatch:
         """A batch and where its jobs stand. Raises NotFoundError."""
 
@@ -119,6 +133,19 @@ class BatchStore:
             for item in tx.all("batch_artifacts", b_batch=row):
                 artifacts[item["job_id"]].append(item)
             return [batch_job(one, artifacts[one["id"]]) for one in tx.all("batch_jobs", b_batch=row)]
+
+        return await self._read(read)
+
+    async def first_jobs(self, row: int, count: int) -> list[StoredJob]:
+        """The first jobs of a batch that count, whole.
+
+        Args:
+            row: the batch's row.
+            count: how many at the most.
+        """
+
+        def read(tx: Transaction) -> list[StoredJob]:
+            return [whole_job(tx, one) for one in tx.all("batch_first_jobs", b_batch=row, b_count=count)]
 
         return await self._read(read)
 

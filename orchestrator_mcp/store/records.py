@@ -44,7 +44,10 @@ class JobSpec:
 
     def to_json(self) -> str:
         """As it is stored; what is empty is left out."""
-        said = {name: value for name, value in asdict(self).items() if value}
+        said: dict[str, Any] = {name: value for name, value in vars(self).items() if value}
+        for name in ("inputs", "handovers"):  # the others are plain values: copying them all takes longer than writing
+            if name in said:
+                said[name] = [asdict(one) for one in said[name]]
         return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod

@@ -23,9 +23,10 @@ from orchestrator_mcp.errors import NotFoundError, StorageError
 from orchestrator_mcp.store import accepting, assets, claiming, operations, upkeep
 from orchestrator_mcp.store.backups import Backup, DamageError, make_backup
 from orchestrator_mcp.store.batch_store import BatchStore
-from orchestrator_mcp.store.records import Acceptance, LeftBehind, NewJob, OpenAttempt, StoredJob, stored_job
+from orchestrator_mcp.store.records import Acceptance, LeftBehind, NewJob, OpenAttempt, StoredJob
 from orchestrator_mcp.store.schema import STATE_CODES, batch, job, lane
 from orchestrator_mcp.store.sqlite import DIALECT, Database, Transaction, storage_errors
+from orchestrator_mcp.store.whole_jobs import whole_job
 from orchestrator_mcp.store.writer import Writer
 
 T = TypeVar("T")
@@ -304,7 +305,7 @@ class JobStore:
 
         def read(tx: Transaction) -> StoredJob | None:
             row = tx.one("job_by_uid", b_uid=job_id)
-            return _whole(tx, row) if row is not None else None
+            return whole_job(tx, row) if row is not None else None
 
         stored = await self._read(read)
         if stored is None:
@@ -322,7 +323,7 @@ class JobStore:
         sql, parameters = _page(wanted, before, limit)
 
         def read(tx: Transaction) -> list[StoredJob]:
-            return [_whole(tx, row) for row in tx.query(sql, parameters)]
+            return [whole_job(tx, row) for row in tx.query(sql, parameters)]
 
         return await self._read(read)
 
@@ -416,15 +417,6 @@ def _events_in(result: object) -> Iterable[JobChanged]:
     elif isinstance(result, (list, tuple)):
         for item in result:
             yield from _events_in(item)
-
-
-def _whole(tx: Transaction, row: sqlite3.Row) -> StoredJob:
-    return stored_job(
-        row,
-        tx.all("attempts_of", b_id=row["id"]),
-        tx.all("artifacts_of", b_id=row["id"]),
-        tx.all("open_parents", b_child=row["id"]) if row["pending"] else [],
-    )
 
 
 def _page(wanted: JobFilter, before: int | None, limit: int) -> tuple[str, list[Any]]:
