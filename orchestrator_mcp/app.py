@@ -108,7 +108,7 @@ async def _sandbox() -> AsyncIterator[BackendSettings]:
     """The backend that is there when none is configured; spoken to over loopback like any other."""
     from orchestrator_mcp.sandbox import Sandbox, SandboxOptions
 
-    options = SandboxOptions(step_ms=SANDBOX_STEP_MS, load_ms=SANDBOX_LOAD_MS)
+    options = SandboxOptions(step_ms=SANDBOX_STEP_MS, load_ms=SANDBOX_LOAD_MS, previews=True)
     async with Sandbox(options).serve() as server:
         log.warning("no backends are configured: the built-in sandbox renders slates instead of pictures")
         yield BackendSettings(

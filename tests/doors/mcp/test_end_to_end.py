@@ -86,6 +86,30 @@ async def test_an_agent_sees_one_result_and_several_side_by_side(live: Orchestra
         assert "no job" in refused(await client.call_tool("get_preview", {"job_id": "nope"}))
 
 
+async def test_an_agent_sees_a_render_under_way_and_hears_that_it_is_not_the_result(live: Orchestrator) -> None:
+    heard: list[float] = []
+    well_under_way = anyio.Event()
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append(progress)
+        if len(heard) > 1:  # twenty steps after the first, whose frame is there by then
+            well_under_way.set()
+
+    async with Client(live.agents) as client, anyio.create_task_group() as tasks:
+        job = {"workflow_id": "my_workflow_001", "parameters": {"steps": 2000}}
+        job_id = told(await client.call_tool("submit_job", job))["job_id"]
+
+        async def wait() -> None:
+            asked = {"job_id": job_id, "wait_seconds": 45}
+            await client.call_tool("job_status", asked, progress_callback=hear)
+
+        tasks.start_soon(wait)
+        await well_under_way.wait()
+        words, frame = looked_at(await client.call_tool("get_preview", {"job_id": job_id}))
+        assert "not its result" in words and "test slate" in words and max(frame.size) <= 768
+        told(await client.call_tool("cancel_job", {"job_id": job_id}))
+
+
 def looked_at(result: CallToolResult) -> tuple[str, Image.Image]:
     """The words and the picture that a client shows: content blocks, and no structure that would hide them."""
     assert not result.is_error and result.structured_content is None
