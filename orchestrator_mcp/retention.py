@@ -22,7 +22,7 @@ PAUSE: Final = 0.05  # seconds between two steps
 
 
 class Retention:
-    """Forgets old jobs and the files that no job names any more.
+    """Forgets old jobs, input files that nobody uses, and what no job names any more.
 
     Args:
         store: the jobs.
@@ -59,9 +59,11 @@ class Retention:
         gone = 0
         while (step := await self._step(timedelta(days=self._settings().days))) > 0:
             gone += step
+        while await self._step_of_assets(timedelta(days=self._settings().days)) > 0:
+            pass
         while await self._store.stored_bytes() > self._settings().bytes:
             step = await self._step(timedelta(0))
-            if step == 0:
+            if step == 0 and await self._step_of_assets(SETTLED) == 0:
                 break
             gone += step
         if gone:
@@ -72,6 +74,15 @@ class Retention:
         count, files = await self._store.forget(self._clock.now() - age, count=STEP)
         await self._delete_files(files)
         if count:
+            await self._clock.sleep(PAUSE)
+        return count
+
+    async def _step_of_assets(self, age: timedelta) -> int:
+        """Input files that no job begins with, and that nobody has used for so long."""
+        count, files = await self._store.forget_assets(self._clock.now() - age, count=STEP)
+        await self._delete_files(files)
+        if count:
+            log.info("forgot %d input files", count)
             await self._clock.sleep(PAUSE)
         return count
 

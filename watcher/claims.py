@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from orchestrator_mcp import files
 from orchestrator_mcp.clock import to_millis
-from watcher.rules import DOCUMENT, ERROR_SUFFIX, FAILED, MOST_NAME_BYTES, PROCESSED, RERENDER
+from watcher.folders import DOCUMENTS, document_in
+from watcher.rules import ERROR_SUFFIX, FAILED, MOST_NAME_BYTES, PROCESSED, RERENDER
 
 _OWN: Final = ".orch"
 _CLAIMED: Final = "claimed"
@@ -56,7 +57,9 @@ class Claim:
     @property
     def document(self) -> Path:
         """The manifest itself, or the picture."""
-        return self.path / DOCUMENT if self.folder else self.path
+        if not self.folder:
+            return self.path
+        return document_in(self.path) or self.path / DOCUMENTS[0]
 
 
 def stem_of(name: str) -> str:

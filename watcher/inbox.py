@@ -310,6 +310,7 @@ class Inbox:
             stem=claim.stem,
             claim=InboxClaim(claim_id=claim.claim_id, file_name=claim.file_name),
             warnings=taken.warnings,
+            beside=claim.path if claim.folder else None,
         )
         self._recent.pop(key, None)
         self._recent[key] = _Earlier(job_id=accepted.job_id, at=self._clock.monotonic())

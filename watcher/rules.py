@@ -9,9 +9,6 @@ from typing import Final
 
 from orchestrator_mcp.files import Signature
 
-DOCUMENT: Final = "job.json"
-"""The manifest of a job folder."""
-
 PROCESSED: Final = "processed"
 FAILED: Final = "failed"
 RERENDER: Final = "rerender"
@@ -30,7 +27,7 @@ class Sort(Enum):
     """What an entry of the Inbox is to us."""
 
     MANIFEST = "a manifest"
-    FOLDER = "a folder that may hold job.json"
+    FOLDER = "a folder that may hold a manifest"
     PICTURE = "a picture, film or sound that may carry a workflow"
     LINK = "a link named like a manifest, or in the place of a picture"
     STRANGER = "nothing that is taken from where it lies"

@@ -17,9 +17,9 @@ from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.errors import ManifestError, OrchestratorError
 from orchestrator_mcp.files import ChangedWhileReadError, NotRegularError, Signature, has_writer, printable
 from watcher.claims import Claim, ClaimFolder, stem_of
+from watcher.folders import FolderSighting, contents_of, document_in, has_writers
 from watcher.reading import Document, manifest_in, read_document, read_picture, warnings_about
 from watcher.rules import (
-    DOCUMENT,
     RERENDER,
     Look,
     Patience,
@@ -74,7 +74,11 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """A claim with what was in it: either a manifest, or the reason why there is none."""
+    """A claim with what was in it: either a manifest, or the reason why there is none.
+
+    Attributes:
+        stem: how the folder of its result is called, if it says so itself; else by the name of the file.
+    """
 
     claim: Claim
     manifest: Manifest | None = None
@@ -130,6 +134,7 @@ class Scanner:
         self._limits = limits
         self._leases = leases
         self._seen: dict[str, Sighting] = {}
+        self._folders: dict[str, FolderSighting] = {}
         self._waiting_claims: dict[str, Sighting] = {}
         self._stuck: dict[str, _Stuck] = {}
 
@@ -141,6 +146,7 @@ class Scanner:
             found += _entries_in(inbox / RERENDER, RERENDER)
         present = {entry.name for entry in found}
         self._seen = {name: sighting for name, sighting in self._seen.items() if name in present}
+        self._folders = {name: sighting for name, sighting in self._folders.items() if name in present}
         self._stuck = {name: stuck for name, stuck in self._stuck.items() if name in present or stuck.claimed}
         return sorted(found, key=lambda entry: (entry.modified, entry.name))
 
@@ -161,7 +167,8 @@ class Scanner:
         """When each manifest that may be arriving just now was last seen to change."""
         both = (*self._seen.values(), *self._waiting_claims.values())
         wait = max(_ARRIVING, self._patience.second_look + 1)
-        return [sighting.since for sighting in both if not sighting.told and now - sighting.since < wait]
+        young = [sighting.since for sighting in both if not sighting.told and now - sighting.since < wait]
+        return young + [sighting.since for sighting in self._folders.values() if now - sighting.since < wait]
 
     def take(self, entries: list[Entry], now: float, new_claim_id: Callable[[], str]) -> Batch:
         """Look at entries and claim what is whole or wrong for good.
@@ -220,11 +227,13 @@ class Scanner:
         return None
 
     def _take(self, entry: Entry, now: float, new_claim_id: Callable[[], str], batch: Batch) -> Taken | None:
-        path = self._claims.inbox / entry.name
+        path: Path | None = self._claims.inbox / entry.name
         if entry.sort is Sort.FOLDER:
-            path = path / DOCUMENT
-        if entry.sort is Sort.STRANGER or (entry.sort is Sort.FOLDER and not os.path.lexists(path)):
+            path = document_in(self._claims.inbox / entry.name)
+        if entry.sort is Sort.STRANGER or path is None:
             self._report_stranger(entry.name, now)
+            return None
+        if entry.sort is Sort.FOLDER and not self._is_quiet(entry.name, path, now):
             return None
         link = entry.sort is Sort.LINK
         document = _no_plain_file(path) if link else self._examine(self._seen, entry.name, path, now, _label(entry))
@@ -232,12 +241,25 @@ class Scanner:
             return None
         claim = self._claims.claim(entry.name, new_claim_id(), folder=entry.sort is Sort.FOLDER)
         self._seen.pop(entry.name, None)
+        self._folders.pop(entry.name, None)
         if isinstance(document, Document) and not self._is_still(claim, document):
             batch.open.append(claim)
             return None
         taken = _settled(claim, document)
         batch.taken.append(taken)
         return taken
+
+    def _is_quiet(self, name: str, document: Path, now: float) -> bool:
+        """Whether the files beside a job folder's manifest have all arrived: none changes, and nobody writes to one."""
+        contents = contents_of(document.parent, document)
+        if not contents:
+            return True
+        before = self._folders.get(name)
+        if before is None or before.contents != contents:
+            before = self._folders[name] = FolderSighting(contents=contents, since=now)
+        if self._leases and has_writers(document.parent, contents):
+            return False
+        return now - before.since >= self._patience.second_look
 
     def _retake(self, claim: Claim, now: float) -> Taken | None:
         if claim.path.is_symlink():
@@ -313,7 +335,7 @@ class Scanner:
             return
         sighting.told = True
         logger.warning(
-            "%r in the Inbox is neither a manifest (name.json) nor a folder with job.json in it; it stays there (%s). "
+            "%r in the Inbox is neither a manifest (name.json) nor a folder with one in it; it stays there (%s). "
             "Pictures are rendered again from its folder rerender.",
             printable(name),
             stat.filemode(status.st_mode),

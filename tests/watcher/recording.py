@@ -67,6 +67,7 @@ class RecordingService(JobService):
         stem: str | None = None,
         claim: InboxClaim | None = None,
         warnings: Sequence[str] = (),
+        beside: Path | None = None,
         base_url: str | None = None,
     ) -> AcceptedView:
         assert door is Door.INBOX and claim is not None and stem is not None
