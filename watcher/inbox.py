@@ -307,7 +307,7 @@ class Inbox:
         accepted = await self._service.submit(
             taken.manifest,
             door=Door.INBOX,
-            stem=claim.stem,
+            stem=taken.stem or claim.stem,
             claim=InboxClaim(claim_id=claim.claim_id, file_name=claim.file_name),
             warnings=taken.warnings,
             beside=claim.path if claim.folder else None,

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from orchestrator_mcp.clock import format_time
 from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH, parse_document
 from orchestrator_mcp.domain.manifests import Manifest, problems_in, unknown_fields
+from orchestrator_mcp.domain.results import is_result, stem_of_result
 from orchestrator_mcp.domain.workflow_documents import as_manifest
 from orchestrator_mcp.errors import ManifestError, OrchestratorError, Problem, TooLargeError, nearest
 from orchestrator_mcp.files import ChangedWhileReadError, FileTooLargeError, Signature, open_regular, read_regular
@@ -34,6 +35,7 @@ class Document:
         sha256: of its bytes.
         signature: of the file that it was read from.
         warnings: what of a picture could not be read and does not matter.
+        stem: how the folder of a result was called that is to be done again.
     """
 
     content: dict[str, Any]
@@ -41,10 +43,11 @@ class Document:
     sha256: str
     signature: Signature
     warnings: tuple[str, ...] = ()
+    stem: str | None = None
 
 
 def read_document(path: Path, *, label: str, most: int = MAX_BYTES, depth: int = MAX_DEPTH) -> Document:
-    """Read a dropped manifest whole; a workflow that stands alone is a manifest with that workflow.
+    """Read a dropped manifest whole; a workflow that stands alone, or a result, is a manifest with that workflow.
 
     Args:
         path: where it lies.
@@ -61,11 +64,13 @@ def read_document(path: Path, *, label: str, most: int = MAX_BYTES, depth: int =
         reading = read_regular(path, most=most)
     except FileTooLargeError as large:
         raise TooLargeError(f"The manifest is too large: {large.strerror}.") from large
+    document = parse_document(reading.content, max_bytes=most, max_depth=depth)
     return Document(
-        content=as_manifest(parse_document(reading.content, max_bytes=most, max_depth=depth), label=label),
+        content=as_manifest(document, label=label),
         size=len(reading.content),
         sha256=hashlib.sha256(reading.content).hexdigest(),
         signature=reading.signature,
+        stem=stem_of_result(document) if is_result(document) else None,
     )
 
 

@@ -19,12 +19,12 @@ from typing import Any, BinaryIO, Final
 from orchestrator_mcp import files
 from orchestrator_mcp.domain.deliveries import Delivery, DeliveryFile
 from orchestrator_mcp.domain.jobs import job8
+from orchestrator_mcp.domain.results import RESULT_SCHEMA, is_result
 from orchestrator_mcp.domain.steps import AtStep, Step, no_step
 
 logger = logging.getLogger(__name__)
 
 RESULT: Final = "result.json"
-SCHEMA: Final = "orchestrator-result/1"
 _HIDDEN = re.compile(r"\.\w[\w.-]*__[0-9a-f]{8}\.[0-9a-f]{16}")
 _MOST_RESULT: Final = 64 << 20
 _SPARE: Final = 16 << 20  # bytes that stay free beside the copies
@@ -129,7 +129,13 @@ def result_document(delivery: Delivery, folder: Path) -> dict[str, Any]:
     for output in document["outputs"]:
         copy = copies.get(output["name"])
         output["path"] = str(folder / copy) if copy is not None else None
-    return {"schema": SCHEMA, **document, "graph": delivery.graph, "timings": delivery.timings}
+    return {
+        "schema": RESULT_SCHEMA,
+        **document,
+        "stem": delivery.stem,
+        "graph": delivery.graph,
+        "timings": delivery.timings,
+    }
 
 
 def _shown(delivery: Delivery, hidden: Path, final: Path) -> bool:
@@ -149,7 +155,7 @@ def _holds(folder: Path, job_id: str) -> bool:
         written = json.loads(files.read_regular(folder / RESULT, most=_MOST_RESULT).content)
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(written, dict) and written.get("schema") == SCHEMA and written.get("job_id") == job_id
+    return is_result(written) and written.get("job_id") == job_id
 
 
 def _copy(file: DeliveryFile, target: Path) -> None:

@@ -86,6 +86,7 @@ class Taken:
     sha256: str = ""
     size: int = 0
     refusal: Exception | None = None
+    stem: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -393,4 +394,5 @@ def _settled(claim: Claim, document: Document | Exception) -> Taken:
         warnings=(*document.warnings, *warnings_about(document.content)),
         sha256=document.sha256,
         size=document.size,
+        stem=document.stem,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from orchestrator_mcp.domain.manifests import MAX_TEXT
+from orchestrator_mcp.domain.results import is_result, manifest_of_result
 
 NO_CATALOGUE: Final = "no_catalogue"
 """The code of a refusal that may be lifted at any moment: nobody knows yet what nodes there are."""
@@ -39,7 +40,7 @@ def is_api(document: object) -> bool:
 
 
 def as_manifest(document: dict[str, Any], *, label: str | None = None) -> dict[str, Any]:
-    """The document itself, unless it is a workflow: then a manifest with that workflow and nothing else.
+    """The document itself, unless it is a workflow, or a result to be done again: then a manifest with that workflow.
 
     Args:
         document: a parsed JSON object.
@@ -47,7 +48,12 @@ def as_manifest(document: dict[str, Any], *, label: str | None = None) -> dict[s
 
     Returns:
         A document of a manifest; it need not be a valid one.
+
+    Raises:
+        ManifestError: it is a result without a graph.
     """
+    if is_result(document):
+        return manifest_of_result(document)
     if _SAYS_MANIFEST & document.keys() or not (looks_like_ui(document) or _may_be_api(document)):
         return document
     return around(document, label=label)
