@@ -51,7 +51,7 @@ class _Entry:
 
     Attributes:
         signature: of the files then; None: look again next time, whatever they say.
-        known: digests of the catalogues then.
+        known: digests of the catalogues then; None: whoever is known, it stays what it is.
         read: the workflow.
         view: as it is listed; None for a picture without a workflow.
         code: of the refusal.
@@ -59,7 +59,7 @@ class _Entry:
 
     workflow_id: str
     signature: Signatures | None
-    known: tuple[str, ...]
+    known: tuple[str, ...] | None
     read: ReadWorkflow | None = None
     view: WorkflowView | None = None
     code: str = "workflow_unusable"
@@ -154,16 +154,20 @@ class WorkflowLibrary:
             return None
         before = self._entries.get(key)
         if before is not None and (before.signature, before.workflow_id) == (signature, workflow_id):
-            if before.known == digests:
+            if before.known in (None, digests):
                 return before
-            if before.read is not None and before.known[: before.read.tried] == digests[: before.read.tried]:
+            if (
+                before.read is not None
+                and before.known is not None
+                and before.known[: before.read.tried] == digests[: before.read.tried]
+            ):
                 read = typed_anew(before.read, catalogues)
                 return _Entry(workflow_id=workflow_id, signature=signature, known=digests, read=read, view=read.view)
         try:
             read = read_workflow(workflow_id, real, beside, limits=self._limits(), catalogues=catalogues)
         except CallerError as error:
             if not is_document(path) and _code(error) == "no_workflow":
-                return _Entry(workflow_id=workflow_id, signature=signature, known=digests)
+                return _Entry(workflow_id=workflow_id, signature=signature, known=None)
             return _unusable(workflow_id, signature, digests, str(error), code=_code(error))
         except OSError as error:
             return _unusable(workflow_id, None, digests, f"The file cannot be read: {error.strerror or error}.")
