@@ -170,6 +170,10 @@ def body_hash(manifest: Manifest) -> str:
 
 def resolved_graph(document: str, spec: JobSpec) -> Graph:
     """A stored job's graph with every value bound."""
-    graph: Graph = json.loads(document)
+    return bound_graph(json.loads(document), spec)
+
+
+def bound_graph(graph: Graph, spec: JobSpec) -> Graph:
+    """A job's graph with every value bound; nodes that nothing touches are shared with the one it came with."""
     bound = apply(graph, spec.targets, {**spec.parameters, **spec.values}, spec.seeds)
     return with_files(bound, spec.inputs)

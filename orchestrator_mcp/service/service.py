@@ -41,6 +41,7 @@ from orchestrator_mcp.service.gate import Gate
 from orchestrator_mcp.service.inputs import InputFiles
 from orchestrator_mcp.service.listing import row_before, states_of
 from orchestrator_mcp.service.node_classes import NodeClasses, node_classes
+from orchestrator_mcp.service.preflight import Preflight
 from orchestrator_mcp.service.previewing import JobPreview, Previewing
 from orchestrator_mcp.service.showing import (
     Live,
@@ -146,6 +147,7 @@ class JobService:
             clock=clock,
             gate=self._gate,
             condition=self.condition,
+            preflight=Preflight(pool=pool, settings=settings, running=running),
             at_step=at_step,
         )
         server = settings.now.server
@@ -179,7 +181,7 @@ class JobService:
             base_url: see the class.
 
         Raises:
-            ManifestError: a field, parameter or the graph is wrong.
+            ManifestError: a field, parameter or the graph is wrong, or no backend can run it (`NoBackendCanError`).
             NotFoundError: no such workflow.
             IdempotencyConflict: the key came before with another manifest.
             TooLargeError: the graph is over its limit.

@@ -18,11 +18,12 @@ from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.policy import denials
 from orchestrator_mcp.domain.steps import AtStep, Step
-from orchestrator_mcp.errors import ManifestError, nearest
+from orchestrator_mcp.errors import ManifestError, NoBackendCanError, nearest
 from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, is_large, new_job
 from orchestrator_mcp.service.condition import Condition
 from orchestrator_mcp.service.gate import Gate
 from orchestrator_mcp.service.inputs import InputFiles
+from orchestrator_mcp.service.preflight import Preflight
 from orchestrator_mcp.service.workflows import WorkflowReader
 from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.store import Acceptance, JobStore, NewJob
@@ -65,6 +66,7 @@ class Submissions:
         clock: the time.
         gate: how much one caller may ask for.
         condition: whether anything may be accepted now.
+        preflight: asks the backends whether any can run it.
         at_step: see `domain.steps`.
     """
 
@@ -79,6 +81,7 @@ class Submissions:
         clock: Clock,
         gate: Gate,
         condition: Condition,
+        preflight: Preflight,
         at_step: AtStep,
     ) -> None:
         self._store = store
@@ -89,6 +92,7 @@ class Submissions:
         self._clock = clock
         self._gate = gate
         self._condition = condition
+        self._preflight = preflight
         self._at_step = at_step
 
     async def submit(self, wanted: Submission) -> Acceptance:
@@ -96,6 +100,7 @@ class Submissions:
         self._gate.pass_submission(wanted.by)
         new = await self.prepared(wanted)
         self._condition.require_open()
+        await self._require_able(new)
         accepted = await self._store.accept(new, most_queued=self._settings.now.limits_in_force.queued_jobs)
         self._at_step(Step.STORED)
         log.info("accepted through %s: %s", wanted.door.value, new.workflow_id, extra={"job_id": accepted.job_id})
@@ -137,6 +142,14 @@ class Submissions:
             return settled.onto(new)
 
         return await anyio.to_thread.run_sync(prepare) if is_large(found.graph) else prepare()
+
+    async def _require_able(self, new: NewJob) -> None:
+        """Refuse what no backend can run, but for what was accepted before under the same key or claim."""
+        try:
+            await self._preflight.require_able(new)
+        except NoBackendCanError:
+            if not await self._store.knows(new):
+                raise
 
     def _check_affinity(self, manifest: Manifest) -> None:
         wanted = manifest.backend_affinity
