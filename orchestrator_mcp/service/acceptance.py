@@ -139,6 +139,7 @@ def new_job(
         idempotency_key=manifest.idempotency_key,
         body_hash=body_hash(manifest) if manifest.idempotency_key else None,
         claim=claim,
+        rerun_of=manifest.rerun_of,
     )
 
 

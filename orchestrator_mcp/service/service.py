@@ -45,6 +45,7 @@ from orchestrator_mcp.service.preflight import Preflight
 from orchestrator_mcp.service.previewing import JobPreview, Previewing
 from orchestrator_mcp.service.showing import (
     Live,
+from orchestrator_mcp.service.reruns import Reruns
     asset_output,
     asset_view,
     backend_view,
@@ -149,6 +150,7 @@ class JobService:
             condition=self.condition,
             preflight=Preflight(pool=pool, settings=settings, running=running),
             at_step=at_step,
+            reruns=Reruns(store, library),
         )
         server = settings.now.server
         self.base_url = server.public_url or f"http://{server.host}:{server.port}"

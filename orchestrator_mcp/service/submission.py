@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
@@ -19,12 +20,13 @@ from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.policy import denials
 from orchestrator_mcp.domain.steps import AtStep, Step
 from orchestrator_mcp.errors import ManifestError, NoBackendCanError, nearest
-from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, is_large, new_job
+from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, Draft, is_large, new_job
 from orchestrator_mcp.service.condition import Condition
 from orchestrator_mcp.service.gate import Gate
-from orchestrator_mcp.service.inputs import InputFiles
+from orchestrator_mcp.service.inputs import InputFiles, Settled
 from orchestrator_mcp.service.preflight import Preflight
-from orchestrator_mcp.service.workflows import WorkflowReader
+from orchestrator_mcp.service.reruns import Earlier, Reruns
+from orchestrator_mcp.service.workflows import FoundWorkflow, WorkflowReader
 from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.store import Acceptance, JobStore, NewJob
 
@@ -54,6 +56,55 @@ class Submission:
     beside: Path | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """What stands about a manifest before its parameters are bound.
+
+    Attributes:
+        wanted: how it came.
+        manifest: what is wanted, read together with the job that is done again.
+        found: its workflow.
+        earlier: the job that is done again.
+        warnings: what there is to say so far.
+        now: the moment of acceptance.
+    """
+
+    wanted: Submission
+    manifest: Manifest
+    found: FoundWorkflow
+    earlier: Earlier | None
+    warnings: Sequence[str]
+    now: datetime
+
+    def job(self, settled: Settled, draft: Draft | None = None) -> NewJob:
+        """Bind the parameters.
+
+        Args:
+            settled: the manifest with its files.
+            draft: what the job shares with others of the same manifest.
+
+        Raises:
+            ManifestError: a parameter fits nothing, or a value cannot be stored.
+        """
+        wanted, found, earlier = self.wanted, self.found, self.earlier
+        new = new_job(
+            settled.manifest,
+            found.graph,
+            found.declared,
+            capabilities=found.required_capabilities,
+            types=found.types,
+            door=wanted.door,
+            owner=wanted.by.name,
+            stem=wanted.stem or (earlier.stored.job.stem if earlier is not None else None),
+            claim=wanted.claim,
+            warnings=self.warnings,
+            now=self.now,
+            draft=draft,
+        )
+        new = settled.onto(new)
+        return new if earlier is None else earlier.carried(new)
+
+
 class Submissions:
     """Takes manifests in.
 
@@ -67,6 +118,7 @@ class Submissions:
         gate: how much one caller may ask for.
         condition: whether anything may be accepted now.
         preflight: asks the backends whether any can run it.
+        reruns: finds jobs that are to be done again.
         at_step: see `domain.steps`.
     """
 
@@ -82,6 +134,7 @@ class Submissions:
         gate: Gate,
         condition: Condition,
         preflight: Preflight,
+        reruns: Reruns,
         at_step: AtStep,
     ) -> None:
         self._store = store
@@ -93,6 +146,7 @@ class Submissions:
         self._gate = gate
         self._condition = condition
         self._preflight = preflight
+        self._reruns = reruns
         self._at_step = at_step
 
     async def submit(self, wanted: Submission) -> Acceptance:
@@ -117,31 +171,31 @@ class Submissions:
             NotFoundError: no such workflow.
             TooLargeError: the graph is over its limit.
         """
-        manifest, now = wanted.manifest, self._clock.now()
+        ground = await self.looked_up(wanted)
+        settled = await self._inputs.settle(ground.manifest, ground.found, beside=wanted.beside)
+        if is_large(ground.found.graph):
+            return await anyio.to_thread.run_sync(ground.job, settled)
+        return ground.job(settled)
+
+    async def looked_up(self, wanted: Submission) -> Ground:
+        """The workflow of a manifest, found and checked. Raises what `prepared` raises."""
+        earlier = await self._reruns.find(wanted.manifest, wanted.by)
+        manifest = wanted.manifest if earlier is None else earlier.manifest(wanted.manifest)
         self._check_affinity(manifest)
         found = await self._workflows.find(manifest)
+        if earlier is not None:
+            found = replace(found, declared=earlier.declared)
         if denied := list(islice(denials(found.graph, self._settings.now.policy.denied_nodes), MOST_PROBLEMS)):
             raise ManifestError(denied, hint="Ask the operator of the farm, or take these nodes out.")
         capabilities = {*manifest.required_capabilities, *found.required_capabilities}
-        settled = await self._inputs.settle(manifest, found, beside=wanted.beside)
-
-        def prepare() -> NewJob:
-            new = new_job(
-                settled.manifest,
-                found.graph,
-                found.declared,
-                capabilities=found.required_capabilities,
-                types=found.types,
-                door=wanted.door,
-                owner=wanted.by.name,
-                stem=wanted.stem,
-                claim=wanted.claim,
-                warnings=[*wanted.warnings, *found.warnings, *self._capability_warnings(capabilities)],
-                now=now,
-            )
-            return settled.onto(new)
-
-        return await anyio.to_thread.run_sync(prepare) if is_large(found.graph) else prepare()
+        return Ground(
+            wanted=wanted,
+            manifest=manifest,
+            found=found,
+            earlier=earlier,
+            warnings=[*wanted.warnings, *found.warnings, *self._capability_warnings(capabilities)],
+            now=self._clock.now(),
+        )
 
     async def _require_able(self, new: NewJob) -> None:
         """Refuse what no backend can run, but for what was accepted before under the same key or claim."""
