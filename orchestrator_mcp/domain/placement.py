@@ -37,7 +37,6 @@ __all__ = [
 PATIENCE: Final = 60_000  # milliseconds for which a lane may be passed over for what is warm, or elsewhere sooner
 LEAD: Final = 60.0  # weighted seconds by which a source may be ahead of another because its models are warm
 STINT: Final = 10.0  # a backend goes on with a model for at least so many times what loading the next one takes
-NEAR: Final = 3.0  # the end is near when everybody is done within so many of the longest renders
 
 
 def choose(
@@ -105,8 +104,9 @@ class _Round:
     ) -> None:
         self._now = now
         self._candidates = candidates
-        longest_first = _end_is_near(lanes, candidates)
-        self._backlog = Backlog(lanes, now, longest_first=longest_first, patience=PATIENCE)
+        speed = sum(1 / candidate.pace for candidate in candidates if candidate.unavailable is None)
+        reach = speed * max(candidate.pace for candidate in candidates)
+        self._backlog = Backlog(lanes, now, reach=reach, patience=PATIENCE)
         self._groups: dict[object, _Group] = {}
         self._group_of: dict[str, _Group] = {}
         named = {name for spec in self._backlog.specs() for name in (spec.pin, *spec.avoid) if name is not None}
@@ -186,7 +186,8 @@ class _Round:
     def _first(self, tier: Tier, candidate: Candidate) -> Lane | None:
         """The lane whose turn it would be if nothing had to be loaded."""
         turns = self._turns(tier, candidate, None)
-        return next((turns.head(queue) for _, queue in turns.in_order()), None)
+        found = turns.first()
+        return turns.head(found[1]) if found else None
 
     def _must(self, tier: Tier, candidate: Candidate, first: Lane) -> bool:
         """Whether a lane was passed over for so long, or its source so far, that every preference ends."""
@@ -198,8 +199,8 @@ class _Round:
             return True
         if not load or candidate.warm not in tier.by_model:
             return False
-        warm = self._turns(tier, candidate, candidate.warm)
-        tag = next((tag for tag, _ in warm.in_order()), 0.0)
+        found = self._turns(tier, candidate, candidate.warm).first()
+        tag = found[0] if found else 0.0
         return tag - self._backlog.tags[first.spec.source] > LEAD and not self._leaves(first, candidate, False)
 
     def _leaves(self, lane: Lane, candidate: Candidate, before_loads: bool) -> bool:
@@ -219,13 +220,10 @@ class _Round:
 
     def _needed_more(self, tier: Tier, candidate: Candidate, first: Lane) -> Lane | None:
         """What it had better load although it has warm work: others see to that in time, and not to this."""
-        if candidate.warm not in tier.by_model or len(tier.by_model) < 2:
+        if candidate.warm not in tier.by_model or not self._prospects.others_suffice(candidate):
             return None
         found = self._coldest(tier, candidate, first.spec.source)
-        needy = found[0] if found else None
-        if needy is None or not self._prospects.others_suffice(candidate.warm, candidate, needy):
-            return None
-        return needy
+        return found[0] if found and self._prospects.late(found[0], candidate) else None
 
     def _worth_loading(self, tier: Tier, candidate: Candidate) -> Lane | None:
         """Of whoever was served least, what would be ready last if nobody helped."""
@@ -245,17 +243,3 @@ class _Round:
             if lane is not None:
                 found.append((-self._prospects.finish(model), -self._backlog.models[model].left, lane.id, lane))
         return [lane for *_, lane in sorted(found, key=lambda entry: entry[:3])]
-
-
-def _end_is_near(lanes: Sequence[Lane], candidates: Sequence[Candidate]) -> bool:
-    """Whether all that waits is done within a few of the longest renders."""
-    speed = sum(1 / candidate.pace for candidate in candidates if candidate.unavailable is None)
-    slowest = max(candidate.pace for candidate in candidates)
-    longest = total = 0.0
-    for lane in lanes:
-        if lane.seconds is None:
-            return False
-        total += lane.seconds * lane.count
-        if lane.seconds > longest:
-            longest = lane.seconds
-    return total <= NEAR * longest * slowest * speed

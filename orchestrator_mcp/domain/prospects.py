@@ -50,6 +50,7 @@ class Prospects:
         self._spare = {c.backend_id: c for c in candidates if c.idle and c.warm not in models}
         self._given: dict[str, list[tuple[Candidate, float]]] = defaultdict(list)
         self._proofs: dict[tuple[str, int, bool], _Proof] = {}
+        self._left_from: dict[tuple[str, bool], float] = {}
         self._speeds: dict[str, float] = defaultdict(float)
         self._quickest: dict[str, float] = defaultdict(lambda: math.inf)
         for candidate in candidates:
@@ -63,28 +64,23 @@ class Prospects:
         speed = self._everybody if not model else self._speeds.get(model, 0.0)
         return self._models[model].left / speed if speed > 1e-9 else math.inf
 
-    def others_suffice(self, model: str, candidate: Candidate, other: Lane) -> bool:
-        """Whether a backend is needed more for another model than for the one that it has warm.
+    def others_suffice(self, candidate: Candidate) -> bool:
+        """Whether those who have the same model as a backend will be done with it in time without it.
 
-        That is so when the others who have its model will be done with it in time, and those who have the other
-        one, if there are any, will not: "in time" is when all would be done if the work were spread evenly. Only the
-        quickest of them moves on, because one load then moves the most work.
-
-        Args:
-            model: what it has warm.
-            candidate: the backend.
-            other: a lane of the other model.
+        "In time" is when all would be done if the work were spread evenly. Only the quickest of those who have a
+        model may leave it, because one load then moves the most work.
         """
-        own, needy = self._models.get(model), self._models[other.spec.model_key]
-        if own is None or not own.known or not needy.known or not model:
+        own = self._models.get(candidate.warm)
+        if own is None or not own.known or not candidate.warm or candidate.pace > self._quickest[candidate.warm]:
             return False
-        if candidate.pace > self._quickest[model]:
-            return False
-        speed = self._speeds[model] - 1 / candidate.pace
-        horizon = self._horizon()
-        if speed < 1e-9 or own.left / speed > horizon:
-            return False
-        return self.finish(other.spec.model_key) > horizon + WORTH * candidate.load_seconds(other)
+        speed = self._speeds[candidate.warm] - 1 / candidate.pace
+        return speed > 1e-9 and own.left / speed <= self._horizon()
+
+    def late(self, lane: Lane, candidate: Candidate) -> bool:
+        """Whether a model will not be done in time, by more than a load costs, unless a backend loads it."""
+        model = lane.spec.model_key
+        excess = self.finish(model) - self._horizon()
+        return self._models[model].known and excess > WORTH * candidate.load_seconds(lane)
 
     def _horizon(self) -> float:
         """When all that waits is done if it is spread evenly, seconds."""
@@ -95,6 +91,7 @@ class Prospects:
         model = lane.spec.model_key
         if self._spare.pop(candidate.backend_id, None) is not None:
             self._proofs = {key: proof for key, proof in self._proofs.items() if not key[2]}
+            self._left_from = {key: span for key, span in self._left_from.items() if not key[1]}
         self._given[model].append((candidate, candidate.load_seconds(lane)))
         if candidate.warm != model:
             self._speeds[candidate.warm] -= 1 / candidate.pace
@@ -115,6 +112,8 @@ class Prospects:
         span = WORTH * candidate.load_seconds(lane) + render + _held(candidate)
         if waiting.seconds > span * self._everybody:
             return False
+        if span >= self._left_from.get((lane.spec.kind, before_loads), math.inf):
+            return True
         mean = waiting.seconds / waiting.jobs
         step = math.floor(GRAIN * math.log(span))
         span = math.exp(step / GRAIN)
@@ -130,7 +129,10 @@ class Prospects:
             if self._able(lane, other):
                 proof.jobs += _renders(other, lane, span - load - _held(other), mean)
         proof.counted = len(given)
-        return proof.jobs >= waiting.jobs
+        if proof.jobs < waiting.jobs:
+            return False
+        self._left_from[lane.spec.kind, before_loads] = span
+        return True
 
     def _goes_on(self, lane: Lane, other: Candidate, span: float, mean: float) -> int:
         """How many jobs of `mean` seconds a busy backend does within `span` if it goes on with this model."""
