@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.partners import sandboxes
+
+__all__ = ["sandboxes"]
