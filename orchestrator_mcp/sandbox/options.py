@@ -90,6 +90,7 @@ class SandboxOptions:
         step_ms: Simulated work per sampler step, and per picture in ImageBlur; milliseconds, 0 or more.
         load_ms: Simulated time to load a checkpoint or diffusion model that is not the last loaded one.
         models: Model files as ``folder/name``; the loaders list these and no others.
+        without: Node classes that this server does not have, as if their pack were not installed.
         comfyui_version: The version that is imitated; decides a few old and new behaviours.
         previews: Whether samplers send a preview picture at each step.
         faults: Faults set from the start, as ``name`` or ``name:argument`` (see ``faults.SERVER_FAULTS``).
@@ -101,6 +102,7 @@ class SandboxOptions:
     step_ms: float = 5.0
     load_ms: float = 0.0
     models: tuple[str, ...] = DEFAULT_MODELS
+    without: tuple[str, ...] = ()
     comfyui_version: str = DEFAULT_VERSION
     previews: bool = False
     faults: tuple[str, ...] = ()

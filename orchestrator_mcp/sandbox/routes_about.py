@@ -57,15 +57,15 @@ async def _features(request: Request) -> Response:
 
 
 async def _all_classes(request: Request) -> Response:
-    choices = server_of(request).choices
-    return json_answer({name: one.described(choices) for name, one in NODE_CLASSES.items()})
+    server = server_of(request)
+    return json_answer({name: one.described(server.choices) for name, one in server.node_classes.items()})
 
 
 async def _one_class(request: Request) -> Response:
-    name = request.path_params["name"]
-    if name not in NODE_CLASSES:
+    server, name = server_of(request), request.path_params["name"]
+    if name not in server.node_classes:
         return json_answer({})
-    return json_answer({name: NODE_CLASSES[name].described(server_of(request).choices)})
+    return json_answer({name: server.node_classes[name].described(server.choices)})
 
 
 async def _model_folders(_: Request) -> Response:

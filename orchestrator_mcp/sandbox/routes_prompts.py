@@ -54,7 +54,12 @@ def _judge(server: SandboxServer, body: Any) -> Response:
         error = refusal("invalid_prompt_id", "Invalid prompt_id", "prompt_id must be a canonical UUID")
         return json_answer({"error": error, "node_errors": {}}, 400)
     graph = body["prompt"]
-    check = GraphCheck(graph, choices=server.choices, picture_check=server.folders.wrong_picture)
+    check = GraphCheck(
+        graph,
+        choices=server.choices,
+        picture_check=server.folders.wrong_picture,
+        without=server.options.without,
+    )
     verdict = check.verdict(body.get("partial_execution_targets"))
     extra = body.get("extra_data", {})
     if "client_id" in body:

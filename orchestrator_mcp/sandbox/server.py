@@ -13,6 +13,8 @@ from anyio import to_thread
 
 from orchestrator_mcp.clock import Clock, SystemClock, to_millis
 from orchestrator_mcp.sandbox.bell import Bell
+from orchestrator_mcp.sandbox.catalogue import NODE_CLASSES
+from orchestrator_mcp.sandbox.definitions import NodeClass
 from orchestrator_mcp.sandbox.execution import Ended, Execution
 from orchestrator_mcp.sandbox.faults import FaultSet
 from orchestrator_mcp.sandbox.folders import Folders
@@ -32,7 +34,7 @@ class SandboxServer:
     """A ComfyUI-compatible server on one port of this process.
 
     Attributes:
-        options: What was chosen for it.
+        options: What was chosen for it; models may come and go while it runs.
         folders: Where its files lie.
         oracle: What really happened on it.
     """
@@ -66,6 +68,11 @@ class SandboxServer:
         self.queue = PromptQueue(bell=self.bell, changed=self._queue_changed)
         self.next_number = 0
         self.free_wanted: dict[str, bool] = {}
+
+    @property
+    def node_classes(self) -> dict[str, NodeClass]:
+        """The node classes that it has now, by their ``class_type``."""
+        return {name: one for name, one in NODE_CLASSES.items() if name not in self.options.without}
 
     @property
     def features(self) -> dict[str, Any]:

@@ -64,17 +64,21 @@ def full_type_name(error: BaseException) -> str:
 class GraphCheck:
     """One look at one graph. Literal inputs are converted in place, as ComfyUI does."""
 
-    def __init__(self, graph: Graph, *, choices: Choices, picture_check: PictureCheck) -> None:
+    def __init__(
+        self, graph: Graph, *, choices: Choices, picture_check: PictureCheck, without: Collection[str] = ()
+    ) -> None:
         """Prepare a check.
 
         Args:
             graph: The graph in API format, unchecked.
             choices: Looks live combo options up.
             picture_check: Looks pictures of loaders up.
+            without: Node classes that this server does not have.
         """
         self._graph = graph
         self._choices = choices
         self._picture_check = picture_check
+        self._without = without
         self._known: dict[str, tuple[bool, list[Refusal]]] = {}
         self._open: set[str] = set()
 
@@ -106,7 +110,7 @@ class GraphCheck:
         if "class_type" not in node:
             message = "Cannot execute because a node is missing the class_type property."
             return refusal("invalid_prompt", message, f"Node ID '#{node_id}'")
-        if node["class_type"] not in NODE_CLASSES:
+        if node["class_type"] not in NODE_CLASSES or node["class_type"] in self._without:
             message = f"Cannot execute because node {node['class_type']} does not exist."
             return refusal("invalid_prompt", message, f"Node ID '#{node_id}'")
         return None
