@@ -37,6 +37,7 @@ from orchestrator_mcp.scheduler.reconciler import NeverArrived, Place, settle_do
 from orchestrator_mcp.scheduler.resources import LONGEST_PAUSE, Resources
 from orchestrator_mcp.scheduler.stopping import stop_prompt
 from orchestrator_mcp.store import OpenAttempt
+from orchestrator_mcp.workflows.checking import spelled
 from orchestrator_mcp.workflows.input_files import with_files
 from orchestrator_mcp.workflows.parameters import apply
 from orchestrator_mcp.workflows.prefixes import isolate_outputs
@@ -122,7 +123,7 @@ class Runner:
         backend = self._backend
         if backend is None:
             return verdicts.lost(f"{self.held.backend_id} is no longer in the configuration")
-        graph = self._resolved_graph()
+        graph = self._resolved_graph(backend)
         with backend.messages(self.held.prompt_id) as messages:
             self._falls = backend.falls
             sent = await self._settle(backend) if self._adopted else await self._send(backend, graph)
@@ -161,9 +162,11 @@ class Runner:
             return Ended(outcome=Outcome.REFUSED, reason=f"{backend.id} did not take the prompt, {self._doubts} times")
         return None
 
-    def _resolved_graph(self) -> Graph:
+    def _resolved_graph(self, backend: Backend) -> Graph:
         spec = self.held.spec
         graph = apply(self.held.graph, spec.targets, {**spec.parameters, **spec.values}, spec.seeds)
+        if backend.catalogue is not None:
+            graph = spelled(graph, backend.catalogue)
         return isolate_outputs(with_files(graph, spec.inputs), self.held.job_id, self.held.number)
 
     async def _send(self, backend: Backend, graph: Graph) -> tuple[str, Stage] | Ended | NeverArrived:
