@@ -109,7 +109,7 @@ def _job_reference(text: str) -> JobReference:
         job_id = str(uuid.UUID(job))
     except ValueError:
         job_id = ""
-    if job_id != job.casefold():
+    if not job_id or job_id != job.casefold():
         raise ValueError("after `job:` comes the id of a job, then `/` and the name of one of its outputs")
     if slash and (not name or "/" in name or "\\" in name or "\x00" in name or len(name) > 255):
         raise ValueError("after `job:<id>/` comes the name of an output, as the job lists it")

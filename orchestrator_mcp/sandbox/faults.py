@@ -21,6 +21,7 @@ FAULTS: Mapping[str, str] = MappingProxyType(
         "truncated-view": "GET /view promises the whole file and closes the connection half-way.",
         "wrong-length-view": "GET /view gives a complete answer that holds only half of the file.",
         "view-404": "GET /view finds no file.",
+        "upload-413": "POST /upload/image answers 413, as for a file over --max-upload-size.",
         "history-forget": "History loses every prompt as soon as it ends.",
         "history-delay": "History is written late after execution_success (argument: milliseconds, default 500).",
         "no-ws": "The WebSocket handshake is refused.",

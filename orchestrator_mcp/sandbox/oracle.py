@@ -1,4 +1,4 @@
-"""What really happened on a server, written down for whoever checks: every accepted and every ended prompt."""
+"""What really happened on a server, written down for whoever checks: every accepted and ended prompt, every upload."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Oracle:
         """Append one line; it is whole in the file when this returns.
 
         Args:
-            event: ``accepted`` or ``ended``.
+            event: ``accepted``, ``ended`` or ``uploaded``.
             facts: What is known.
         """
         line = {"event": event, **facts}

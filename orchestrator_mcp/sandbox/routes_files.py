@@ -114,9 +114,12 @@ async def _upload_image(request: Request) -> Response:
         subfolder = _normal(str(form.get("subfolder", "")))
         overwrite = form.get("overwrite") in _YES
         content = await image.read()
+        if server_of(request).faults.on("upload-413"):
+            return plain(413)
         name = await to_thread.run_sync(_store, folder, subfolder, image.filename, content, overwrite)
     if name is None:
         return plain(400)
+    server_of(request).oracle.write("uploaded", name=name, size=len(content))
     return json_answer({"name": name, "subfolder": subfolder, "type": form.get("type", "input")})
 
 

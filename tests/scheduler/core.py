@@ -16,11 +16,11 @@ from orchestrator_mcp.composition.choices import Choices
 from orchestrator_mcp.composition.core import core as whole_core
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
-from orchestrator_mcp.domain.steps import Step
+from orchestrator_mcp.domain.steps import AtStep, Step, no_step
 from orchestrator_mcp.domain.views import BackendView, JobView
 from orchestrator_mcp.sandbox import FaultProxy, SandboxServer
 from orchestrator_mcp.service import JobService
-from orchestrator_mcp.settings import BackendSettings, LimitSettings, SchedulingSettings, Settings
+from orchestrator_mcp.settings import AssetSettings, BackendSettings, LimitSettings, SchedulingSettings, Settings
 
 QUICK = SchedulingSettings(
     probe_interval=0.05,
@@ -134,6 +134,9 @@ async def core(
     backends: Sequence[BackendSettings],
     scheduling: SchedulingSettings = QUICK,
     limits: LimitSettings | None = None,
+    *,
+    roots: Sequence[Path] = (),
+    at_step: AtStep = no_step,
 ) -> AsyncIterator[Core]:
     """Run a core on a folder."""
     settings = Settings(
@@ -143,8 +146,14 @@ async def core(
         backends=tuple(backends),
         scheduling=scheduling,
         limits=limits or LimitSettings(),
+        assets=AssetSettings(roots=tuple(roots)),
     )
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     steps: list[Step] = []
-    async with whole_core(settings, Choices(at_step=steps.append), SystemClock()) as service:
+
+    def note(step: Step) -> None:
+        steps.append(step)
+        at_step(step)
+
+    async with whole_core(settings, Choices(at_step=note), SystemClock()) as service:
         yield Core(service=service, settings=settings, steps=steps)
