@@ -1,4 +1,4 @@
-"""The command line: `orchestrator-mcp serve | stdio | demo | submit | status | cancel | …`.
+"""The command line: `orchestrator-mcp serve | stdio | demo | submit | rerun | status | cancel | …`.
 
 Options and help stand here. What a command does stands in `orchestrator_mcp.command`, imported only when it is called,
 so that `--help` comes at once.
@@ -74,6 +74,13 @@ Token = Annotated[
         help="The token that it asks for. Otherwise read from the token file of the one that runs here. In the "
         "environment it is not seen in the list of processes.",
     ),
+]
+ObjectInfo = Annotated[
+    Path | None,
+    typer.Option("--object-info", metavar="FILE", help="What a ComfyUI answers at /object_info, saved to a file."),
+]
+NodesOf = Annotated[
+    str | None, typer.Option("--backend", metavar="ID", help="Convert by the nodes of this backend. Otherwise of any.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what the API answers, unchanged.")]
 
@@ -245,6 +252,57 @@ def submit(
 
 
 @program.command(rich_help_panel=USE)
+def rerun(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB|FILE", help="The id of a job; or a result.json from Outbox, also from another farm's."
+        ),
+    ],
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "-p",
+            metavar="NAME=VALUE",
+            help="Change a parameter, such as steps=30 or seed=-1; all others stay. Again for each.",
+        ),
+    ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option("-m", "--metadata", metavar="KEY=VALUE", help="Put a label on the new job. Again for each."),
+    ] = None,
+    priority: Annotated[int | None, typer.Option("--priority", min=-100, max=100, help="Another priority.")] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", metavar="ID", help="Run on this backend only, and wait for it.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show its progress until it has ended.")] = False,
+    url: Url = None,
+    config: Config = None,
+    token: Token = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what the API answers, unchanged; with --watch, an event a line.")
+    ] = False,
+) -> None:
+    """Do a job again, exactly as it was or with changes, and print the new job's id.
+
+    The graph, its seeds and its input files are those of the first render, whatever has become of the workflow. Exit
+    codes are those of submit.
+    """
+    from orchestrator_mcp.command.manifest import Changes
+
+    fields = {"priority": priority, "backend_affinity": backend}
+    changes = Changes(parameters=change or (), metadata=metadata or (), fields=fields)
+
+    def work() -> int:
+        from orchestrator_mcp.command import jobs
+
+        return jobs.rerun(target, changes, _where(url, config, token), watch=watch, as_json=as_json)
+
+    _end_with(work)
+
+
+@program.command(rich_help_panel=USE)
 def status(
     job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="The id of a job; without it, the newest.")] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show its progress until it has ended.")] = False,
@@ -329,7 +387,10 @@ def show_workflows(
 def add_workflow(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="A graph in API format (ComfyUI: Export (API)), or a studio's own file."),
+        typer.Argument(
+            metavar="FILE",
+            help="A workflow as ComfyUI saves or exports it, a picture that was made with it, or a studio's own file.",
+        ),
     ],
     workflow_id: Annotated[
         str | None,
@@ -338,15 +399,21 @@ def add_workflow(
     force: Annotated[
         bool, typer.Option("--force", help="Replace a workflow of that name, and what describes it.")
     ] = False,
+    object_info: ObjectInfo = None,
+    backend: NodesOf = None,
+    url: Url = None,
     config: Config = None,
+    token: Token = None,
 ) -> None:
     """Give a workflow a name: copy it into the first workflows folder, and write what it takes beside it, to edit.
 
-    Writes ID.json and ID.yaml; a running orchestrator sees them at once. Nothing is replaced without --force.
+    Writes ID.json, a graph in API format, and ID.yaml; a running orchestrator sees them at once. Nothing is replaced
+    without --force. What ComfyUI's page saved is converted, see `workflows convert`.
     """
     from orchestrator_mcp.command.adding import add
 
-    _end_with(lambda: add(file, workflow_id, config, force=force))
+    where = _where(url, config, token)
+    _end_with(lambda: add(file, workflow_id, where, object_info=object_info, backend=backend, force=force))
 
 
 @library.command("convert")
@@ -358,14 +425,8 @@ def convert_workflows(
             help="Workflows as ComfyUI saves them, or pictures, films and sounds that were made with it.",
         ),
     ],
-    object_info: Annotated[
-        Path | None,
-        typer.Option("--object-info", metavar="FILE", help="What a ComfyUI answers at /object_info, saved to a file."),
-    ] = None,
-    backend: Annotated[
-        str | None,
-        typer.Option("--backend", metavar="ID", help="Convert by the nodes of this backend. Otherwise of any."),
-    ] = None,
+    object_info: ObjectInfo = None,
+    backend: NodesOf = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Write DIR/NAME.json for each. Otherwise nothing is written."),

@@ -1,11 +1,11 @@
-"""The commands about jobs: `submit`, `status`, `cancel`. Thin: each asks `/api` and shows the answer."""
+"""The commands about jobs: `submit`, `rerun`, `status`, `cancel`. Thin: each asks `/api` and shows the answer."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import anyio
 from rich.console import Console
@@ -16,7 +16,7 @@ from orchestrator_mcp.command.api import Api, RefusedError, Where, find_server, 
 from orchestrator_mcp.command.board import board_for, job_words
 from orchestrator_mcp.command.ending import ExitCode, UsageError, say, say_error
 from orchestrator_mcp.command.following import follow
-from orchestrator_mcp.command.manifest import Changes, build_manifest
+from orchestrator_mcp.command.manifest import Changes, build_manifest, names_file, with_changes
 from orchestrator_mcp.command.printing import print_json, printing_refusals
 from orchestrator_mcp.command.tables import job_details, job_table, paint
 from orchestrator_mcp.domain.jobs import job8
@@ -41,11 +41,32 @@ def submit(target: str, changes: Changes, where: Where, *, watch: bool, as_json:
     Returns:
         The exit code.
     """
-    manifest = build_manifest(target, changes)
+    return _hand_in("/api/job", build_manifest(target, changes), where, watch=watch, as_json=as_json)
 
+
+def rerun(target: str, changes: Changes, where: Where, *, watch: bool, as_json: bool) -> int:
+    """Do a job again, exactly or with changes.
+
+    Args:
+        target: the id of a job that the server knows; or a file, such as a `result.json` of any farm.
+        changes: what is to be otherwise.
+        where: the server.
+        watch: stay until the new job has ended.
+        as_json: as for `submit`.
+
+    Returns:
+        The exit code.
+    """
+    if names_file(target):
+        return submit(target, changes, where, watch=watch, as_json=as_json)
+    path = f"{job_path(target)}/rerun"
+    return _hand_in(path, with_changes({}, changes), where, watch=watch, as_json=as_json)
+
+
+def _hand_in(path: str, body: dict[str, Any], where: Where, *, watch: bool, as_json: bool) -> int:
     async def work() -> int:
         async with open_api(find_server(where)) as api:
-            answer = await printing_refusals(partial(api.post, "/api/job", manifest), as_json=as_json)
+            answer = await printing_refusals(partial(api.post, path, body), as_json=as_json)
             accepted = api.read(AcceptedView, answer)
             if as_json and not watch:
                 print_json(answer)

@@ -46,14 +46,34 @@ def build_manifest(target: str, changes: Changes) -> dict[str, Any]:
     Raises:
         UsageError: the file is not there or cannot be read, or a pair is none.
     """
-    manifest = _read_target(target)
+    return with_changes(_read_target(target), changes, place=target)
+
+
+def with_changes(manifest: dict[str, Any], changes: Changes, *, place: str = "the manifest") -> dict[str, Any]:
+    """Put what the command line says on top of a manifest.
+
+    Args:
+        manifest: a document.
+        changes: what is put on top.
+        place: where it comes from, for messages.
+
+    Raises:
+        UsageError: a pair is none, or there is nothing that it could be put on.
+    """
+    manifest = dict(manifest)
     for field, pairs in (("parameters", changes.parameters), ("metadata", changes.metadata)):
         present = manifest.get(field) or {}
         if pairs and not isinstance(present, dict):
-            raise UsageError(f"{target}: {field} is no object, so nothing can be put on top of it.")
+            raise UsageError(f"{place}: {field} is no object, so nothing can be put on top of it.")
         if pairs:
             manifest[field] = {**present, **read_pairs(pairs, option=field)}
     return {**manifest, **{name: value for name, value in changes.fields.items() if value not in (None, [])}}
+
+
+def names_file(target: str) -> bool:
+    """Whether a word of the command line means a file: one that is there, or one that should be by its ending."""
+    path = Path(target).expanduser()
+    return target == STDIN or path.exists() or path.suffix.casefold() in _FILES
 
 
 def read_pairs(pairs: Sequence[str], *, option: str) -> dict[str, Any]:

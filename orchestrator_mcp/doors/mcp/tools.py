@@ -126,6 +126,9 @@ class AgentTools:
             str | None, Field(description="Any unique text; repeating it gives the same job.")
         ] = None,
     ) -> Annotated[CallToolResult, answers.Submitted]:
+        rerun_of: Annotated[
+            str | None, Field(description="job_id to do again as it was but for parameters; alone, no workflow.")
+        ] = None,
         manifest = _manifest(
             workflow_id=workflow_id,
             workflow=workflow,
@@ -136,6 +139,7 @@ class AgentTools:
             required_capabilities=required_capabilities,
             idempotency_key=idempotency_key,
         )
+            rerun_of=rerun_of,
         accepted = await self._service.submit(
             manifest, door=Door.MCP, by=caller_of(ctx), base_url=self._urls_begin(ctx)
         )
@@ -247,7 +251,9 @@ def _tool(
 
 
 def _manifest(**fields: Any) -> Manifest:
-    if fields["workflow_id"] is None and fields["workflow"] is None:
+    if fields["rerun_of"] is not None:
+        fields["priority"] = fields["priority"] or None  # as it was, unless another is given
+    elif fields["workflow_id"] is None and fields["workflow"] is None:
         raise ManifestError.at(
             "workflow_id",
             message="give workflow_id (a name that list_workflows shows) or workflow (a graph in API format)",
