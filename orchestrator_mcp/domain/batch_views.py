@@ -71,5 +71,5 @@ class BatchEvent(View):
 
     @property
     def over(self) -> bool:
-        """Whether nothing more comes, unless the batch is begun again."""
-        return self.type == "end"
+        """Whether it tells of the end."""
+        return self.type == "end" or self.batch.status in {"completed", "failed", "cancelled"}

@@ -231,3 +231,8 @@ class StreamEvent(View):
     def text(self) -> str:
         """It as JSON, made once for all who are told."""
         return self.model_dump_json()
+
+    @property
+    def over(self) -> bool:
+        """Whether it tells of the end."""
+        return self.type == "end" or (self.job is not None and self.job.status in {"completed", "failed", "cancelled"})

@@ -35,6 +35,8 @@ from orchestrator_mcp.domain.views import (
 from orchestrator_mcp.errors import ForbiddenError, ManifestError, NotFoundError, StorageError
 from orchestrator_mcp.events import Events
 from orchestrator_mcp.service.acceptance import resolved_graph
+from orchestrator_mcp.service.batch_submission import BatchSubmissions
+from orchestrator_mcp.service.batches import BatchService
 from orchestrator_mcp.service.condition import Condition
 from orchestrator_mcp.service.deliveries import DeliveryQueue
 from orchestrator_mcp.service.gate import Gate
@@ -43,9 +45,9 @@ from orchestrator_mcp.service.listing import row_before, states_of
 from orchestrator_mcp.service.node_classes import NodeClasses, node_classes
 from orchestrator_mcp.service.preflight import Preflight
 from orchestrator_mcp.service.previewing import JobPreview, Previewing
+from orchestrator_mcp.service.reruns import Reruns
 from orchestrator_mcp.service.showing import (
     Live,
-from orchestrator_mcp.service.reruns import Reruns
     asset_output,
     asset_view,
     backend_view,
@@ -106,6 +108,9 @@ class JobService:
         running: attempts that each backend holds now.
         version: of the program.
         at_step: see `domain.steps`.
+
+    Attributes:
+        batches: the same, for batches.
     """
 
     def __init__(
@@ -139,21 +144,42 @@ class JobService:
         self._previewing = Previewing(store=store, pool=pool, artifacts=artifacts)
         self._inputs = InputFiles(store=store, artifacts=artifacts, settings=settings, clock=clock)
         self.condition = Condition(store)
+        preflight = Preflight(pool=pool, settings=settings, running=running)
         self._submissions = Submissions(
             store=store,
             pool=pool,
             workflows=WorkflowReader(library, settings, pool),
             inputs=self._inputs,
+            reruns=Reruns(store, library),
             settings=settings,
             clock=clock,
             gate=self._gate,
             condition=self.condition,
-            preflight=Preflight(pool=pool, settings=settings, running=running),
+            preflight=preflight,
             at_step=at_step,
-            reruns=Reruns(store, library),
         )
         server = settings.now.server
         self.base_url = server.public_url or f"http://{server.host}:{server.port}"
+        self.batches = BatchService(
+            store=store,
+            submissions=BatchSubmissions(
+                submissions=self._submissions,
+                store=store,
+                inputs=self._inputs,
+                settings=settings,
+                gate=self._gate,
+                condition=self.condition,
+                preflight=preflight,
+                at_step=at_step,
+            ),
+            previewing=self._previewing,
+            events=events,
+            clock=clock,
+            settings=settings,
+            gate=self._gate,
+            condition=self.condition,
+            base_url=self.base_url,
+        )
         events.listen(self._deliveries.hear)
 
     async def submit(
@@ -212,6 +238,7 @@ class JobService:
         workflow_id: str | None = None,
         backend_id: str | None = None,
         source: str | None = None,
+        batch_id: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
         base_url: str | None = None,
@@ -223,6 +250,7 @@ class JobService:
             workflow_id: only jobs of this workflow.
             backend_id: only jobs whose present or last backend it is.
             source: only jobs whose `metadata.source` is this.
+            batch_id: only jobs of this batch, those that a retry replaced too.
             limit: 1 to 500.
             cursor: `next_cursor` of the page before.
 
@@ -233,7 +261,9 @@ class JobService:
         most = self._settings.now.limits.page
         if not 1 <= limit <= most:
             raise ManifestError.at("limit", message=f"found {limit}; a whole number from 1 to {most} is needed")
-        wanted = JobFilter(states=states, workflow_id=workflow_id, backend_id=backend_id, source=source)
+        wanted = JobFilter(
+            states=states, workflow_id=workflow_id, backend_id=backend_id, source=source, batch_id=batch_id
+        )
         stored = await self._store.jobs(wanted, before=row_before(cursor), limit=limit + 1)
         page = stored[:limit]
         return JobListView(
@@ -366,7 +396,7 @@ class JobService:
 
     async def health(self) -> HealthView:
         """Whether the orchestrator does its work."""
-        problems = [*self._deliveries.problems, *self.condition.problems]
+        problems = [*self._deliveries.problems, *self.batches.problems, *self.condition.problems]
         try:
             queued, running = await self._store.counts()
         except StorageError as error:

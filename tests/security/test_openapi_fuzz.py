@@ -17,7 +17,7 @@ from orchestrator_mcp.doors.http.openapi import openapi_document
 from tests.security.guarded import TOKENS, guarded
 
 EXAMPLES = 15  # of each operation; one documented command runs more
-STREAMS = {"stream_job", "job_events"}  # they last as long as their job
+STREAMS = {"stream_job", "job_events", "stream_batch", "batch_events"}  # they last as long as their job
 
 TOLD_OTHERWISE: dict[str, list[Any]] = {
     # Whether a graph fits its parameters is more than a schema can say: 422 is an answer that any manifest may get.

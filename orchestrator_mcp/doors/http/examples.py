@@ -60,6 +60,8 @@ _JOB: Final[dict[str, Any]] = {
     "sandbox": False,
     "rerun_of": None,
     "depends_on": [],
+    "batch_id": None,
+    "batch_index": None,
     "links": _LINKS,
 }
 _BACKEND: Final[dict[str, Any]] = {
@@ -81,12 +83,43 @@ _BACKEND: Final[dict[str, Any]] = {
     "last_seen": "2026-01-28T12:00:00.000Z",
 }
 
+_BATCH_ID: Final = "batch-019ab0c4-8e70-7c12-8f35-2d9b6e0a4c11"
+_BATCH_URL: Final = f"http://127.0.0.1:9800/api/batch/{_BATCH_ID}"
+_BATCH_LINKS: Final = {
+    "self": _BATCH_URL,
+    "jobs": f"http://127.0.0.1:9800/api/jobs?batch_id={_BATCH_ID}",
+    "events": f"{_BATCH_URL}/events",
+    "stream": f"{_BATCH_URL.replace('http', 'ws', 1)}/stream",
+    "contact_sheet": f"{_BATCH_URL}/contact-sheet",
+}
+_BATCH: Final[dict[str, Any]] = {
+    "batch_id": _BATCH_ID,
+    "status": "running",
+    "count": 6,
+    "counts": {"queued": 3, "running": 1, "completed": 2, "failed": 0, "cancelled": 0},
+    "progress": 0.4,
+    "workflow_id": "my_workflow_001",
+    "varies": ["seed", "steps"],
+    "mode": "product",
+    "parameters": {"prompt": "cinematic shot"},
+    "submitted_at": "2026-01-28T12:00:00.000Z",
+    "started_at": "2026-01-28T12:00:00.041Z",
+    "finished_at": None,
+    "eta_seconds": None,
+    "retries": 0,
+    "path": None,
+    "warnings": [],
+    "attention": False,
+    "links": _BATCH_LINKS,
+}
+
 EXAMPLES: Final[dict[str, Any]] = {
     "manifest": {
         "workflow_id": "my_workflow_001",
         "parameters": {"prompt": "cinematic shot", "steps": 20},
         "metadata": {"source": "storyboard"},
     },
+    "changes": {"parameters": {"steps": 30}, "metadata": {"take": 2}},
     "accepted": {
         "job_id": _JOB_ID,
         "status": "accepted",
@@ -95,6 +128,19 @@ EXAMPLES: Final[dict[str, Any]] = {
         "warnings": [],
         "links": _LINKS,
     },
+    "batch_accepted": {
+        "batch_id": _BATCH_ID,
+        "status": "accepted",
+        "message": "Batch accepted for execution",
+        "count": 6,
+        "job_ids": [_JOB_ID],
+        "submitted_at": "2026-01-28T12:00:00.000Z",
+        "warnings": [],
+        "links": _BATCH_LINKS,
+    },
+    "batch": _BATCH,
+    "batches": {"batches": [_BATCH], "next_cursor": None},
+    "batch_event": {"type": "batch", "seq": 17, "batch_id": _BATCH_ID, "batch": _BATCH},
     "job": _JOB,
     "jobs": {"jobs": [_JOB], "next_cursor": None},
     "outputs": [_OUTPUT],

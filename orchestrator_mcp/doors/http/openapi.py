@@ -9,8 +9,10 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from orchestrator_mcp.domain import views
-from orchestrator_mcp.domain.manifests import Manifest
+from orchestrator_mcp.domain import batch_views, views
+from orchestrator_mcp.domain.manifests import Changes, Manifest
+from orchestrator_mcp.doors.http.batch_operations import BATCH_OPERATIONS
+from orchestrator_mcp.doors.http.batches import BatchPage
 from orchestrator_mcp.doors.http.examples import EXAMPLES
 from orchestrator_mcp.doors.http.operations import (
     ERRORS,
@@ -30,16 +32,21 @@ from orchestrator_mcp.doors.http.reading import JobFilters, PreviewQuery
 _REF: Final = "#/components/schemas/"
 _TAGS: Final = {
     "jobs": "Hand in work, look at it, end it.",
+    "batches": "Many jobs from one manifest.",
     "outputs": "The verified files of a job.",
     "assets": "Pictures, videos and sounds that jobs begin with.",
     "streams": "Follow a job while it runs.",
     "farm": "The backends, and the orchestrator itself.",
     "workflows": "The library of named workflows.",
 }
-QUERIES: Final[dict[str, type[BaseModel]]] = {"filters": JobFilters, "preview": PreviewQuery}
-_READ: Final[tuple[type[BaseModel], ...]] = (Manifest,)
+QUERIES: Final[dict[str, type[BaseModel]]] = {"filters": JobFilters, "preview": PreviewQuery, "batches": BatchPage}
+_READ: Final[tuple[type[BaseModel], ...]] = (Manifest, Changes)
 _WRITTEN: Final[tuple[type[BaseModel], ...]] = (
     views.AcceptedView,
+    batch_views.BatchAcceptedView,
+    batch_views.BatchView,
+    batch_views.BatchListView,
+    batch_views.BatchEvent,
     views.JobView,
     views.JobListView,
     views.OutputView,
@@ -52,7 +59,7 @@ _WRITTEN: Final[tuple[type[BaseModel], ...]] = (
     ErrorDocument,
     WrongFieldsDocument,
 )
-_MAY_BE_ABSENT: Final = frozenset({"Manifest", "ErrorDocument", "WrongField", "WrongFieldsDocument"})
+_MAY_BE_ABSENT: Final = frozenset({"Manifest", "Changes", "ErrorDocument", "WrongField", "WrongFieldsDocument"})
 
 
 def openapi_document(version: str) -> dict[str, Any]:
@@ -65,7 +72,7 @@ def openapi_document(version: str) -> dict[str, Any]:
         Plain JSON values.
     """
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
+    for operation in (*OPERATIONS, *BATCH_OPERATIONS):
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
     return {
         "openapi": "3.1.0",
@@ -126,9 +133,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.query is not None:
         document["parameters"] += _query_parameters(QUERIES[operation.query])
     if operation.body is not None:
-        content = {JSON: {"schema": {"$ref": _REF + operation.body}, "example": EXAMPLES["manifest"]}}
+        content = {JSON: {"schema": {"$ref": _REF + operation.body}, "example": EXAMPLES[operation.example]}}
         content |= _file_content(operation.body) if operation.files else {}
-        document["requestBody"] = {"required": True, "content": content}
+        document["requestBody"] = {"required": operation.body != "Changes", "content": content}
     if operation.upload:
         document["requestBody"] = {"required": True, "content": _upload_content()}
     if operation.path == "/health":
@@ -201,6 +208,8 @@ def _answer(told: Answer) -> dict[str, Any]:
     if told.schema is None and told.media_type == JSON:
         return document
     one: dict[str, Any] = {"$ref": _REF + told.schema} if told.schema else {"type": "string", "format": "binary"}
+    if told.or_schema is not None:
+        one = {"anyOf": [one, {"$ref": _REF + told.or_schema}]}
     content: dict[str, Any] = {"schema": {"type": "array", "items": one} if told.is_list else one}
     if told.example is not None:
         content["example"] = EXAMPLES[told.example]

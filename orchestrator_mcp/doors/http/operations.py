@@ -46,6 +46,7 @@ class Answer:
     Attributes:
         text: what it means.
         schema: the name of a component; None without a JSON body.
+        or_schema: another component that it may be instead.
         is_list: a bare list of it.
         media_type: of the body.
         example: a key of `EXAMPLES`.
@@ -54,6 +55,7 @@ class Answer:
 
     text: str
     schema: str | None = None
+    or_schema: str | None = None
     is_list: bool = False
     media_type: str = JSON
     example: str | None = None
@@ -74,6 +76,7 @@ class Operation:
         answers: by status.
         errors: the statuses of `ERRORS` that it may answer with.
         body: the component that it takes as JSON.
+        example: of that body, a key of `EXAMPLES`.
         files: whether it also takes a file that carries a workflow, as it is or in a form.
         upload: whether it takes a file, as it is or in a form.
         headers: request headers it looks at, keys of `PARAMETERS`.
@@ -89,6 +92,7 @@ class Operation:
     answers: tuple[tuple[int, Answer], ...]
     errors: tuple[int, ...] = ()
     body: str | None = None
+    example: str = "manifest"
     files: bool = False
     upload: bool = False
     headers: tuple[str, ...] = ()
@@ -130,6 +134,7 @@ PATH_PARAMETERS: Final[dict[str, str]] = {
     "sha256": "The sha256 of a file, in lower-case hex.",
     "backend_id": "The `id` of a backend.",
     "workflow_id": "The `id` of a workflow.",
+    "batch_id": "What the submission of the batch answered.",
 }
 
 _JOB_ANSWER: Final = Answer(text="The job as it is now.", schema="JobView", example="job")
@@ -156,6 +161,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         tag="jobs",
         summary="Submit a workflow",
         text="Checks the manifest, stores it durably and queues it. What is accepted is never lost, and runs once. "
+        "With `batch` it makes many jobs at once, all or none, and answers with the batch. "
         "A body may also be a workflow alone, in API format or as ComfyUI's page saves it, or a picture, film or sound "
         "that was made with ComfyUI and carries its workflow: that is rendered again.",
         body="Manifest",
@@ -167,6 +173,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
                 Answer(
                     text="Accepted.",
                     schema="AcceptedView",
+                    or_schema="BatchAcceptedView",
                     example="accepted",
                     headers=(("Location", "Where the job is."),),
                 ),
@@ -215,6 +222,31 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "Asking again is fine; a job that has completed or failed gives 409.",
         answers=((202, _JOB_ANSWER),),
         errors=(404, 409, 503),
+    ),
+    Operation(
+        method="post",
+        path="/api/job/{job_id}/rerun",
+        name="rerun_job",
+        tag="jobs",
+        summary="Do a job again",
+        text="A new job with the same graph, parameters, seeds and input files as the first, whatever has become of "
+        "its workflow; or with changes, bound by the names that the first used. An empty body does it exactly. Fields "
+        "that mean nothing here are ignored and listed in `warnings`.",
+        body="Changes",
+        example="changes",
+        headers=("Idempotency-Key",),
+        answers=(
+            (
+                202,
+                Answer(
+                    text="Accepted.",
+                    schema="AcceptedView",
+                    example="accepted",
+                    headers=(("Location", "Where the new job is."),),
+                ),
+            ),
+        ),
+        errors=(404, 409, 413, 415, 422, 429, 503),
     ),
     Operation(
         method="get",

@@ -20,6 +20,8 @@ CHANGING: Final[dict[tuple[str, str], Scope]] = {
     ("POST", "/api/job/*/rerun"): Scope.SUBMIT,
     ("DELETE", "/api/job/*"): Scope.SUBMIT,
     ("POST", "/api/assets"): Scope.SUBMIT,
+    ("POST", "/api/batch/*/retry"): Scope.SUBMIT,
+    ("DELETE", "/api/batch/*"): Scope.SUBMIT,
     # A message of an agent: each tool asks for its own scope, see doors/mcp/tools.py.
     ("POST", "/messages"): Scope.READ,
     ("POST", "/mcp"): Scope.READ,

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,6 +23,7 @@ from orchestrator_mcp.errors import ManifestError, nearest
 from orchestrator_mcp.service import ManifestInFile, manifest_in_file
 from orchestrator_mcp.service.previewing import LONGEST_SIDE, SHORTEST_SIDE
 
+Q = TypeVar("Q", bound=BaseModel)
 IDEMPOTENCY_HEADER: Final = "idempotency-key"
 _THREAD_FROM: Final = 256 * 1024  # bytes; smaller bodies are read faster than a thread is reached
 _MOST_WARNINGS: Final = 20
@@ -74,6 +75,7 @@ class JobFilters(BaseModel):
         default=None, max_length=200, description="Only jobs whose present or last backend is this."
     )
     source: str | None = Field(default=None, max_length=200, description="Only jobs whose `metadata.source` is this.")
+    batch_id: str | None = Field(default=None, max_length=200, description="Only jobs of this batch.")
     limit: int = Field(default=50, ge=1, le=500, description="How many jobs a page has.")
     cursor: str | None = Field(default=None, pattern=r"^[0-9]{0,18}$", description="`next_cursor` of the page before.")
 
@@ -264,15 +266,24 @@ def read_filters(request: Request) -> JobFilters:
 
 
 def read_preview_query(request: Request) -> PreviewQuery:
-    """Take the query of `GET /api/job/{job_id}/preview`.
+    """Take the query of `GET /api/job/{job_id}/preview`. Raises as `read_query` does."""
+    return read_query(request, PreviewQuery)
+
+
+def read_query(request: Request, shape: type[Q]) -> Q:
+    """Take the query of a request in which every name stands once.
+
+    Args:
+        request: the request.
+        shape: what may stand there.
 
     Raises:
         ManifestError: a name or number that cannot be.
     """
     try:
-        return PreviewQuery.model_validate(dict(_query(request)))
+        return shape.model_validate(dict(_query(request)))
     except ValidationError as error:
-        raise ManifestError(problems_in(error, fields=tuple(PreviewQuery.model_fields), place=("query",))) from error
+        raise ManifestError(problems_in(error, fields=tuple(shape.model_fields), place=("query",))) from error
 
 
 def _query(request: Request, *, repeatable: str | None = None) -> list[tuple[str, str]]:

@@ -21,12 +21,14 @@ from orchestrator_mcp.doors.http.answers import (
     answer_workflows,
 )
 from orchestrator_mcp.doors.http.assets import sent_file
+from orchestrator_mcp.doors.http.batches import BATCH, BatchDoor
 from orchestrator_mcp.doors.http.outputs import serve_output, serve_preview
 from orchestrator_mcp.doors.http.pages import page_routes
 from orchestrator_mcp.doors.http.reading import (
     BodyLimits,
     caller_of,
     last_event_id,
+    read_changes,
     read_filters,
     read_manifest,
     read_preview_query,
@@ -56,8 +58,15 @@ class HttpDoor:
     limits: Callable[[], BodyLimits] = BodyLimits
     streams: StreamShutdown = field(default_factory=StreamShutdown)
 
+    @property
+    def batches(self) -> BatchDoor:
+        """The endpoints about batches."""
+        return BatchDoor(service=self.service, public_url=self.public_url, streams=self.streams)
+
     async def submit(self, request: Request) -> Response:
         read = await read_manifest(request, self.limits())
+        if read.manifest.batch is not None:
+            return await self.batches.submit(request, read)
         accepted = await self.service.submit(
             read.manifest,
             door=Door.HTTP,
@@ -79,6 +88,17 @@ class HttpDoor:
 
     async def asset(self, request: Request) -> Response:
         return await serve_output(request, await self.service.asset_file(request.path_params["sha256"]))
+
+    async def rerun(self, request: Request) -> Response:
+        read = await read_changes(request, _job_id(request), self.limits())
+        accepted = await self.service.submit(
+            read.manifest,
+            door=Door.HTTP,
+            by=caller_of(request),
+            warnings=read.warnings,
+            base_url=urls_begin(request, self.public_url),
+        )
+        return answer(accepted, 202, {"location": f"/api/job/{accepted.job_id}"})
 
     async def job(self, request: Request) -> Response:
         return answer(await self.service.job(_job_id(request), base_url=urls_begin(request, self.public_url)))
@@ -182,6 +202,7 @@ def _http_routes(door: HttpDoor) -> list[BaseRoute]:
     endpoints: dict[str, dict[str, Endpoint]] = {
         "/api/job": {"POST": door.submit},
         JOB: {"GET": door.job, "DELETE": door.cancel},
+        f"{JOB}/rerun": {"POST": door.rerun},
         f"{JOB}/outputs": {"GET": door.outputs},
         f"{JOB}/outputs/{{name}}": {"GET": door.output},
         f"{JOB}/preview": {"GET": door.preview},
@@ -189,6 +210,7 @@ def _http_routes(door: HttpDoor) -> list[BaseRoute]:
         f"{JOB}/stream": {"GET": door.stream_without_upgrade},
         "/api/jobs": {"GET": door.jobs},
         "/api/jobs/{job_id}": {"GET": door.job},
+        **door.batches.endpoints,
         "/api/assets": {"POST": door.upload},
         "/api/assets/{sha256}": {"GET": door.asset},
         "/api/backends": {"GET": door.backends},
@@ -207,7 +229,8 @@ def _http_routes(door: HttpDoor) -> list[BaseRoute]:
 
 
 def _stream_routes(door: HttpDoor) -> list[BaseRoute]:
-    return [WebSocketRoute(path, door.stream) for path in (f"{JOB}/stream", f"{JOB}/stream/")]
+    streams = {f"{JOB}/stream": door.stream, f"{BATCH}/stream": door.batches.stream}
+    return [WebSocketRoute(spelled, stream) for path, stream in streams.items() for spelled in (path, f"{path}/")]
 
 
 def _by_method(endpoints: dict[str, Endpoint]) -> Endpoint:

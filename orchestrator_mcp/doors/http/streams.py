@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 from starlette.responses import Response
@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from orchestrator_mcp.clock import SystemClock
-from orchestrator_mcp.domain.views import JobView, StreamEvent
+from orchestrator_mcp.domain.views import JobView
 from orchestrator_mcp.doors.http.answers import error_document
 from orchestrator_mcp.doors.http.guard import SUBPROTOCOL_PREFIX
 from orchestrator_mcp.errors import NotFoundError
@@ -28,9 +28,30 @@ STALL_SECONDS: Final = 60.0
 """A reader that takes nothing for this long is dropped; it learns the present state when it comes back."""
 KEEPALIVE_SECONDS: Final = 15.0
 _CLOSE_SECONDS: Final = 1.0
-_FINAL: Final = frozenset({"completed", "failed", "cancelled"})
+FINAL: Final = frozenset({"completed", "failed", "cancelled"})
 
-Watch = AbstractAsyncContextManager[AsyncIterator[StreamEvent]]
+
+class Told(Protocol):
+    """One message of a stream, of a job or of a batch."""
+
+    @property
+    def type(self) -> str:
+        """What it is."""
+
+    @property
+    def seq(self) -> int:
+        """The number of the newest history row that it knows."""
+
+    @property
+    def text(self) -> str:
+        """It as JSON."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it tells of the end."""
+
+
+Watch = AbstractAsyncContextManager[AsyncIterator[Told]]
 
 
 class StreamShutdown:
@@ -62,7 +83,7 @@ def chosen_subprotocol(offered: list[str]) -> str | None:
     return next((name for name in offered if not name.startswith(SUBPROTOCOL_PREFIX)), offered[0] if offered else None)
 
 
-def is_news(event: StreamEvent | None, after: int | None) -> bool:
+def is_news(event: Told | None, after: int | None) -> bool:
     """Whether a reader that has seen the history up to `after` would learn something.
 
     Args:
@@ -71,13 +92,12 @@ def is_news(event: StreamEvent | None, after: int | None) -> bool:
     """
     if event is None:
         return False
-    over = event.type == "end" or (event.job is not None and is_final(event.job))
-    return not (over and after is not None and event.seq <= after)
+    return not (event.over and after is not None and event.seq <= after)
 
 
 def is_final(job: JobView) -> bool:
     """Whether nothing more will happen to the job."""
-    return job.status in _FINAL
+    return job.status in FINAL
 
 
 async def serve_websocket(
@@ -111,7 +131,7 @@ async def serve_websocket(
 
 
 async def _tell_websocket(
-    websocket: WebSocket, events: AsyncIterator[StreamEvent], shutdown: StreamShutdown, stall: float
+    websocket: WebSocket, events: AsyncIterator[Told], shutdown: StreamShutdown, stall: float
 ) -> int:
     code = GOING_AWAY
     patience = _Patience(stall)
@@ -229,7 +249,7 @@ class EventStreamResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._watch as events:
-            first: StreamEvent | None = None
+            first: Told | None = None
             if self._ended and self._after is not None:
                 first = await anext(events, None)
                 if not is_news(first, self._after):
@@ -240,9 +260,7 @@ class EventStreamResponse(Response):
                 await self._stream(first, events, receive, send)
             await _finish(send)
 
-    async def _stream(
-        self, first: StreamEvent | None, events: AsyncIterator[StreamEvent], receive: Receive, send: Send
-    ) -> None:
+    async def _stream(self, first: Told | None, events: AsyncIterator[Told], receive: Receive, send: Send) -> None:
         quiet = False
         patience = _Patience(self._stall)
 
@@ -290,7 +308,7 @@ class EventStreamResponse(Response):
             tasks.start_soon(stop)
 
 
-def event_lines(event: StreamEvent) -> bytes:
+def event_lines(event: Told) -> bytes:
     """One server-sent event; JSON has no raw line breaks, so that one `data:` line holds it."""
     return f"id: {event.seq}\nevent: {event.type}\ndata: {event.text}\n\n".encode()
 

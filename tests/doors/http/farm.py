@@ -13,6 +13,7 @@ import anyio
 
 from orchestrator_mcp.domain.access import LOCAL, Caller
 from orchestrator_mcp.domain.assets import Asset
+from orchestrator_mcp.domain.batch_views import BatchAcceptedView
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
@@ -29,9 +30,11 @@ from orchestrator_mcp.domain.views import (
 from orchestrator_mcp.errors import JobFinishedError, NotFoundError
 from orchestrator_mcp.previews.pictures import Picture
 from orchestrator_mcp.service import JobPreview, JobService, KeptAsset, OutputFile
+from orchestrator_mcp.service.batches import BatchService
 from orchestrator_mcp.service.showing import asset_view
 
 JOB = "019ab0c4-8e6f-7a31-9c1d-5f0e2b7a6c42"
+BATCH = f"batch-{JOB}"
 THEN = datetime(2026, 1, 28, 12, 0, tzinfo=UTC)
 SHA = "5f2b0a7d6f0e4b5f9d3e7c1a2b4d6f8091a3c5e7092b4d6f81a3c5e7f9b1d3e5"
 
@@ -55,6 +58,36 @@ class Stage:
     more: anyio.Event = field(default_factory=anyio.Event)
 
 
+class BatchDouble(BatchService):
+    """Answers from what a test laid into it.
+
+    Attributes:
+        submitted: every submission.
+    """
+
+    def __init__(self) -> None:
+        self.submitted: list[Submitted] = []
+
+    async def submit(
+        self,
+        manifest: Manifest,
+        *,
+        door: Door,
+        by: Caller = LOCAL,
+        stem: str | None = None,
+        claim: InboxClaim | None = None,
+        warnings: Sequence[str] = (),
+        beside: Path | None = None,
+        base_url: str | None = None,
+    ) -> BatchAcceptedView:
+        self.submitted.append(
+            Submitted(manifest=manifest, door=door, owner=by.name, warnings=tuple(warnings), base_url=base_url)
+        )
+        return BatchAcceptedView(
+            batch_id=BATCH, count=24, job_ids=[JOB], submitted_at=THEN, warnings=list(warnings), links={}
+        )
+
+
 class ServiceDouble(JobService):
     """Answers from what a test laid into it.
 
@@ -72,6 +105,7 @@ class ServiceDouble(JobService):
         self.submitted: list[Submitted] = []
         self.asked: list[dict[str, Any]] = []
         self.listeners = 0
+        self.batches = BatchDouble()
         self.assets: dict[str, bytes] = {}
         self._jobs: dict[str, JobView] = {}
         self._files: dict[str, OutputFile] = {}

@@ -15,10 +15,11 @@ import pytest
 import yaml
 from pydantic import BaseModel, TypeAdapter
 
-from orchestrator_mcp.domain import views
+from orchestrator_mcp.domain import batch_views, views
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.doors.http import build_routes
 from orchestrator_mcp.doors.http.answers import STATUS
+from orchestrator_mcp.doors.http.batch_operations import BATCH_OPERATIONS
 from orchestrator_mcp.doors.http.operations import OPERATIONS, ErrorDocument, WrongFieldsDocument
 from orchestrator_mcp.doors.http.reading import JobFilters
 from tests.doors.http.farm import JOB, ServiceDouble, finished
@@ -28,6 +29,7 @@ BLOCK = re.compile(r"(?:<!-- model: (?P<model>\S+) -->\n)?```(?P<language>\w*)\n
 BLOCKS = [match.groupdict() for match in BLOCK.finditer(PAGE)]
 READABLE = {
     **{name: value for name, value in vars(views).items() if isinstance(value, type)},
+    **{name: value for name, value in vars(batch_views).items() if isinstance(value, type)},
     "Manifest": Manifest,
     "ErrorDocument": ErrorDocument,
     "WrongFieldsDocument": WrongFieldsDocument,
@@ -57,7 +59,7 @@ def test_every_yaml_block_is_yaml() -> None:
 
 
 def test_every_operation_has_its_place() -> None:
-    for operation in OPERATIONS:
+    for operation in (*OPERATIONS, *BATCH_OPERATIONS):
         path = operation.path.replace("{backend_id}", "{id}").replace("{workflow_id}", "{id}")
         assert path in PAGE, path
 

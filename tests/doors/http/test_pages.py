@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 from starlette.routing import Route
 
-from orchestrator_mcp.domain import views
+from orchestrator_mcp.domain import batch_views, views
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.doors.http import build_routes
 from orchestrator_mcp.doors.http.examples import EXAMPLES
@@ -23,6 +23,10 @@ from tests.doors.http.farm import ServiceDouble
 MODELS: dict[str, Any] = {
     "manifest": Manifest,
     "accepted": views.AcceptedView,
+    "batch_accepted": batch_views.BatchAcceptedView,
+    "batch": batch_views.BatchView,
+    "batches": batch_views.BatchListView,
+    "batch_event": batch_views.BatchEvent,
     "job": views.JobView,
     "jobs": views.JobListView,
     "outputs": list[views.OutputView],
@@ -102,6 +106,7 @@ def test_the_filters_are_those_of_the_model() -> None:
         "workflow_id",
         "backend_id",
         "source",
+        "batch_id",
         "limit",
         "cursor",
     ]

@@ -259,7 +259,7 @@ async def test_cancelling_answers_with_the_job(client: httpx.AsyncClient, farm: 
 
 
 async def test_filters_reach_the_service(client: httpx.AsyncClient, farm: ServiceDouble) -> None:
-    query = "status=queued,running&status=failed&workflow_id=w&backend_id=b&source=s&limit=7&cursor=12"
+    query = "status=queued,running&status=failed&workflow_id=w&backend_id=b&source=s&batch_id=x&limit=7&cursor=12"
     response = await client.get(f"/api/jobs?{query}")
 
     assert response.json()["next_cursor"] == "next"
@@ -269,6 +269,7 @@ async def test_filters_reach_the_service(client: httpx.AsyncClient, farm: Servic
             "workflow_id": "w",
             "backend_id": "b",
             "source": "s",
+            "batch_id": "x",
             "limit": 7,
             "cursor": "12",
         }
