@@ -117,7 +117,7 @@ class OpeningHours:
 def _spans(part: str) -> Iterator[Span]:
     found = _PART.fullmatch(part.lower())
     if not part or found is None:
-        raise ValueError(f"{part!a} is no range of opening hours; {_EXAMPLE}")
+        raise ValueError(f"{part[:40]!a} is no range of opening hours; {_EXAMPLE}")
     first, last, *clock = found.groups()
     start, length = _hours(part, *clock) if clock[0] is not None else (0, _DAY)
     for day in _days(first, last):
@@ -127,9 +127,9 @@ def _spans(part: str) -> Iterator[Span]:
 def _hours(part: str, from_hour: str, from_minute: str, to_hour: str, to_minute: str) -> tuple[int, int]:
     start, end = int(from_hour) * 60 + int(from_minute), int(to_hour) * 60 + int(to_minute)
     if start >= _DAY or end > _DAY or int(from_minute) > 59 or int(to_minute) > 59:
-        raise ValueError(f"{part!a} names an hour that no clock shows; {_EXAMPLE}")
+        raise ValueError(f"{part[:40]!a} names an hour that no clock shows; {_EXAMPLE}")
     if start == end:
-        raise ValueError(f"{part!a} begins and ends at the same time; write 00:00-24:00 for the whole day")
+        raise ValueError(f"{part[:40]!a} begins and ends at the same time; write 00:00-24:00 for the whole day")
     return start, (end - start) % _DAY or _DAY
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator_mcp.domain.opening_hours import LONGEST, OpeningHours
@@ -96,6 +96,7 @@ CLOCKS = st.tuples(st.integers(0, 23), st.integers(0, 59))
 MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=ZONES)
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["", "Mon ", "Fri-Sun "]), CLOCKS, CLOCKS), min_size=1, max_size=3),
     ZONES,
