@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, TypeVar, cast
 
@@ -22,7 +22,7 @@ from orchestrator_mcp.previews.poster import Subject, facts_of, poster, spelled_
 from orchestrator_mcp.previews.scaled import LONGEST, MEDIA_TYPES, measured, scaled
 from orchestrator_mcp.service.captions import captions
 from orchestrator_mcp.service.showing import output_views
-from orchestrator_mcp.store import JobStore, StoredJob
+from orchestrator_mcp.store import JobStore, StoredBatch, StoredJob
 
 SHORTEST_SIDE: Final = 64
 LONGEST_SIDE: Final = 2048
@@ -78,10 +78,10 @@ class Previewing:
     async def preview(
         self, job_ids: Sequence[str], *, name: str | None, longest: int | None, base_url: str
     ) -> JobPreview:
-        """Look at one job, at one of its outputs, or at several jobs side by side.
+        """Look at one job, at one of its outputs, or at several jobs or a batch side by side.
 
         Args:
-            job_ids: one, or up to 100.
+            job_ids: one, or up to 100; or the id of one batch.
             name: one output of one job.
             longest: pixels of the longer side, 64 to 2,048; 768 for a picture and 1,536 for a sheet when None.
             base_url: what urls in the text begin with.
@@ -93,6 +93,8 @@ class Previewing:
             TooManyError: many previews are being made already.
         """
         _check(job_ids, name, longest)
+        if len(job_ids) == 1 and (batch := await self._batch(job_ids[0])) is not None:
+            return await self._sheet_of_batch(batch, name, longest)
         stored = [await self.store.job(job_id) for job_id in dict.fromkeys(job_ids)]
         if len(stored) > 1:
             return await self.sheet_of_jobs(stored, longest=longest)
@@ -106,6 +108,20 @@ class Previewing:
         if len(job.outputs) > 1:
             return await self._sheet_of_outputs(job, longest)
         return await self._output(job, job.outputs[0], longest, base_url)
+
+    async def _batch(self, some_id: str) -> StoredBatch | None:
+        try:
+            return await self.store.batches.batch(some_id)
+        except NotFoundError:
+            return None
+
+    async def _sheet_of_batch(self, batch: StoredBatch, name: str | None, longest: int | None) -> JobPreview:
+        if name is not None:
+            raise _name_of_several()
+        jobs = await self.store.batches.first_jobs(batch.row, MOST_CELLS)
+        title = f"{told(batch.workflow_id, limit=80)}: {batch.total} jobs"
+        seen = await self.sheet_of_jobs(jobs, longest=longest, title=title, total=batch.total)
+        return replace(seen, settled=batch.over)
 
     async def sheet_of_jobs(
         self,
@@ -246,10 +262,14 @@ def _check(job_ids: Sequence[str], name: str | None, longest: int | None) -> Non
     if not 1 <= len(job_ids) <= MOST_JOBS:
         raise ManifestError.at("job_id", message=f"found {len(job_ids)} ids; 1 to {MOST_JOBS} are taken")
     if name is not None and len(job_ids) > 1:
-        raise ManifestError.at("name", message="a name belongs to one job; give one job_id with it")
+        raise _name_of_several()
     if longest is not None and not SHORTEST_SIDE <= longest <= LONGEST_SIDE:
         message = f"found {longest}; a whole number from {SHORTEST_SIDE} to {LONGEST_SIDE} is needed"
         raise ManifestError.at("longest", message=message)
+
+
+def _name_of_several() -> ManifestError:
+    return ManifestError.at("name", message="a name belongs to one job; give one job_id with it")
 
 
 def _named(job: Job, name: str) -> Artifact:

@@ -11,6 +11,8 @@ import anyio
 import pytest
 from PIL import Image
 
+from orchestrator_mcp.domain.jobs import Door
+from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.errors import ManifestError, NoPreviewError, NotFoundError
 from orchestrator_mcp.sandbox import SandboxServer
 from orchestrator_mcp.service import JobPreview
@@ -84,11 +86,24 @@ async def test_jobs_side_by_side_are_captioned_by_what_differs_and_failed_ones_s
     assert preview.settled and max(seen(preview).size) <= 1536
 
 
+async def test_a_batch_is_one_sheet(house: Core) -> None:
+    batch = {"1.color": [0xFF0000, 0x00FF00, 0x0000FF]}
+    manifest = Manifest.model_validate({"workflow": picture(64), "batch": batch, "workflow_id": "shot"})
+    accepted = await house.service.batches.submit(manifest, door=Door.HTTP)
+    for job_id in accepted.job_ids:
+        await house.end_of(job_id)
+    preview = await house.service.preview(accepted.batch_id)
+    assert preview.settled and all(job_id in preview.text for job_id in accepted.job_ids)
+    assert f"color {0xFF00}" in preview.text
+    with pytest.raises(ManifestError, match="one job_id"):
+        await house.service.preview(accepted.batch_id, name="x.png")
+
+
 async def test_a_render_under_way_shows_its_newest_frame_and_says_that_it_is_not_the_result(
     house: Core, server: SandboxServer
 ) -> None:
     job_id = await house.submit(render(steps=2000))
-    await house.until_so(job_id, lambda job: job.progress > 0)
+    await house.until_so(job_id, lambda job: job.progress > 0.02)
     preview = await house.service.preview(job_id)
     assert not preview.settled and "not its result" in preview.text and job_id in preview.text
     assert max(seen(preview).size) <= 768
@@ -120,7 +135,7 @@ async def test_a_backend_without_frames_is_said_so(tmp_path: Path, sandboxes: Sa
     with anyio.fail_after(60):
         async with core(tmp_path, [backend_for(silent, "gpu0")]) as house:
             job_id = await house.submit(render(steps=2000))
-            await house.until_so(job_id, lambda job: job.progress > 0)
+            await house.until_so(job_id, lambda job: job.progress > 0.02)
             with pytest.raises(NoPreviewError, match="has sent no picture"):
                 await house.service.preview(job_id)
             await house.service.cancel(job_id)
