@@ -14,6 +14,7 @@ from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.access import LOCAL, Caller
 from orchestrator_mcp.domain.deliveries import Delivery, DeliveryFile, InboxClaim
+from orchestrator_mcp.domain.dry_runs import DryRunView
 from orchestrator_mcp.domain.events import JobDelivered
 from orchestrator_mcp.domain.jobs import Door, JobState
 from orchestrator_mcp.domain.manifests import Manifest
@@ -59,6 +60,7 @@ from orchestrator_mcp.service.showing import (
     workflow_view,
 )
 from orchestrator_mcp.service.submission import Submission, Submissions
+from orchestrator_mcp.service.trying_out import DryRuns
 from orchestrator_mcp.service.watching import Watching
 from orchestrator_mcp.service.workflows import WorkflowReader
 from orchestrator_mcp.settings import CurrentSettings
@@ -158,6 +160,7 @@ class JobService:
             preflight=preflight,
             at_step=at_step,
         )
+        self._dry_runs = DryRuns(submissions=self._submissions, preflight=preflight, gate=self._gate)
         server = settings.now.server
         self.base_url = server.public_url or f"http://{server.host}:{server.port}"
         self.batches = BatchService(
@@ -225,6 +228,20 @@ class JobService:
             submitted_at=answer.submitted_at,
             warnings=list(answer.warnings),
             links=links(answer.job_id, base_url or self.base_url),
+        )
+
+    async def try_out(
+        self,
+        manifest: Manifest,
+        *,
+        door: Door,
+        by: Caller = LOCAL,
+        warnings: Sequence[str] = (),
+        beside: Path | None = None,
+    ) -> DryRunView:
+        """Say what a manifest would become and who could render it; queue nothing. See `submit` and `DryRuns`."""
+        return await self._dry_runs.try_out(
+            Submission(manifest=manifest, door=door, by=by, warnings=warnings, beside=beside)
         )
 
     async def job(self, job_id: str, *, base_url: str | None = None) -> JobView:

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.types import ExceptionHandler, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from orchestrator_mcp.domain.text import told
 from orchestrator_mcp.domain.views import BackendView, OutputView, WorkflowView
 from orchestrator_mcp.errors import (
     BackendError,
@@ -27,6 +28,7 @@ from orchestrator_mcp.errors import (
     ConflictError,
     ForbiddenError,
     ManifestError,
+    NoBackendCanError,
     NotFoundError,
     OrchestratorError,
     Problem,
@@ -173,7 +175,10 @@ def render_error(error: OrchestratorError, *, place: str) -> Response:
     if isinstance(error, UnavailableError):
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     detail = wrong_fields(error.problems, place) if isinstance(error, ManifestError) else str(error)
-    return error_response(status_of(error), error_document(detail, code=error.code, hint=error.hint), headers)
+    document = error_document(detail, code=error.code, hint=error.hint)
+    if isinstance(error, NoBackendCanError):
+        document["backends"] = {name: told(reason) for name, reason in error.details["backends"].items()}
+    return error_response(status_of(error), document, headers)
 
 
 def render_http_error(error: HTTPException, *, method: str, path: str) -> Response:

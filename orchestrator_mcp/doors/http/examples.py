@@ -120,6 +120,23 @@ EXAMPLES: Final[dict[str, Any]] = {
         "metadata": {"source": "storyboard"},
     },
     "changes": {"parameters": {"steps": 30}, "metadata": {"take": 2}},
+    "dry_run": {
+        "dry_run": True,
+        "workflow_id": "my_workflow_001",
+        "parameters": {"prompt": "cinematic shot", "steps": 20},
+        "seeds": {"3.seed": 42},
+        "graph": {"4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sdxl.safetensors"}}},
+        "warnings": [],
+        "backends": [
+            {"backend_id": "gpu-1", "can_run": True, "reasons": []},
+            {
+                "backend_id": "gpu-2",
+                "can_run": False,
+                "reasons": ["it lacks the model sdxl.safetensors; it has sdxl-turbo.safetensors"],
+            },
+        ],
+        "would_wait": False,
+    },
     "accepted": {
         "job_id": _JOB_ID,
         "status": "accepted",

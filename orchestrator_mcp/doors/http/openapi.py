@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from orchestrator_mcp.domain import batch_views, views
+from orchestrator_mcp.domain.dry_runs import DryRunView
 from orchestrator_mcp.domain.manifests import Changes, Manifest
 from orchestrator_mcp.doors.http.batch_operations import BATCH_OPERATIONS
 from orchestrator_mcp.doors.http.batches import BatchPage
@@ -27,7 +28,7 @@ from orchestrator_mcp.doors.http.operations import (
     Operation,
     WrongFieldsDocument,
 )
-from orchestrator_mcp.doors.http.reading import JobFilters, PreviewQuery
+from orchestrator_mcp.doors.http.reading import JobFilters, PreviewQuery, SubmitQuery
 
 _REF: Final = "#/components/schemas/"
 _TAGS: Final = {
@@ -39,10 +40,16 @@ _TAGS: Final = {
     "farm": "The backends, and the orchestrator itself.",
     "workflows": "The library of named workflows.",
 }
-QUERIES: Final[dict[str, type[BaseModel]]] = {"filters": JobFilters, "preview": PreviewQuery, "batches": BatchPage}
+QUERIES: Final[dict[str, type[BaseModel]]] = {
+    "submit": SubmitQuery,
+    "filters": JobFilters,
+    "preview": PreviewQuery,
+    "batches": BatchPage,
+}
 _READ: Final[tuple[type[BaseModel], ...]] = (Manifest, Changes)
 _WRITTEN: Final[tuple[type[BaseModel], ...]] = (
     views.AcceptedView,
+    DryRunView,
     batch_views.BatchAcceptedView,
     batch_views.BatchView,
     batch_views.BatchListView,

@@ -33,6 +33,9 @@ class WrongFieldsDocument(BaseModel):
     detail: list[WrongField]
     code: str
     hint: str | None = None
+    backends: dict[str, str] | None = Field(
+        default=None, description="With the code `no_backend_can`: why each backend cannot run it."
+    )
 
 
 class NodeClassesDocument(RootModel[dict[str, dict[str, Any]]]):
@@ -167,7 +170,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         body="Manifest",
         files=True,
         headers=("Idempotency-Key",),
+        query="submit",
         answers=(
+            (200, Answer(text="With `dry_run=1`: nothing was queued.", schema="DryRunView", example="dry_run")),
             (
                 202,
                 Answer(

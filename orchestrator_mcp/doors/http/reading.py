@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import Any, BinaryIO, Final, Literal, TypeVar
 
 import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -78,6 +78,21 @@ class JobFilters(BaseModel):
     batch_id: str | None = Field(default=None, max_length=200, description="Only jobs of this batch.")
     limit: int = Field(default=50, ge=1, le=500, description="How many jobs a page has.")
     cursor: str | None = Field(default=None, pattern=r"^[0-9]{0,18}$", description="`next_cursor` of the page before.")
+
+
+class SubmitQuery(BaseModel):
+    """The query of `POST /api/job`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    dry_run: Literal["1", "true", "0", "false"] = Field(
+        default="0", description="`1`: say what the job would be and which backends could run it, and queue nothing."
+    )
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether nothing is to be queued."""
+        return self.dry_run in ("1", "true")
 
 
 class PreviewQuery(BaseModel):

@@ -26,12 +26,14 @@ from orchestrator_mcp.doors.http.outputs import serve_output, serve_preview
 from orchestrator_mcp.doors.http.pages import page_routes
 from orchestrator_mcp.doors.http.reading import (
     BodyLimits,
+    SubmitQuery,
     caller_of,
     last_event_id,
     read_changes,
     read_filters,
     read_manifest,
     read_preview_query,
+    read_query,
     urls_begin,
 )
 from orchestrator_mcp.doors.http.streams import EventStreamResponse, StreamShutdown, is_final, serve_websocket
@@ -64,7 +66,11 @@ class HttpDoor:
         return BatchDoor(service=self.service, public_url=self.public_url, streams=self.streams)
 
     async def submit(self, request: Request) -> Response:
+        dry = read_query(request, SubmitQuery).is_dry
         read = await read_manifest(request, self.limits())
+        if dry:
+            by = caller_of(request)
+            return answer(await self.service.try_out(read.manifest, door=Door.HTTP, by=by, warnings=read.warnings))
         if read.manifest.batch is not None:
             return await self.batches.submit(request, read)
         accepted = await self.service.submit(

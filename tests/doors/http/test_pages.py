@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 from starlette.routing import Route
 
 from orchestrator_mcp.domain import batch_views, views
+from orchestrator_mcp.domain.dry_runs import DryRunView
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.doors.http import build_routes
 from orchestrator_mcp.doors.http.examples import EXAMPLES
@@ -23,6 +24,7 @@ from tests.doors.http.farm import ServiceDouble
 MODELS: dict[str, Any] = {
     "manifest": Manifest,
     "accepted": views.AcceptedView,
+    "dry_run": DryRunView,
     "batch_accepted": batch_views.BatchAcceptedView,
     "batch": batch_views.BatchView,
     "batches": batch_views.BatchListView,

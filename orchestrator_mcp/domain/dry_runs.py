@@ -1,0 +1,30 @@
+"""The shape of a dry run: what a job would be, and who could render it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from orchestrator_mcp.domain.views import View
+
+
+class ProspectView(View):
+    """What one backend would say to the job."""
+
+    backend_id: str
+    can_run: bool | None = Field(description="Whether it can run the job; null when nobody knows, as while offline.")
+    reasons: list[str] = Field(default_factory=list, description="Why not, or why that is not known.")
+
+
+class DryRunView(View):
+    """A job that was tried and not queued."""
+
+    dry_run: Literal[True] = True
+    workflow_id: str
+    parameters: dict[str, Any] = Field(description="Every value in force by name, those left out included.")
+    seeds: dict[str, int] = Field(description="Seeds by node and input; those asked for by -1 are drawn anew.")
+    graph: dict[str, Any] = Field(description="The graph with every value bound, as it would be rendered.")
+    warnings: list[str] = Field(default_factory=list)
+    backends: list[ProspectView] = Field(description="The first 50 that may run it.")
+    would_wait: bool = Field(description="Whether no backend that can run it is free now.")
