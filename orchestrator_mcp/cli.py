@@ -6,18 +6,23 @@ so that `--help` comes at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from orchestrator_mcp import __version__
-
-if TYPE_CHECKING:
-    from orchestrator_mcp.command.api import Where
+from orchestrator_mcp.cli_options import (
+    AsJson,
+    Config,
+    LogLevel,
+    Token,
+    Url,
+    end_with,
+    server_at,
+)
+from orchestrator_mcp.cli_workflows import library
 
 RUN = "Run an orchestrator"
 USE = "Use a running one"
@@ -33,6 +38,7 @@ program = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+program.add_typer(library, name="workflows", rich_help_panel=USE)
 
 
 class State(StrEnum):
@@ -43,46 +49,6 @@ class State(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
-
-
-Level = Literal["debug", "info", "warning", "error"]
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="PATH",
-        help="The configuration. Otherwise $ORCHESTRATOR_CONFIG, ./config.yaml, or config.yaml in your own "
-        "configuration folder; without any, the defaults.",
-    ),
-]
-LogLevel = Annotated[Level, typer.Option("--log-level", help="How much is logged.")]
-Url = Annotated[
-    str | None,
-    typer.Option(
-        "--url",
-        metavar="URL",
-        envvar="ORCHESTRATOR_URL",
-        help="The orchestrator to talk to. Otherwise the one that runs on this configuration.",
-    ),
-]
-Token = Annotated[
-    str | None,
-    typer.Option(
-        "--token",
-        metavar="TEXT",
-        envvar="ORCHESTRATOR_TOKEN",
-        help="The token that it asks for. Otherwise read from the token file of the one that runs here. In the "
-        "environment it is not seen in the list of processes.",
-    ),
-]
-ObjectInfo = Annotated[
-    Path | None,
-    typer.Option("--object-info", metavar="FILE", help="What a ComfyUI answers at /object_info, saved to a file."),
-]
-NodesOf = Annotated[
-    str | None, typer.Option("--backend", metavar="ID", help="Convert by the nodes of this backend. Otherwise of any.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print what the API answers, unchanged.")]
 
 
 def _version(wanted: bool) -> None:
@@ -98,14 +64,6 @@ def _about(
     ] = False,
 ) -> None:
     pass
-
-
-def _end_with(work: Callable[[], int]) -> NoReturn:
-    from orchestrator_mcp.command.ending import plain_errors
-
-    with plain_errors():
-        code = work()
-    raise typer.Exit(code)
 
 
 @program.command(rich_help_panel=RUN)
@@ -140,7 +98,7 @@ def serve(
     choices = serving.ServeChoices(
         host=host, port=port, config=config, log_level=log_level, insecure_no_auth=insecure_no_auth
     )
-    _end_with(lambda: serving.serve_and_reload(choices) if reload else serving.serve(choices))
+    end_with(lambda: serving.serve_and_reload(choices) if reload else serving.serve(choices))
 
 
 @program.command(rich_help_panel=RUN)
@@ -152,7 +110,7 @@ def stdio(config: Config = None, log_level: LogLevel = "info") -> None:
     """
     from orchestrator_mcp.command import serving
 
-    _end_with(lambda: serving.serve_stdio(config, log_level))
+    end_with(lambda: serving.serve_stdio(config, log_level))
 
 
 @program.command(rich_help_panel=RUN)
@@ -175,7 +133,7 @@ def demo(
     """
     from orchestrator_mcp.command.demo import run_demo
 
-    _end_with(lambda: run_demo(folder, keep=keep, port=port))
+    end_with(lambda: run_demo(folder, keep=keep, port=port))
 
 
 @program.command(rich_help_panel=USE)
@@ -246,9 +204,9 @@ def submit(
     def work() -> int:
         from orchestrator_mcp.command import jobs
 
-        return jobs.submit(target, changes, _where(url, config, token), watch=watch, as_json=as_json)
+        return jobs.submit(target, changes, server_at(url, config, token), watch=watch, as_json=as_json)
 
-    _end_with(work)
+    end_with(work)
 
 
 @program.command(rich_help_panel=USE)
@@ -297,9 +255,9 @@ def rerun(
     def work() -> int:
         from orchestrator_mcp.command import jobs
 
-        return jobs.rerun(target, changes, _where(url, config, token), watch=watch, as_json=as_json)
+        return jobs.rerun(target, changes, server_at(url, config, token), watch=watch, as_json=as_json)
 
-    _end_with(work)
+    end_with(work)
 
 
 @program.command(rich_help_panel=USE)
@@ -322,8 +280,8 @@ def status(
     """
     from orchestrator_mcp.command import jobs
 
-    where = _where(url, config, token)
-    _end_with(lambda: jobs.status(job, where, watch=watch, states=tuple(state or ()), limit=limit, as_json=as_json))
+    where = server_at(url, config, token)
+    end_with(lambda: jobs.status(job, where, watch=watch, states=tuple(state or ()), limit=limit, as_json=as_json))
 
 
 @program.command(rich_help_panel=USE)
@@ -340,7 +298,7 @@ def cancel(
     """
     from orchestrator_mcp.command import jobs
 
-    _end_with(lambda: jobs.cancel(job, _where(url, config, token), as_json=as_json))
+    end_with(lambda: jobs.cancel(job, server_at(url, config, token), as_json=as_json))
 
 
 @program.command(rich_help_panel=USE)
@@ -348,103 +306,7 @@ def backends(url: Url = None, config: Config = None, token: Token = None, as_jso
     """Show the farm: each backend, whether it is there, and what it does."""
     from orchestrator_mcp.command import farm
 
-    _end_with(lambda: farm.backends(_where(url, config, token), as_json=as_json))
-
-
-class _ShownUnlessNamed(TyperGroup):
-    """`workflows` and `workflows ID` are `workflows show`, so that the usual command is the short one."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        known = {*self.commands, *ctx.help_option_names}
-        return super().parse_args(ctx, args if args and args[0] in known else ["show", *args])
-
-
-library = typer.Typer(
-    cls=_ShownUnlessNamed,
-    help="Show the workflows that have a name, or what one of them takes; add one.",
-    rich_markup_mode="markdown",
-)
-program.add_typer(library, name="workflows", rich_help_panel=USE)
-
-
-@library.command("show")
-def show_workflows(
-    workflow: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Show the parameters of this one; without it, list all.")
-    ] = None,
-    url: Url = None,
-    config: Config = None,
-    token: Token = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show the workflows that have a name, or what one of them takes; `show` itself may be left out."""
-    from orchestrator_mcp.command import farm
-
-    _end_with(lambda: farm.workflows(workflow, _where(url, config, token), as_json=as_json))
-
-
-@library.command("add")
-def add_workflow(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            help="A workflow as ComfyUI saves or exports it, a picture that was made with it, or a studio's own file.",
-        ),
-    ],
-    workflow_id: Annotated[
-        str | None,
-        typer.Option("--id", metavar="ID", help="The name to submit it by. Otherwise the file's own, without .json."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a workflow of that name, and what describes it.")
-    ] = False,
-    object_info: ObjectInfo = None,
-    backend: NodesOf = None,
-    url: Url = None,
-    config: Config = None,
-    token: Token = None,
-) -> None:
-    """Give a workflow a name: copy it into the first workflows folder, and write what it takes beside it, to edit.
-
-    Writes ID.json, a graph in API format, and ID.yaml; a running orchestrator sees them at once. Nothing is replaced
-    without --force. What ComfyUI's page saved is converted, see `workflows convert`.
-    """
-    from orchestrator_mcp.command.adding import add
-
-    where = _where(url, config, token)
-    _end_with(lambda: add(file, workflow_id, where, object_info=object_info, backend=backend, force=force))
-
-
-@library.command("convert")
-def convert_workflows(
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FILE...",
-            help="Workflows as ComfyUI saves them, or pictures, films and sounds that were made with it.",
-        ),
-    ],
-    object_info: ObjectInfo = None,
-    backend: NodesOf = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="Write DIR/NAME.json for each. Otherwise nothing is written."),
-    ] = None,
-    url: Url = None,
-    config: Config = None,
-    token: Token = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
-) -> None:
-    """Turn workflows as ComfyUI saves them, also those inside of pictures, into graphs in API format.
-
-    What the values in such a file mean, only a backend knows: a running orchestrator is asked for its backends' nodes,
-    unless --object-info gives them. Exit code 1 says that a file was refused; the reasons stand in the summary.
-    """
-    from orchestrator_mcp.command.converting import convert
-
-    where = _where(url, config, token)
-    _end_with(lambda: convert(files, where, object_info=object_info, backend=backend, out=out, as_json=as_json))
+    end_with(lambda: farm.backends(server_at(url, config, token), as_json=as_json))
 
 
 @program.command(rich_help_panel=LOOK)
@@ -467,10 +329,10 @@ def doctor(
     if restore:
         from orchestrator_mcp.command.restore import restore_database
 
-        _end_with(lambda: restore_database(config))
+        end_with(lambda: restore_database(config))
     from orchestrator_mcp.command.doctor import examine
 
-    _end_with(lambda: examine(config, as_json=as_json))
+    end_with(lambda: examine(config, as_json=as_json))
 
 
 @program.command(rich_help_panel=LOOK)
@@ -505,13 +367,7 @@ def sandbox(
         run(ports, step_ms, load_ms, model, fault, oracle, host)
         return 0
 
-    _end_with(work)
-
-
-def _where(url: str | None, config: Path | None, token: str | None) -> Where:
-    from orchestrator_mcp.command.api import Where
-
-    return Where(url=url, config=config, token=token)
+    end_with(work)
 
 
 def main() -> None:

@@ -28,6 +28,8 @@ LATE_IMPORTS = {
     "orchestrator_mcp/app.py",  # stdio and the sandbox are imported when they are wanted
     "orchestrator_mcp/composition/doors.py",  # they are heavy, and come after recovery
     "orchestrator_mcp/cli.py",  # a command imports what it needs
+    "orchestrator_mcp/cli_options.py",
+    "orchestrator_mcp/cli_workflows.py",
     "orchestrator_mcp/store/sqlite.py",  # Alembic takes 0.7 s, and is needed once in a long time
 }
 CATCH_ALL = {

@@ -4,33 +4,47 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from orchestrator_mcp.command.ending import ExitCode, UsageError
-from orchestrator_mcp.domain.documents import parse_document
+from orchestrator_mcp.command.api import Where
+from orchestrator_mcp.command.catalogues import Classes, catalogues
+from orchestrator_mcp.command.ending import ExitCode, UsageError, say
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.domain.manifests import MAX_TEXT
+from orchestrator_mcp.domain.views import ParameterView
 from orchestrator_mcp.errors import CallerError
-from orchestrator_mcp.files import read_regular, write_durably
+from orchestrator_mcp.files import write_durably
 from orchestrator_mcp.redaction import escape
 from orchestrator_mcp.settings import LimitSettings, load_settings
-from orchestrator_mcp.workflows.declaration_file import SUFFIXES, Declared
+from orchestrator_mcp.workflows.declaration_file import SUFFIXES
 from orchestrator_mcp.workflows.declaration_text import declaration_text
-from orchestrator_mcp.workflows.graph import check_graph
+from orchestrator_mcp.workflows.input_types import InputTypes
+from orchestrator_mcp.workflows.library_reading import ReadGraph, read_graph
 from orchestrator_mcp.workflows.parameters import infer_parameters
-from orchestrator_mcp.workflows.studio_files import studio_declarations, unfold
 
 _FORBIDDEN: Final = frozenset('\\:*?"<>|')
 
 
-def add(file: Path, workflow_id: str | None, config: Path | None, *, force: bool) -> int:
+def add(
+    file: Path,
+    workflow_id: str | None,
+    where: Where,
+    *,
+    object_info: Path | None = None,
+    backend: str | None = None,
+    force: bool,
+) -> int:
     """Copy a graph into the first workflows folder, and write the file that describes it.
 
     Args:
-        file: a graph in API format, or a file of the studio's other tools.
+        file: whatever holds a workflow, or a file of the studio's other tools.
         workflow_id: the name that it gets, `folder/name` for a folder below; None takes the file's.
-        config: the configuration that the command line named.
+        where: the configuration, and the orchestrator that is asked for its backends' nodes, where that is needed.
+        object_info: a file with what a backend answers at `/object_info`, in place of asking.
+        backend: the only backend whose nodes count.
         force: replace what has that name.
 
     Returns:
@@ -39,11 +53,14 @@ def add(file: Path, workflow_id: str | None, config: Path | None, *, force: bool
     Raises:
         UsageError: the file is no workflow, the name cannot be one, or it is taken.
         SettingsError: the configuration is wrong.
+        UnreachableError: nodes must be asked for, and no orchestrator answers.
     """
-    settings = load_settings(config)
+    settings = load_settings(where.config)
     folder = settings.workflows_dirs[0]
     name = _checked_id(file.stem if workflow_id is None else workflow_id)
-    graph, declared = _read(file, settings.limits)
+    known = catalogues(where, object_info=object_info, backend=backend)
+    read = _read(file, settings.limits, known)
+    graph, declared = read.graph, read.said
     target = folder / f"{name}.json"
     described = target.with_suffix(SUFFIXES[0])
     taken = [path for path in (target, described) if path.exists() or path.is_symlink()]
@@ -52,7 +69,8 @@ def add(file: Path, workflow_id: str | None, config: Path | None, *, force: bool
             f"{' and '.join(map(str, taken))} {'stands' if len(taken) == 1 else 'stand'} there already.",
             hint="Choose another name with --id, or replace it with --force.",
         )
-    shown = [view for view in declared.parameters if view.name not in declared.hidden] or infer_parameters(graph)
+    shown = [view for view in declared.parameters if view.name not in declared.hidden]
+    shown = shown or _inferred(graph, list(islice(known, read.tried))[-1:])
     text = declaration_text(graph, declared, shown, called=name)
     _write(folder, {described: text, target: json.dumps(graph, ensure_ascii=False, indent=2) + "\n"})
     _tell(name, target, described, len(shown))
@@ -70,19 +88,27 @@ def _checked_id(name: str) -> str:
     return name
 
 
-def _read(file: Path, limits: LimitSettings) -> tuple[Graph, Declared]:
+def _read(file: Path, limits: LimitSettings, known: Iterable[Classes]) -> ReadGraph:
     try:
-        raw = read_regular(file.expanduser().resolve(), most=limits.body_bytes).content
+        read = read_graph(file.expanduser().resolve(), limits=limits, catalogues=known)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror or error}.") from None
-    try:
-        document = parse_document(raw, max_bytes=limits.body_bytes, max_depth=limits.graph_depth)
-        unfolded = unfold(document, max_bytes=limits.body_bytes, max_depth=limits.graph_depth)
-        content: Any = document if unfolded is None else unfolded.workflow
-        graph = check_graph(content, max_nodes=limits.graph_nodes, max_depth=limits.graph_depth)
     except CallerError as error:
         raise UsageError(f"{file}: {error.message}", hint=error.hint) from None
-    return graph, Declared() if unfolded is None else studio_declarations(unfolded.around, graph)
+    for warning in read.warnings:
+        say(f"Note: {warning}")
+    return read
+
+
+def _inferred(graph: Graph, known: Sequence[Classes]) -> list[ParameterView]:
+    """The parameters without lists of choices: what is written down must not forbid a model that comes tomorrow."""
+    views = infer_parameters(graph, InputTypes(known))
+    return [
+        view.model_copy(update={"choices": [], "type": "string" if isinstance(view.default, str) else "any"})
+        if view.type == "choice"
+        else view
+        for view in views
+    ]
 
 
 def _write(folder: Path, contents: dict[Path, str]) -> None:

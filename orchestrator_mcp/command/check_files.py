@@ -171,7 +171,7 @@ def _workflows(settings: Settings) -> Finding:
         subject="workflows",
         verdict="warn",
         message=f"none in {where}; only manifests that bring their own graph can be run",
-        mend="Put graphs in API format there, as <workflow_id>.json.",
+        mend="Put workflow files there, as <workflow_id>.json.",
     )
 
 

@@ -91,7 +91,7 @@ def workflow_table(workflows: Sequence[WorkflowView]) -> RenderableType:
         workflows: as the API lists them.
     """
     if not workflows:
-        return Text("There are no workflows. Put graphs in API format into workflows_dir, as <id>.json.")
+        return Text("There are no workflows. Put workflow files into workflows_dir, as <id>.json.")
     table = _table("Workflow", "Parameters", "Remarks")
     for one in workflows:
         names = ", ".join(parameter.name for parameter in one.parameters)

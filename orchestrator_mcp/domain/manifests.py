@@ -46,7 +46,7 @@ class Manifest(BaseModel):
     )
     workflow: dict[str, Any] | None = Field(
         default=None,
-        description="The graph itself, in ComfyUI's API format. Also accepted as `workflow_json`.",
+        description="The graph itself, in API format or as ComfyUI's page saves it. Also accepted as `workflow_json`.",
     )
     parameters: dict[str, JsonValue] = Field(
         default_factory=dict,
@@ -102,7 +102,9 @@ class Manifest(BaseModel):
             if self.workflow_id is not None:
                 raise ValueError("rerun_of brings its own workflow; leave workflow_id out")
         elif self.workflow_id is None and self.workflow is None:
-            raise ValueError("give workflow_id (a name from GET /api/workflows) or workflow (a graph in API format)")
+            raise ValueError(
+                "give workflow_id (a name from GET /api/workflows) or workflow (a graph in API or UI format)"
+            )
         return self
 
     @field_validator("parameters", "metadata", mode="before")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,23 @@ class ReadWorkflow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReadGraph:
+    """The graph of a file, in API format.
+
+    Attributes:
+        graph: it, checked.
+        said: what the file itself says about it.
+        warnings: what could not be followed and does not matter, in words.
+        tried: how many catalogues were asked to convert it; 0 when it needed none.
+    """
+
+    graph: Graph
+    said: Declared
+    warnings: tuple[str, ...]
+    tried: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Held:
     """What a file holds: a graph in whatever format, and what other tools wrote around it."""
 
@@ -110,14 +127,8 @@ def read_workflow(
             carries none, and `no_catalogue` while it cannot be converted.
         OSError: it cannot be read.
     """
-    held = _held_by(path, limits)
-    content, warnings, tried = held.content, held.warnings, 0
-    if held.embedded_page or looks_like_ui(content):
-        made = convert_with_any(content, (catalogue.raw for catalogue in catalogues))
-        content, tried = made.converted.graph, made.tried
-        warnings = (*warnings, *made.converted.warnings)
-    graph = check_graph(content, max_nodes=limits.graph_nodes, max_depth=limits.graph_depth)
-    said = Declared() if held.around is None else studio_declarations(held.around, graph)
+    read = read_graph(path, limits=limits, catalogues=(catalogue.raw for catalogue in catalogues))
+    graph, said = read.graph, read.said
     if beside is not None:
         said = merged(read_declarations(beside, graph, called=f"{workflow_id}{beside.suffix}"), said)
     workflow = LibraryWorkflow(
@@ -127,9 +138,28 @@ def read_workflow(
         parameters=(),
         declared=said.parameters,
         required_capabilities=said.required_capabilities,
-        warnings=warnings,
+        warnings=read.warnings,
     )
-    return typed_anew(ReadWorkflow(workflow=workflow, said=said, tried=tried), catalogues)
+    return typed_anew(ReadWorkflow(workflow=workflow, said=said, tried=read.tried), catalogues)
+
+
+def read_graph(path: Path, *, limits: LimitSettings, catalogues: Iterable[Mapping[str, Any]]) -> ReadGraph:
+    """Read the graph of a file; raises what `read_workflow` raises.
+
+    Args:
+        path: a document, or a picture, film or sound with a workflow in it.
+        limits: how large, deep and wide a workflow may be.
+        catalogues: what the backends answer at `/object_info`; no more of them are taken than are needed.
+    """
+    held = _held_by(path, limits)
+    content, warnings, tried = held.content, held.warnings, 0
+    if held.embedded_page or looks_like_ui(content):
+        made = convert_with_any(content, catalogues)
+        content, tried = made.converted.graph, made.tried
+        warnings = (*warnings, *made.converted.warnings)
+    graph = check_graph(content, max_nodes=limits.graph_nodes, max_depth=limits.graph_depth)
+    said = Declared() if held.around is None else studio_declarations(held.around, graph)
+    return ReadGraph(graph=graph, said=said, warnings=warnings, tried=tried)
 
 
 def typed_anew(read: ReadWorkflow, catalogues: Sequence[Catalogue]) -> ReadWorkflow:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.cli.program import ROOT, run, served
+from tests.pages import GRAPH, page, picture
 
 SHIPPED = ROOT / "workflows" / "my_workflow_001.json"
 
@@ -48,8 +49,9 @@ def test_nothing_is_replaced_unless_it_is_asked_for(place: Path) -> None:
     ("arguments", "said"),
     [
         (("nothing.json",), "cannot be read"),
-        (("config.yaml",), "not JSON"),
-        (("ui.json",), "UI format"),
+        (("config.yaml",), "no JSON"),
+        (("plain.png",), "no workflow"),
+        (("odd.json", "--object-info", "nodes.json"), "NobodyHasThis"),
         (("shot 7.json", "--id", "../out"), "cannot be the name"),
         (("shot 7.json", "--id", "/etc/x"), "cannot be the name"),
         (("shot 7.json", "--id", ".hidden"), "cannot be the name"),
@@ -63,7 +65,9 @@ def test_what_cannot_be_added_is_refused_and_nothing_is_written(
     outside = tmp_path_factory.mktemp("outside")
     (place / "studio").mkdir()
     (place / "studio" / "linked").symlink_to(outside)
-    (place / "ui.json").write_text('{"nodes": [], "links": []}', encoding="utf-8")
+    (place / "plain.png").write_bytes(picture())
+    (place / "odd.json").write_text(json.dumps(page(kind="NobodyHasThis")), encoding="utf-8")
+    (place / "nodes.json").write_text('{"SaveImage": {"input": {}}}', encoding="utf-8")
     ended = run("workflows", "add", *arguments, folder=place)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert said in ended.stderr and "Traceback" not in ended.stderr
@@ -83,3 +87,25 @@ def test_a_running_orchestrator_shows_and_renders_what_was_added(place: Path) ->
         assert "from 1 to 99999999" in run("workflows", "show", "shot_7", folder=place).stdout
         ended = run("submit", "shot_7", "-p", "steps=1", "--watch", folder=place)
         assert ended.returncode == 0, ended.stderr
+
+
+def test_a_picture_gets_a_name_without_any_server(place: Path) -> None:
+    (place / "shot.png").write_bytes(picture(prompt=GRAPH, workflow=page()))
+    ended = run("workflows", "add", "shot.png", "--id", "card", folder=place)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads((place / "studio/card.json").read_text(encoding="utf-8")) == GRAPH
+
+
+def test_what_the_page_saved_is_converted_and_described_with_types_that_its_backend_says(place: Path) -> None:
+    (place / "page.json").write_text(json.dumps(page()), encoding="utf-8")
+    ended = run("workflows", "add", "page.json", "--id", "card", folder=place)
+    assert (ended.returncode, list(place.glob("studio/*"))) == (3, [])
+    assert "--object-info" in ended.stderr
+    with served(place, config="server: {port: 0}\nworkflows_dir: ./studio\n"):
+        ended = run("workflows", "add", "page.json", "--id", "card", folder=place)
+        assert ended.returncode == 0, ended.stderr
+        assert run("submit", "card", "-p", "width=32", "--watch", folder=place).returncode == 0
+    assert json.loads((place / "studio/card.json").read_text(encoding="utf-8"))["1"]["class_type"] == "EmptyImage"
+    entries = yaml.safe_load((place / "studio/card.yaml").read_text(encoding="utf-8"))["parameters"]
+    width = next(entry for entry in entries if entry["name"] == "width")
+    assert (width["type"], width["min"]) == ("integer", 1)

@@ -41,7 +41,7 @@ INSTRUCTIONS = (
 
 SUBMIT = (
     "Queue one ComfyUI render (image, video, audio) and return its job_id at once. Give workflow_id, a name from "
-    "list_workflows, or workflow, a graph in API format. The farm picks a free machine that has the models. An "
+    "list_workflows, or workflow, a graph in API or UI format. The farm picks a free machine that has the models. An "
     "accepted job survives restarts; files are kept for days. Next: job_status."
 )
 STATUS = (
@@ -106,7 +106,8 @@ class AgentTools:
             str | None, Field(description='Library name, e.g. "my_workflow_001"; with workflow only a label.')
         ] = None,
         workflow: Annotated[
-            dict[str, Any] | None, Field(description="Graph: node id -> {class_type, inputs}, API format.")
+            dict[str, Any] | None,
+            Field(description="Graph: node id -> {class_type, inputs} (API format), or as ComfyUI saves it."),
         ] = None,
         parameters: Annotated[
             dict[str, Any] | None,
@@ -256,7 +257,7 @@ def _manifest(**fields: Any) -> Manifest:
     elif fields["workflow_id"] is None and fields["workflow"] is None:
         raise ManifestError.at(
             "workflow_id",
-            message="give workflow_id (a name that list_workflows shows) or workflow (a graph in API format)",
+            message="give workflow_id (a name that list_workflows shows) or workflow (a graph in API or UI format)",
             code="missing",
         )
     plain_values = {name: value for name, value in fields.items() if name != "workflow"}  # graphs: the service's matter

@@ -1,0 +1,67 @@
+"""Options that several commands share, and how every command ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from orchestrator_mcp.command.api import Where
+
+Level = Literal["debug", "info", "warning", "error"]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="PATH",
+        help="The configuration. Otherwise $ORCHESTRATOR_CONFIG, ./config.yaml, or config.yaml in your own "
+        "configuration folder; without any, the defaults.",
+    ),
+]
+LogLevel = Annotated[Level, typer.Option("--log-level", help="How much is logged.")]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        envvar="ORCHESTRATOR_URL",
+        help="The orchestrator to talk to. Otherwise the one that runs on this configuration.",
+    ),
+]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        metavar="TEXT",
+        envvar="ORCHESTRATOR_TOKEN",
+        help="The token that it asks for. Otherwise read from the token file of the one that runs here. In the "
+        "environment it is not seen in the list of processes.",
+    ),
+]
+ObjectInfo = Annotated[
+    Path | None,
+    typer.Option("--object-info", metavar="FILE", help="What a ComfyUI answers at /object_info, saved to a file."),
+]
+NodesOf = Annotated[
+    str | None, typer.Option("--backend", metavar="ID", help="Convert by the nodes of this backend. Otherwise of any.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print what the API answers, unchanged.")]
+
+
+def end_with(work: Callable[[], int]) -> NoReturn:
+    """Do the work of a command, and leave with its exit code; known errors are told in words."""
+    from orchestrator_mcp.command.ending import plain_errors
+
+    with plain_errors():
+        code = work()
+    raise typer.Exit(code)
+
+
+def server_at(url: str | None, config: Path | None, token: str | None) -> Where:
+    """What the options say about the server to talk to."""
+    from orchestrator_mcp.command.api import Where
+
+    return Where(url=url, config=config, token=token)
