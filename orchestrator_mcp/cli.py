@@ -16,6 +16,7 @@ from orchestrator_mcp import __version__
 from orchestrator_mcp.cli_options import (
     AsJson,
     Config,
+    Inputs,
     LogLevel,
     Token,
     Url,
@@ -156,6 +157,7 @@ def submit(
             "file. Again for each.",
         ),
     ] = None,
+    inputs: Inputs = None,
     metadata: Annotated[
         list[str] | None,
         typer.Option("-m", "--metadata", metavar="KEY=VALUE", help="Put a label on the job. Again for each."),
@@ -193,6 +195,7 @@ def submit(
     changes = Changes(
         parameters=parameter or (),
         metadata=metadata or (),
+        inputs=inputs or (),
         fields={
             "priority": priority,
             "backend_affinity": backend,
@@ -226,6 +229,7 @@ def rerun(
             help="Change a parameter, such as steps=30 or seed=-1; all others stay. Again for each.",
         ),
     ] = None,
+    inputs: Inputs = None,
     metadata: Annotated[
         list[str] | None,
         typer.Option("-m", "--metadata", metavar="KEY=VALUE", help="Put a label on the new job. Again for each."),
@@ -250,7 +254,7 @@ def rerun(
     from orchestrator_mcp.command.manifest import Changes
 
     fields = {"priority": priority, "backend_affinity": backend}
-    changes = Changes(parameters=change or (), metadata=metadata or (), fields=fields)
+    changes = Changes(parameters=change or (), metadata=metadata or (), inputs=inputs or (), fields=fields)
 
     def work() -> int:
         from orchestrator_mcp.command import jobs

@@ -48,6 +48,15 @@ ObjectInfo = Annotated[
 NodesOf = Annotated[
     str | None, typer.Option("--backend", metavar="ID", help="Convert by the nodes of this backend. Otherwise of any.")
 ]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        "-i",
+        metavar="NAME=FILE",
+        help="A picture, video or sound of this machine for a parameter, such as image=face.png. Again for each.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what the API answers, unchanged.")]
 
 

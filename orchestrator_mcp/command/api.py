@@ -115,6 +115,17 @@ class Api:
         sent = {"content-type": "application/json", **(headers or {})}
         return await self._ask("POST", path, content=body, headers=sent)
 
+    async def send_file(self, path: str, chunks: AsyncIterator[bytes], *, size: int) -> str:
+        """Send a file as it is read; the answer as JSON text. Raises as `get` does.
+
+        Args:
+            path: where to.
+            chunks: its bytes.
+            size: how many there are.
+        """
+        sent = {"content-type": "application/octet-stream", "content-length": str(size)}
+        return await self._ask("POST", path, content=chunks, headers=sent)
+
     async def delete(self, path: str) -> str:
         """Delete what stands at a path; the answer as JSON text. Raises as `get` does."""
         return await self._ask("DELETE", path)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -19,6 +20,7 @@ from orchestrator_mcp.command.following import follow
 from orchestrator_mcp.command.manifest import Changes, build_manifest, names_file, with_changes
 from orchestrator_mcp.command.printing import print_json, printing_refusals
 from orchestrator_mcp.command.tables import job_details, job_table, paint
+from orchestrator_mcp.command.uploading import read_inputs, with_uploads
 from orchestrator_mcp.domain.jobs import job8
 from orchestrator_mcp.domain.views import AcceptedView, JobListView, JobView
 
@@ -41,7 +43,8 @@ def submit(target: str, changes: Changes, where: Where, *, watch: bool, as_json:
     Returns:
         The exit code.
     """
-    return _hand_in("/api/job", build_manifest(target, changes), where, watch=watch, as_json=as_json)
+    manifest, inputs = build_manifest(target, changes), read_inputs(changes.inputs)
+    return _hand_in("/api/job", manifest, where, inputs=inputs, watch=watch, as_json=as_json)
 
 
 def rerun(target: str, changes: Changes, where: Where, *, watch: bool, as_json: bool) -> int:
@@ -60,13 +63,17 @@ def rerun(target: str, changes: Changes, where: Where, *, watch: bool, as_json: 
     if names_file(target):
         return submit(target, changes, where, watch=watch, as_json=as_json)
     path = f"{job_path(target)}/rerun"
-    return _hand_in(path, with_changes({}, changes), where, watch=watch, as_json=as_json)
+    body, inputs = with_changes({}, changes), read_inputs(changes.inputs)
+    return _hand_in(path, body, where, inputs=inputs, watch=watch, as_json=as_json)
 
 
-def _hand_in(path: str, body: dict[str, Any], where: Where, *, watch: bool, as_json: bool) -> int:
+def _hand_in(
+    path: str, body: dict[str, Any], where: Where, *, inputs: Mapping[str, Path], watch: bool, as_json: bool
+) -> int:
     async def work() -> int:
         async with open_api(find_server(where)) as api:
-            answer = await printing_refusals(partial(api.post, path, body), as_json=as_json)
+            whole = await printing_refusals(partial(with_uploads, api, body, inputs), as_json=as_json)
+            answer = await printing_refusals(partial(api.post, path, whole), as_json=as_json)
             accepted = api.read(AcceptedView, answer)
             if as_json and not watch:
                 print_json(answer)

@@ -27,11 +27,13 @@ class Changes:
     Attributes:
         parameters: `name=value` texts.
         metadata: `key=value` texts.
+        inputs: `name=FILE` texts: files of this machine that are sent ahead.
         fields: further top-level fields of the manifest.
     """
 
     parameters: Sequence[str] = ()
     metadata: Sequence[str] = ()
+    inputs: Sequence[str] = ()
     fields: Mapping[str, Any]
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from orchestrator_mcp.command.api import RefusedError
+
+T = TypeVar("T")
 
 
 def print_json(text: str) -> None:
@@ -18,7 +21,7 @@ def print_json(text: str) -> None:
     sys.stdout.flush()
 
 
-async def printing_refusals(ask: Callable[[], Awaitable[str]], *, as_json: bool) -> str:
+async def printing_refusals(ask: Callable[[], Awaitable[T]], *, as_json: bool) -> T:
     """Ask; a refusal is JSON too, so that a program which reads standard output learns why.
 
     Args:
