@@ -19,6 +19,7 @@ import stat
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -40,6 +41,7 @@ _READ_STRANGER: Final = _flags("O_RDONLY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXE
 
 UNNAMED: Final = "unnamed"
 _UNSAFE = re.compile(r"[^\w.-]")
+_UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.part")
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])(\.|$)", re.IGNORECASE)
 _NETWORK: Final = frozenset(
     {"nfs", "nfs3", "nfs4", "cifs", "smb2", "smb3", "smbfs", "ncpfs", "afs", "afpfs", "9p", "ceph", "lustre", "beegfs"}
@@ -174,6 +176,18 @@ def write_durably(path: Path, content: bytes) -> None:
         hidden.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def sweep_unfinished(folder: Path) -> None:
+    """Delete what `write_durably` left in a folder when its process died. Only its owner may: others may be writing.
+
+    Args:
+        folder: where.
+    """
+    with suppress(OSError):  # they take some bytes, and harm nobody
+        for left in folder.glob(".*.part"):
+            if _UNFINISHED.fullmatch(left.name):
+                left.unlink(missing_ok=True)
 
 
 def flush(target: BinaryIO) -> None:

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from orchestrator_mcp import __version__
 from orchestrator_mcp.errors import DataDirInUseError, StartError
-from orchestrator_mcp.files import write_durably
+from orchestrator_mcp.files import sweep_unfinished, write_durably
 
 LOCK_NAME: Final = "orchestrator.lock"
 NOTE_NAME: Final = "orchestrator.json"
@@ -75,6 +75,7 @@ def hold_data_dir(data_dir: Path) -> Iterator[None]:
             hint="Check data_dir in config.yaml and the folder's permissions.",
         ) from error
     try:
+        sweep_unfinished(data_dir)
         with suppress(OSError):  # the note only helps; a disk that takes nothing is found by what needs it
             _write_note(data_dir, Presence(**_myself(), url="", token_file=None, version=__version__))
         yield

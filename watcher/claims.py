@@ -97,6 +97,7 @@ class ClaimFolder:
         """
         self.inbox.mkdir(parents=True, exist_ok=True)
         self.prepare()
+        files.sweep_unfinished(self._failed)
 
     def prepare(self) -> None:
         """Make the folders in the Inbox. One that went away is not made anew: its disk or share may come back.

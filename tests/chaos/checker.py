@@ -240,6 +240,7 @@ def _nothing_half_done(root: Path) -> Iterator[str]:
     for path in (root / "Outbox").iterdir():
         if path.name.startswith("."):
             yield f"a half-made folder was left in Outbox: {path.name}"
-    for path in (root / "data").rglob("*"):
-        if path.suffix in (".part", ".tmp"):
-            yield f"a half-made file was left: {path}"
+    for folder in ("data", "Inbox"):
+        for path in (root / folder).rglob("*"):
+            if path.suffix in (".part", ".tmp"):
+                yield f"a half-made file was left: {path}"

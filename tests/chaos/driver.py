@@ -96,7 +96,7 @@ async def short_life(ground: Ground, asked: Sequence[Wish], death: Death) -> Non
         life(ground.config, crash_at=crash_at, nth=death.step or 1) as running,
         anyio.create_task_group() as tasks,
     ):
-        tasks.start_soon(_ask_when_open, ground, running, asked, name="ask")
+        tasks.start_soon(ask_when_open, ground, running, asked, name="ask")
         if death.after_start is not None:
             await _until_dead(running, death.after_start)
         elif await running.opened():
@@ -107,7 +107,7 @@ async def short_life(ground: Ground, asked: Sequence[Wish], death: Death) -> Non
 async def crash_at_step(ground: Ground, asked: Sequence[Wish], step: str) -> None:
     """A life that ends by itself at a named step. Raises TimeoutError when it never comes there."""
     async with life(ground.config, crash_at=step) as running, anyio.create_task_group() as tasks:
-        tasks.start_soon(_ask_when_open, ground, running, asked, name="ask")
+        tasks.start_soon(ask_when_open, ground, running, asked, name="ask")
         with anyio.fail_after(60):
             await running.over.wait()
         tasks.cancel_scope.cancel()
@@ -147,7 +147,8 @@ async def answers(url: str) -> dict[str, dict[str, Any]]:
                 return found
 
 
-async def _ask_when_open(ground: Ground, running: Life, asked: Sequence[Wish]) -> None:
+async def ask_when_open(ground: Ground, running: Life, asked: Sequence[Wish]) -> None:
+    """Ask for jobs as soon as the doors are open, until it dies."""
     if await running.opened():
         await ask(ground, running.url, asked)
 

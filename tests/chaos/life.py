@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,15 +75,18 @@ class Life:
 
 
 @asynccontextmanager
-async def life(config: Path, *, crash_at: str | None = None, nth: int = 1) -> AsyncIterator[Life]:
+async def life(
+    config: Path, *, crash_at: str | None = None, nth: int = 1, under: Sequence[str] = ()
+) -> AsyncIterator[Life]:
     """Start the orchestrator; it is killed at the end of the block if it still lives.
 
     Args:
         config: its configuration file; what it writes to stderr is appended beside it.
         crash_at: the step at which it kills itself.
         nth: at which time.
+        under: a program that runs it, and remains apart from it: the process must be the orchestrator's own.
     """
-    command = [sys.executable, "-m", "tests.chaos.orchestrator", "--config", str(config)]
+    command = [*under, sys.executable, "-m", "tests.chaos.orchestrator", "--config", str(config)]
     if crash_at is not None:
         command += ["--crash-at", crash_at, "--nth", str(nth)]
     with (config.parent / "stderr.txt").open("ab") as errors:

@@ -96,6 +96,14 @@ def test_a_write_that_fails_keeps_the_old_file_and_leaves_nothing_behind(tmp_pat
     assert os.listdir(tmp_path) == ["result.json"]
 
 
+def test_what_a_death_left_half_written_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".0123456789abcdef.part", ".film.part", "0123456789abcdef.part", "result.json"):
+        (tmp_path / name).write_bytes(b"{")
+    files.sweep_unfinished(tmp_path)
+    files.sweep_unfinished(tmp_path / "missing")
+    assert sorted(os.listdir(tmp_path)) == [".film.part", "0123456789abcdef.part", "result.json"]
+
+
 def test_a_new_file_never_follows_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "target")
     with pytest.raises(FileExistsError):
