@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from orchestrator_mcp.domain.dry_runs import DryRunView, ProspectView
 from orchestrator_mcp.domain.parameter_schema import object_schema, value_schema
 from orchestrator_mcp.domain.text import plain, plain_or_none
 from orchestrator_mcp.domain.views import (
@@ -27,6 +28,9 @@ _NAME_BYTES: Final = 300
 _DEFAULT_BYTES: Final = 200
 _MOST_CHOICES: Final = 12
 _SCHEMA_BYTES: Final = 8_000  # of one workflow's parameters
+_DRY_RUN_BYTES: Final = 9_000  # told twice, as text and as structure
+_MOST_REASONS: Final = 3
+_REASON_BYTES: Final = 1_000
 
 
 class Answer(BaseModel):
@@ -36,10 +40,11 @@ class Answer(BaseModel):
 class Submitted(Answer):
     """The answer of `submit_job`."""
 
-    job_id: str
+    job_id: str | None = None
     status: str
-    poll_after_ms: int
+    poll_after_ms: int | None = None
     warnings: list[str] = []
+    dry_run: dict[str, Any] | None = None
     next_step: str
 
 
@@ -141,6 +146,28 @@ def submitted(view: AcceptedView) -> Submitted:
         warnings=_lines(view.warnings),
         next_step=f"Call job_status with job_id {view.job_id} and wait_seconds 30 until its status is final.",
     )
+
+
+def tried(view: DryRunView) -> Submitted:
+    """Say what a job would be, as much of it as fits, and who could render it."""
+    document = view.model_dump(mode="json", exclude={"dry_run", "warnings", "backends"})
+    document["backends"] = _lines([_prospect(one) for one in view.backends])
+    for name in ("graph", "parameters", "seeds"):
+        if len(json.dumps(document, ensure_ascii=False).encode()) > _DRY_RUN_BYTES:
+            document[name] = "left out: it is too long"
+    able = sum(one.can_run is True for one in view.backends)
+    advice = "It could run now." if able and not view.would_wait else "It would wait in the queue."
+    return Submitted(
+        status="not queued",
+        warnings=_lines(view.warnings),
+        dry_run=document,
+        next_step=f"{advice} Call submit_job without dry_run to queue it.",
+    )
+
+
+def _prospect(view: ProspectView) -> str:
+    verdict = {True: "can run it", False: "cannot run it", None: "unknown"}[view.can_run]
+    return f"{view.backend_id}: {verdict}" + (f": {'; '.join(view.reasons)}" if view.reasons else "")
 
 
 def job_answer(view: JobView) -> JobAnswer:
@@ -266,8 +293,27 @@ def _next_step(view: JobView, *, told: int) -> str:
             return f"{hint or 'Read error.message and mend the cause.'} Then submit a new job."
         case "cancelled":
             return "It was cancelled; submit a new job to render it."
+        case "queued" if view.waiting_because:
+            return f"{_why_it_waits(view)} Call job_status again with wait_seconds 30."
         case _:
             return "Call job_status again with wait_seconds 30."
+
+
+def _why_it_waits(view: JobView) -> str:
+    """In one sentence: the reasons, each with the backends that give it."""
+    by_reason: dict[str, list[str]] = {}
+    for why in view.waiting_because:
+        by_reason.setdefault(why.reason, []).append(why.backend_id or "")
+    told = [_because(reason, backends) for reason, backends in list(by_reason.items())[:_MOST_REASONS]]
+    more = f"; and {len(by_reason) - len(told)} more reasons" if len(by_reason) > len(told) else ""
+    return plain(f"It waits: {'; '.join(told)}{more}.", limit=_REASON_BYTES)
+
+
+def _because(reason: str, backends: list[str]) -> str:
+    named = [backend for backend in backends if backend]
+    if not named:
+        return reason
+    return f"{', '.join(named[:3])}{f' and {len(named) - 3} more' if len(named) > 3 else ''}: {reason}"
 
 
 def _after_completion(view: JobView, *, left_out: int) -> str:

@@ -111,7 +111,10 @@ class AgentTools:
         ] = None,
         parameters: Annotated[
             dict[str, Any] | None,
-            Field(description='Values by name or "node_id.input", e.g. {"prompt": "dusk", "seed": -1}; -1 draws one.'),
+            Field(
+                description='Values by name or "node_id.input", e.g. {"prompt": "dusk", "seed": -1}; -1 draws one. Input '
+                'files: "job:<id>/<name>", "asset:<sha256>", a path in assets.roots, {"base64": ..} to 1 MB.'
+            ),
         ] = None,
         metadata: Annotated[
             dict[str, Any] | None, Field(description='Kept with the job, e.g. {"shot": "010"}.')
@@ -126,10 +129,11 @@ class AgentTools:
         idempotency_key: Annotated[
             str | None, Field(description="Any unique text; repeating it gives the same job.")
         ] = None,
-    ) -> Annotated[CallToolResult, answers.Submitted]:
         rerun_of: Annotated[
             str | None, Field(description="job_id to do again as it was but for parameters; alone, no workflow.")
         ] = None,
+        dry_run: Annotated[bool, Field(description="Only tell what it would be and who could run it.")] = False,
+    ) -> Annotated[CallToolResult, answers.Submitted]:
         manifest = _manifest(
             workflow_id=workflow_id,
             workflow=workflow,
@@ -139,8 +143,10 @@ class AgentTools:
             backend_affinity=backend_affinity,
             required_capabilities=required_capabilities,
             idempotency_key=idempotency_key,
-        )
             rerun_of=rerun_of,
+        )
+        if dry_run:
+            return _result(answers.tried(await self._service.try_out(manifest, door=Door.MCP, by=caller_of(ctx))))
         accepted = await self._service.submit(
             manifest, door=Door.MCP, by=caller_of(ctx), base_url=self._urls_begin(ctx)
         )
@@ -175,7 +181,7 @@ class AgentTools:
     async def get_preview(
         self,
         ctx: Context[Any, Any],
-        job_id: Annotated[str | list[str], Field(description="One, or several for a contact sheet.")],
+        job_id: Annotated[str | list[str], Field(description="One, several for a contact sheet, or a batch_id.")],
         name: Annotated[str | None, Field(max_length=300, description="One output, as job_status names it.")] = None,
         longest: Annotated[
             int | None, Field(ge=SHORTEST_SIDE, le=LONGEST_SIDE, description="Pixels of the longer side.")
