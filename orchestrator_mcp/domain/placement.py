@@ -191,11 +191,10 @@ class _Round:
 
     def _must(self, tier: Tier, candidate: Candidate, first: Lane) -> bool:
         """Whether a lane was passed over for so long, or its source so far, that every preference ends."""
-        neglected = self._now - first.waiting_from
-        load = 1000 * candidate.load_seconds(first)
-        if load and self._now - candidate.warm_since < STINT * load:
+        load = candidate.load_seconds(first)
+        if load and self._now - candidate.warm_since < STINT * 1000 * load:
             return False
-        if neglected >= max(PATIENCE, 1000 * (candidate.render_seconds(first) or 0.0) + load):
+        if self._overdue(first, candidate):
             return True
         if not load or candidate.warm not in tier.by_model:
             return False
@@ -203,7 +202,14 @@ class _Round:
         tag = found[0] if found else 0.0
         return tag - self._backlog.tags[first.spec.source] > LEAD and not self._leaves(first, candidate, False)
 
+    def _overdue(self, lane: Lane, candidate: Candidate) -> bool:
+        """Whether a lane was passed over for longer than its job would have taken here."""
+        span = candidate.load_seconds(lane) + (candidate.render_seconds(lane) or 0.0)
+        return self._now - lane.waiting_from >= max(PATIENCE, 1000 * span)
+
     def _leaves(self, lane: Lane, candidate: Candidate, before_loads: bool) -> bool:
+        if self._overdue(lane, candidate):
+            return False
         return self._prospects.better_left(lane, candidate, before_loads=before_loads)
 
     def _warm(self, tier: Tier, candidate: Candidate) -> Lane | None:

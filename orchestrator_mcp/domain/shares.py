@@ -75,6 +75,7 @@ class Shares:
         return finish if source in self._waiting and source in self._finish else max(self._floor, finish)
 
     def _forget(self) -> None:
-        for source in list(self._finish)[: len(self._finish) - MOST_SOURCES]:
-            if source not in self._waiting:
-                del self._finish[source]
+        while len(self._finish) > max(MOST_SOURCES, len(self._waiting)):
+            source, finish = self._finish.popitem(last=False)
+            if source in self._waiting:
+                self._finish[source] = finish

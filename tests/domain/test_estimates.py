@@ -1,0 +1,123 @@
+"""What is learned of durations."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator_mcp.domain.estimates import Estimate
+from orchestrator_mcp.domain.speeds import Speeds
+
+SECONDS = st.floats(0.01, 10_000)
+
+
+def after(*seconds: float) -> Estimate:
+    estimate = Estimate.first(seconds[0])
+    for each in seconds[1:]:
+        estimate = estimate.seen(each)
+    return estimate
+
+
+@given(st.lists(SECONDS, min_size=1, max_size=60))
+def test_an_estimate_stays_within_what_was_seen(seconds: list[float]) -> None:
+    estimate = after(*seconds)
+    assert min(seconds) * 0.999 <= estimate.mean <= max(seconds) * 1.001
+    assert estimate.deviation > 0
+
+
+@given(st.one_of(st.floats(), st.sampled_from([0.0, -1.0, math.inf, math.nan])))
+def test_nonsense_is_not_believed(seconds: float) -> None:
+    estimate = after(1.0, 1.0, seconds)
+    assert math.isfinite(estimate.mean)
+    assert estimate.mean > 0
+
+
+def test_one_hang_does_not_spoil_what_many_renders_taught() -> None:
+    estimate = after(*[10.0, 10.5, 9.5] * 10)
+    assert abs(estimate.mean - 10) < 0.5
+    assert estimate.seen(3600.0).mean < 11.5
+
+
+def test_a_change_that_lasts_is_believed_after_three_renders() -> None:
+    estimate = after(*[10.0] * 30)
+    assert estimate.seen(30.0).seen(30.0).mean < 20
+    assert estimate.seen(30.0).seen(30.0).seen(30.0).mean == 30.0
+    back_and_forth = estimate
+    for _ in range(3):
+        back_and_forth = back_and_forth.seen(30.0).seen(10.0)
+    assert back_and_forth.mean < 15
+
+
+def test_the_error_tells_how_far_off_it_tends_to_be() -> None:
+    steady, wild = after(*[10.0, 10.1] * 20), after(*[5.0, 15.0] * 20)
+    assert steady.deviation < 0.5
+    assert 3 < wild.deviation < 7
+
+
+def test_what_is_overdue_goes_on_for_as_long_as_it_is_late() -> None:
+    estimate = after(*[10.0] * 10)
+    assert estimate.remaining(0.0) == 10.0
+    assert 0 < estimate.remaining(10.0) < 1
+    assert estimate.remaining(25.0) == 15.0
+
+
+def test_a_pair_that_nobody_tried_is_guessed_from_the_backend_and_the_kind() -> None:
+    speeds = Speeds()
+    for _ in range(5):
+        for kind, seconds in (("portrait", 2.0), ("film", 60.0)):
+            speeds.rendered("fast", kind, 1.0, seconds)
+        speeds.rendered("slow", "portrait", 1.0, 6.0)
+    guessed = speeds.expected("slow", "film", 1.0)
+    assert guessed is not None
+    assert 150 < guessed.mean < 200
+    assert speeds.expected("slow", "unheard of", 1.0) is None
+
+
+def test_who_only_ever_got_the_heavy_work_is_not_taken_for_slow() -> None:
+    speeds = Speeds()
+    for _ in range(10):
+        speeds.rendered("a", "light", 1.0, 1.0)
+        speeds.rendered("b", "heavy", 1.0, 50.0)
+        speeds.rendered("c", "light", 1.0, 1.0)
+        speeds.rendered("c", "heavy", 1.0, 50.0)
+    assert abs(speeds.pace("a") / speeds.pace("b") - 1) < 0.1
+
+
+def test_what_a_backend_did_itself_outweighs_its_general_pace() -> None:
+    speeds = Speeds()
+    for _ in range(20):
+        for name in ("a", "b"):
+            speeds.rendered(name, "small", 1.0, 1.0)
+        speeds.rendered("a", "big", 1.0, 10.0)
+        speeds.rendered("b", "big", 1.0, 80.0)  # it does not fit into its memory
+    own = speeds.expected("b", "big", 1.0)
+    assert own is not None
+    assert 65 < own.mean < 85
+    small = speeds.expected("b", "small", 1.0)
+    assert small is not None
+    assert 0.8 < small.mean < 1.3
+
+
+def test_another_size_is_counted_for_each_unit() -> None:
+    speeds = Speeds()
+    speeds.rendered("a", "portrait", 20.0, 4.0)
+    assert speeds.seconds("portrait", 20.0) == 4.0
+    assert speeds.seconds("portrait", 40.0) == 8.0
+    speeds.rendered("a", "portrait", 40.0, 6.0)
+    again = speeds.expected("a", "portrait", 40.0)
+    assert again is not None
+    assert abs(again.mean - 6.0) < 0.5
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), SECONDS), max_size=60))
+def test_any_history_gives_sound_figures(history: list[tuple[str, str, float]]) -> None:
+    speeds = Speeds()
+    for backend_id, kind, seconds in history:
+        speeds.rendered(backend_id, kind, 1.0, seconds)
+    for backend_id, kind, _ in history:
+        found = speeds.expected(backend_id, kind, 1.0)
+        assert found is not None
+        assert 0 < found.mean < math.inf
+        assert 0 < speeds.pace(backend_id) < math.inf
