@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, TypeAdapter
 
 from orchestrator_mcp.domain import batch_views, views
-from orchestrator_mcp.domain.manifests import Manifest
+from orchestrator_mcp.domain.manifests import Changes, Manifest
 from orchestrator_mcp.doors.http import build_routes
 from orchestrator_mcp.doors.http.answers import STATUS
 from orchestrator_mcp.doors.http.batch_operations import BATCH_OPERATIONS
@@ -31,6 +31,7 @@ READABLE = {
     **{name: value for name, value in vars(views).items() if isinstance(value, type)},
     **{name: value for name, value in vars(batch_views).items() if isinstance(value, type)},
     "Manifest": Manifest,
+    "Changes": Changes,
     "ErrorDocument": ErrorDocument,
     "WrongFieldsDocument": WrongFieldsDocument,
 }

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from orchestrator_mcp.domain import batch_views, views
 from orchestrator_mcp.domain.dry_runs import DryRunView
-from orchestrator_mcp.domain.manifests import Manifest
+from orchestrator_mcp.domain.manifests import Changes, Manifest
 from orchestrator_mcp.doors.http import build_routes
 from orchestrator_mcp.doors.http.examples import EXAMPLES
 from orchestrator_mcp.doors.http.openapi import openapi_document
@@ -23,6 +23,7 @@ from tests.doors.http.farm import ServiceDouble
 
 MODELS: dict[str, Any] = {
     "manifest": Manifest,
+    "changes": Changes,
     "accepted": views.AcceptedView,
     "dry_run": DryRunView,
     "batch_accepted": batch_views.BatchAcceptedView,
