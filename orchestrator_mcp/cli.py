@@ -176,6 +176,9 @@ def submit(
         str | None,
         typer.Option("--idempotency-key", metavar="TEXT", help="The same key and manifest give the same job."),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say which backends could render it, and why others not; queue nothing.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show its progress until it has ended.")] = False,
     url: Url = None,
     config: Config = None,
@@ -205,8 +208,10 @@ def submit(
     )
 
     def work() -> int:
-        from orchestrator_mcp.command import jobs
+        from orchestrator_mcp.command import jobs, trying_out
 
+        if dry_run:
+            return trying_out.try_out(target, changes, server_at(url, config, token), as_json=as_json)
         return jobs.submit(target, changes, server_at(url, config, token), watch=watch, as_json=as_json)
 
     end_with(work)

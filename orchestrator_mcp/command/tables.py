@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator_mcp.command.board import job_words, status_text
+from orchestrator_mcp.domain.dry_runs import ProspectView
 from orchestrator_mcp.domain.views import BackendView, JobView, ParameterView, WorkflowView
 from orchestrator_mcp.redaction import escape
 
@@ -81,6 +82,17 @@ def backend_table(backends: Sequence[BackendView]) -> RenderableType:
         remarks = one.reason or ("draws placeholder pictures" if one.kind == "sandbox" else "")
         rest = (address, jobs, one.comfyui_version or "", ", ".join(one.capabilities), remarks)
         table.add_row(plain_text(name), status, *map(plain_text, rest))
+    return table
+
+
+def prospect_table(prospects: Sequence[ProspectView]) -> RenderableType:
+    """Which backends could render a job, and why the others cannot."""
+    if not prospects:
+        return Text("No backend may run it.")
+    table = _table("Backend", "Can run it", "Why not")
+    for one in prospects:
+        verdict = {True: "yes", False: "no", None: "unknown"}[one.can_run]
+        table.add_row(plain_text(one.backend_id), verdict, plain_text("; ".join(one.reasons)))
     return table
 
 

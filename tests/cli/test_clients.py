@@ -58,6 +58,21 @@ def test_every_option_of_submit_reaches_the_job(folder: Path, url: str) -> None:
     assert (job["priority"], job["metadata"], job["parameters"]) == (7, {"tags": ["a"]}, {"steps": 1})
 
 
+def test_a_dry_run_names_the_backends_and_queues_nothing(folder: Path, url: str) -> None:
+    before = httpx.get(f"{url}/api/jobs", trust_env=False).json()["jobs"]
+    shown = run("submit", "my_workflow_001", "-p", "steps=3", "--dry-run", folder=folder)
+    assert shown.returncode == 0, shown.stderr
+    assert "sandbox" in shown.stdout and "yes" in shown.stdout
+    assert "Nothing was queued" in shown.stderr
+    told = json.loads(run("submit", "my_workflow_001", "-p", "steps=3", "--dry-run", "--json", folder=folder).stdout)
+    assert told["dry_run"] is True
+    assert 3 in [node["inputs"].get("steps") for node in told["graph"].values()]
+    refused = run("submit", "my_workflow_001", "-p", "load_checkpoint=absent.safetensors", "--dry-run", folder=folder)
+    assert refused.returncode == 1
+    assert "sd15.safetensors" in refused.stderr
+    assert httpx.get(f"{url}/api/jobs", trust_env=False).json()["jobs"] == before
+
+
 def test_a_capability_that_no_backend_has_is_shown_as_the_reason_to_wait(folder: Path) -> None:
     job_id = run("submit", "model_free_card", "--capability", "flux", folder=folder).stdout.strip()
     shown = run("status", job_id, folder=folder)
