@@ -40,7 +40,8 @@ CATCH_ALL = {
     "orchestrator_mcp/scheduler/dispatcher.py": "an attempt",
     "orchestrator_mcp/store/writer.py": "an operation",
     "watcher/inbox.py": "a file, and the door",
-    "watcher/outbox.py": "a delivery, and the door",
+    "watcher/delivering.py": "a delivery, and a turn",
+    "watcher/outbox.py": "the door",
     "watcher/scanner.py": "a look",
     "watcher/wakes.py": "file events",
 }

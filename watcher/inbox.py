@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 from anyio import CapacityLimiter, to_thread
@@ -20,6 +20,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.jobs import Door
+from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.steps import AtStep, Step, no_step
 from orchestrator_mcp.domain.workflow_documents import NO_CATALOGUE
 from orchestrator_mcp.errors import CallerError, ManifestError, UnavailableError
@@ -304,17 +305,25 @@ class Inbox:
         self._at_step(Step.CLAIMED)
         key = (claim.file_name, taken.sha256)
         self._refuse_the_same_file(key)
-        accepted = await self._service.submit(
-            taken.manifest,
-            door=Door.INBOX,
-            stem=taken.stem or claim.stem,
-            claim=InboxClaim(claim_id=claim.claim_id, file_name=claim.file_name),
-            warnings=taken.warnings,
-            beside=claim.path if claim.folder else None,
-        )
+        accepted_id = await self._submitted(taken, taken.manifest)
         self._recent.pop(key, None)
-        self._recent[key] = _Earlier(job_id=accepted.job_id, at=self._clock.monotonic())
-        logger.info("%r became a job.", claim.file_name, extra={"job_id": accepted.job_id})
+        self._recent[key] = _Earlier(job_id=accepted_id, at=self._clock.monotonic())
+        what = "a job" if taken.manifest.batch is None else "a batch"
+        logger.info("%r became %s.", claim.file_name, what, extra={"job_id": accepted_id})
+
+    async def _submitted(self, taken: Taken, manifest: Manifest) -> str:
+        """Hand it in; the id of the job or batch that it became."""
+        claim = taken.claim
+        given: dict[str, Any] = {
+            "door": Door.INBOX,
+            "stem": taken.stem or claim.stem,
+            "claim": InboxClaim(claim_id=claim.claim_id, file_name=claim.file_name),
+            "warnings": taken.warnings,
+            "beside": claim.path if claim.folder else None,
+        }
+        if manifest.batch is not None:
+            return (await self._service.batches.submit(manifest, **given)).batch_id
+        return (await self._service.submit(manifest, **given)).job_id
 
     def _refuse_the_same_file(self, key: tuple[str, str]) -> None:
         now = self._clock.monotonic()

@@ -1,4 +1,4 @@
-"""The Outbox: each finished job is delivered once, and the manifest that it came from is put away."""
+"""The Outbox: each finished job and batch is delivered once, and the manifest that it came from is put away."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 from anyio.abc import TaskStatus
 
 from orchestrator_mcp.clock import Clock
-from orchestrator_mcp.domain.deliveries import Delivery
+from orchestrator_mcp.domain.deliveries import BatchDelivery, Delivery, InboxClaim
 from orchestrator_mcp.domain.steps import AtStep, Step, no_step
-from orchestrator_mcp.errors import UnavailableError
 from orchestrator_mcp.service import JobService
+from watcher.batch_results import BatchContent
 from watcher.claims import Claim, ClaimFolder
+from watcher.delivering import Line
 from watcher.reading import error_report
 from watcher.results import ResultFolder
 
 logger = logging.getLogger(__name__)
 
-_Result = TypeVar("_Result")
 _THREADS: Final = 4  # deliveries copied at one time
-_PAUSE: Final = 2.0  # seconds before the service or the folder is asked again after a failure
+_PAUSE: Final = 2.0  # seconds before a folder that is missing is looked for again
 _LONGEST_PAUSE: Final = 30.0
 _LOOKS: Final = 3  # for a manifest that the Inbox moves meanwhile: it does so once
 
 
 class Outbox:
-    """Delivers finished jobs into one folder.
+    """Delivers finished jobs and batches into one folder.
 
     Args:
         folder: the Outbox; made when it is missing.
@@ -48,115 +48,89 @@ class Outbox:
         self._results = ResultFolder(folder, at_step=at_step)
         self._at_step = at_step
         self._claims = ClaimFolder(inbox_folder)
-        self._service = service
         self._clock = clock
         self._threads = CapacityLimiter(_THREADS)
         self._trouble: str | None = None
+        shared: dict[str, Any] = {"threads": self._threads, "clock": clock, "at_step": at_step, "outbox": folder}
+        self._jobs = Line[Delivery](
+            source=service, name_of=lambda delivery: delivery.job.job_id, place=self._place, **shared
+        )
+        self._batches = Line[BatchDelivery](
+            source=service.batches, name_of=lambda delivery: delivery.batch.batch_id, place=self._place_batch, **shared
+        )
 
     @property
     def trouble(self) -> str | None:
         """What keeps the Outbox from working now, in words, or None."""
-        return self._trouble
+        return self._trouble or self._jobs.trouble or self._batches.trouble
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Deliver what is finished, until cancelled. Started at once; a folder that is missing is waited for."""
         task_status.started()
-        ready = False
         pause = _PAUSE
-        while True:
-            try:
-                if not ready:
-                    await self._in_thread(self._prepare)
-                    ready = True
-                settled = await self._deliver_all(await self._service.next_deliveries())
-                self._trouble = None
-            except (OSError, UnavailableError) as failure:
-                settled = False
-                self._in_trouble(f"The Outbox {self._results.outbox} is not served now: {failure}")
-            except Exception:
-                # The supervision boundary around one turn.
-                settled = False
-                logger.exception("A turn of the Outbox failed; it is tried again.")
-            if settled:
-                pause = _PAUSE
-            else:
-                await self._clock.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+        while not await self._is_prepared():
+            await self._clock.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._jobs.run, name="outbox: jobs")
+            tasks.start_soon(self._batches.run, name="outbox: batches")
 
-    def _in_trouble(self, words: str) -> None:
-        if self._trouble != words:
-            logger.warning("%s It is tried again.", words)
-        self._trouble = words
+    async def _is_prepared(self) -> bool:
+        """The supervision boundary around the start: whatever is wrong with the folders, it is tried again."""
+        try:
+            await to_thread.run_sync(self._prepare, limiter=self._threads, abandon_on_cancel=True)
+        except OSError as failure:
+            words = f"The Outbox {self._results.outbox} is not served now: {failure}"
+            if self._trouble != words:
+                logger.warning("%s It is tried again.", words)
+            self._trouble = words
+        except Exception:
+            logger.exception("The Outbox cannot be prepared; it is tried again.")
+            self._trouble = "The Outbox cannot be prepared; the log says why."
+        else:
+            self._trouble = None
+        return self._trouble is None
 
     def _prepare(self) -> None:
         self._claims.make()
         self._results.prepare()
 
-    async def _deliver_all(self, deliveries: list[Delivery]) -> bool:
-        """Deliver some jobs at one time. Whether the service knows of each what became of it."""
-        settled: list[bool] = []
-
-        async def deliver(delivery: Delivery) -> None:
-            settled.append(await self._deliver(delivery))
-
-        async with anyio.create_task_group() as tasks:
-            for delivery in deliveries:
-                tasks.start_soon(deliver, delivery)
-        return all(settled)
-
-    async def _deliver(self, delivery: Delivery) -> bool:
-        """The supervision boundary around one delivery: the others go on whatever it does."""
-        job_id = delivery.job.job_id
-        try:
-            folder = await self._in_thread(partial(self._place, delivery))
-            await self._service.record_delivery(job_id, folder)
-            self._at_step(Step.RECORDED)
-        except UnavailableError as failure:
-            logger.warning("A delivery could not be recorded and is repeated: %s", failure, extra={"job_id": job_id})
-            return False
-        except OSError as failure:
-            return await self._put_off(job_id, f"{failure.strerror or failure}")
-        except Exception:
-            logger.exception("A delivery failed; it is tried again.", extra={"job_id": job_id})
-            return await self._put_off(job_id, "The delivery failed; the log says why.")
-        logger.info("The job was delivered to %s.", folder, extra={"job_id": job_id})
-        return True
-
-    async def _put_off(self, job_id: str, reason: str) -> bool:
-        logger.warning("A delivery was put off: %s", reason, extra={"job_id": job_id})
-        try:
-            await self._service.put_off_delivery(job_id, reason)
-        except UnavailableError:
-            return False
-        return True
-
     def _place(self, delivery: Delivery) -> Path | None:
         folder = self._results.publish(delivery) if delivery.to_outbox else None
         self._at_step(Step.DELIVERED)
-        self._put_manifest_away(delivery)
+        report = None if delivery.job.status == "completed" else partial(_report, delivery)
+        self._put_manifest_away(delivery.claim, report)
         self._at_step(Step.ARCHIVED)
         return folder.absolute() if folder is not None else None
 
-    def _put_manifest_away(self, delivery: Delivery) -> None:
+    def _place_batch(self, delivery: BatchDelivery) -> Path | None:
+        """A batch of which something came counts as done: what failed in it stands in its result."""
+        content = BatchContent(delivery)
+        folder = self._results.put(content.name, content) if delivery.to_outbox else None
+        self._at_step(Step.DELIVERED)
+        some = delivery.batch.counts["completed"] > 0
+        self._put_manifest_away(delivery.claim, None if some else partial(_batch_report, delivery))
+        self._at_step(Step.ARCHIVED)
+        return folder.absolute() if folder is not None else None
+
+    def _put_manifest_away(
+        self, taken: InboxClaim | None, report: Callable[[Claim, datetime], dict[str, Any]] | None
+    ) -> None:
         """Move the manifest; again if the Inbox moved it from claimed to accepted just then."""
-        if delivery.claim is None:
+        if taken is None:
             return
         for _ in range(_LOOKS):
-            claim = self._claims.find(delivery.claim.claim_id, delivery.claim.file_name)
-            if claim is None or self._moved(claim, delivery):
+            claim = self._claims.find(taken.claim_id, taken.file_name)
+            if claim is None or self._moved(claim, report):
                 return
 
-    def _moved(self, claim: Claim, delivery: Delivery) -> bool:
-        if delivery.job.status == "completed":
+    def _moved(self, claim: Claim, report: Callable[[Claim, datetime], dict[str, Any]] | None) -> bool:
+        if report is None:
             return self._claims.put_away(claim)
-        return self._claims.refuse(claim, _report(claim, delivery, self._clock.now()))
-
-    async def _in_thread(self, deed: Callable[[], _Result]) -> _Result:
-        """Touch files. On cancellation a copy that hangs is left behind; the next start removes what it made."""
-        return await to_thread.run_sync(deed, limiter=self._threads, abandon_on_cancel=True)
+        return self._claims.refuse(claim, report(claim, self._clock.now()))
 
 
-def _report(claim: Claim, delivery: Delivery, now: datetime) -> dict[str, Any]:
+def _report(delivery: Delivery, claim: Claim, now: datetime) -> dict[str, Any]:
     job = delivery.job
     words = f"The job {job.job_id} was cancelled." if job.status == "cancelled" else f"The job {job.job_id} failed."
     return error_report(
@@ -167,4 +141,19 @@ def _report(claim: Claim, delivery: Delivery, now: datetime) -> dict[str, Any]:
         claim_id=claim.claim_id,
         at=now,
         job={"job_id": job.job_id, "status": job.status},
+    )
+
+
+def _batch_report(delivery: BatchDelivery, claim: Claim, now: datetime) -> dict[str, Any]:
+    batch = delivery.batch
+    first = next((line.error for line in delivery.lines if line.error), None)
+    told = "was cancelled" if batch.status == "cancelled" else f"failed: {first or 'see its jobs'}"
+    return error_report(
+        code=batch.status,
+        message=f"No job of the batch {batch.batch_id} completed; it {told}",
+        hint=f"POST /api/batch/{batch.batch_id}/retry does them again.",
+        file_name=claim.file_name,
+        claim_id=claim.claim_id,
+        at=now,
+        job={"batch_id": batch.batch_id, "status": batch.status, "counts": batch.counts},
     )

@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Protocol
 
 from orchestrator_mcp import files
 from orchestrator_mcp.domain.deliveries import Delivery, DeliveryFile
@@ -33,6 +33,23 @@ _PIECE: Final = 1 << 20
 
 class DamagedFileError(OSError):
     """An artifact is not what its job recorded; a copy of it must not be shown."""
+
+
+class Content(Protocol):
+    """What is put into a folder of its own."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of what `fill` writes."""
+
+    def is_in(self, folder: Path) -> bool:
+        """Whether a folder that is there already holds all of it."""
+
+    def fill(self, hidden: Path) -> None:
+        """Write everything but `result.json`. Raises OSError."""
+
+    def document(self, folder: Path) -> dict[str, Any]:
+        """What `result.json` says, for the folder where it will stand."""
 
 
 class ResultFolder:
@@ -68,18 +85,32 @@ class ResultFolder:
             OSError: it cannot be written now.
             DamagedFileError: an artifact is gone or not what the job recorded.
         """
-        name = f"{files.safe_stem(delivery.stem)}__{job8(delivery.job.job_id)}"
+        return self.put(f"{files.safe_stem(delivery.stem)}__{job8(delivery.job.job_id)}", _JobContent(delivery))
+
+    def put(self, name: str, content: Content) -> Path:
+        """Put something into a folder of its own; once, however often it is called.
+
+        Args:
+            name: of the folder; a number is added where it is taken.
+            content: what stands in it.
+
+        Returns:
+            The folder, durably there.
+
+        Raises:
+            OSError: it cannot be written now.
+        """
         hidden: Path | None = None
         try:
             for candidate in files.free_names(name):
                 final = self.outbox / candidate
                 if os.path.lexists(final):
-                    if _holds(final, delivery.job.job_id):
+                    if content.is_in(final):
                         return final
                     continue
-                hidden = hidden or self._build(delivery, name)
+                hidden = hidden or self._build(content, name)
                 self._at_step(Step.COPIED)
-                if _shown(delivery, hidden, final):
+                if _shown(content, hidden, final):
                     hidden = None
                     return final
         finally:
@@ -87,19 +118,17 @@ class ResultFolder:
                 shutil.rmtree(hidden, ignore_errors=True)
         raise FileExistsError(f"every folder name like {name} is taken")
 
-    def _build(self, delivery: Delivery, name: str) -> Path:
-        delivered = delivered_files(delivery)
+    def _build(self, content: Content, name: str) -> Path:
         if not self.outbox.is_dir():
             raise FileNotFoundError(errno.ENOENT, f"the Outbox {self.outbox} is gone; put it back where it was")
-        wanted = sum(file.size for file in delivered) + _SPARE
+        wanted = content.size + _SPARE
         free = files.free_space(self.outbox)
         if free < wanted:
             raise OSError(f"the Outbox has {free >> 20} MB free; {wanted >> 20} MB are needed")
         hidden = self.outbox / f".{name}.{secrets.token_hex(8)}"
         hidden.mkdir()
         try:
-            for file, copy_name in zip(delivered, copy_names(delivered), strict=True):
-                _copy(file, hidden / copy_name)
+            content.fill(hidden)
         except BaseException:
             shutil.rmtree(hidden, ignore_errors=True)
             raise
@@ -138,9 +167,29 @@ def result_document(delivery: Delivery, folder: Path) -> dict[str, Any]:
     }
 
 
-def _shown(delivery: Delivery, hidden: Path, final: Path) -> bool:
+class _JobContent:
+    """What stands in the folder of a job."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self._delivered = delivered_files(delivery)
+        self.size = sum(file.size for file in self._delivered)
+
+    def is_in(self, folder: Path) -> bool:
+        written = read_result(folder)
+        return is_result(written) and written.get("job_id") == self._delivery.job.job_id
+
+    def fill(self, hidden: Path) -> None:
+        for file, copy_name in zip(self._delivered, copy_names(self._delivered), strict=True):
+            _copy(file, hidden / copy_name)
+
+    def document(self, folder: Path) -> dict[str, Any]:
+        return result_document(self._delivery, folder)
+
+
+def _shown(content: Content, hidden: Path, final: Path) -> bool:
     """Write `result.json` for that name and show the folder; False when somebody took the name meanwhile."""
-    text = json.dumps(result_document(delivery, final.absolute()), ensure_ascii=False, indent=2)
+    text = json.dumps(content.document(final.absolute()), ensure_ascii=False, indent=2)
     files.write_durably(hidden / RESULT, text.encode("utf-8", "backslashreplace") + b"\n")
     try:
         files.publish_directory(hidden, final)
@@ -149,13 +198,13 @@ def _shown(delivery: Delivery, hidden: Path, final: Path) -> bool:
     return True
 
 
-def _holds(folder: Path, job_id: str) -> bool:
-    """Whether a folder is the complete result of a job."""
+def read_result(folder: Path) -> dict[str, Any]:
+    """What `result.json` in a folder says; nothing, if it is none."""
     try:
         written = json.loads(files.read_regular(folder / RESULT, most=_MOST_RESULT).content)
     except (OSError, ValueError, RecursionError):
-        return False
-    return is_result(written) and written.get("job_id") == job_id
+        return {}
+    return written if isinstance(written, dict) else {}
 
 
 def _copy(file: DeliveryFile, target: Path) -> None:

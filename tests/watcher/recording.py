@@ -16,11 +16,13 @@ from anyio.lowlevel import checkpoint
 
 from orchestrator_mcp.clock import SystemClock
 from orchestrator_mcp.domain.access import LOCAL, Caller
-from orchestrator_mcp.domain.deliveries import Delivery, DeliveryFile, InboxClaim
-from orchestrator_mcp.domain.jobs import Door, new_job_id
+from orchestrator_mcp.domain.batch_views import BatchAcceptedView
+from orchestrator_mcp.domain.deliveries import BatchDelivery, Delivery, DeliveryFile, InboxClaim
+from orchestrator_mcp.domain.jobs import Door, new_batch_id, new_job_id
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.views import AcceptedView, ErrorView, JobView, OutputView
 from orchestrator_mcp.service import JobService
+from orchestrator_mcp.service.batches import BatchService
 from watcher.inbox import Inbox, InboxLimits
 from watcher.outbox import Outbox
 from watcher.rules import Patience
@@ -40,6 +42,52 @@ class Submission:
     warnings: tuple[str, ...]
 
 
+class QuietBatches(BatchService):
+    """Accepts every batch, and has none to deliver unless a test gives one.
+
+    Attributes:
+        submissions: what was accepted, in order.
+    """
+
+    def __init__(self) -> None:
+        self.submissions: list[Submission] = []
+        self.deliveries: list[BatchDelivery] = []
+        self.recorded: dict[str, Path | None] = {}
+        self.put_off: list[tuple[str, str]] = []
+
+    async def submit(
+        self,
+        manifest: Manifest,
+        *,
+        door: Door,
+        by: Caller = LOCAL,
+        stem: str | None = None,
+        claim: InboxClaim | None = None,
+        warnings: Sequence[str] = (),
+        beside: Path | None = None,
+        base_url: str | None = None,
+    ) -> BatchAcceptedView:
+        assert claim is not None and stem is not None
+        await checkpoint()
+        now = datetime.now(UTC)
+        batch_id = new_batch_id(now)
+        self.submissions.append(
+            Submission(job_id=batch_id, manifest=manifest, stem=stem, claim=claim, warnings=tuple(warnings))
+        )
+        return BatchAcceptedView(batch_id=batch_id, count=2, job_ids=[], submitted_at=now)
+
+    async def next_deliveries(self, *, limit: int = 4) -> list[BatchDelivery]:
+        await until(lambda: bool(self.deliveries), seconds=1e9)
+        given, self.deliveries = self.deliveries[:limit], self.deliveries[limit:]
+        return given
+
+    async def record_delivery(self, batch_id: str, folder: Path | None) -> None:
+        self.recorded[batch_id] = folder
+
+    async def put_off_delivery(self, batch_id: str, reason: str) -> None:
+        self.put_off.append((batch_id, reason))
+
+
 @dataclass
 class RecordingService(JobService):
     """Accepts everything unless told otherwise; hands out the deliveries that a test gives it.
@@ -57,6 +105,7 @@ class RecordingService(JobService):
     put_off: list[tuple[str, str]] = field(default_factory=list)
     closed_because: str | None = None
     refuse: Callable[[Manifest], Exception | None] = lambda _manifest: None
+    batches: QuietBatches = field(default_factory=QuietBatches)
 
     async def submit(
         self,
