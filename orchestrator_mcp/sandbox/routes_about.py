@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from orchestrator_mcp.sandbox.catalogue import NODE_CLASSES
 from orchestrator_mcp.sandbox.exchange import json_answer, plain, server_of
 from orchestrator_mcp.sandbox.options import MODEL_FOLDERS
 
