@@ -22,7 +22,7 @@ from tests.scheduler.core import PICTURE, Core, backend_for, core, render
 
 @pytest.fixture
 async def server(sandboxes: SandboxFactory) -> SandboxServer:
-    return await sandboxes(previews=True, step_ms=1.0)
+    return await sandboxes(previews=True, step_ms=5.0)
 
 
 @pytest.fixture
@@ -102,8 +102,8 @@ async def test_a_batch_is_one_sheet(house: Core) -> None:
 async def test_a_render_under_way_shows_its_newest_frame_and_says_that_it_is_not_the_result(
     house: Core, server: SandboxServer
 ) -> None:
-    job_id = await house.submit(render(steps=2000))
-    await house.until_so(job_id, lambda job: job.progress > 0.02)
+    job_id = await house.submit(render(steps=5000))
+    await sampling(house, job_id)
     preview = await house.service.preview(job_id)
     assert not preview.settled and "not its result" in preview.text and job_id in preview.text
     assert max(seen(preview).size) <= 768
@@ -115,13 +115,23 @@ async def test_a_render_under_way_shows_its_newest_frame_and_says_that_it_is_not
         await house.service.preview(job_id)
 
 
+async def sampling(house: Core, job_id: str) -> None:
+    """Wait until a render has made some steps."""
+    with anyio.fail_after(20):
+        async with house.service.watch(job_id) as events:
+            async for event in events:
+                if (event.progress or 0.0) > 0.01:
+                    return
+    raise AssertionError("it ended before it was seen at work")
+
+
 async def done_later(house: Core) -> str:
     """A job that waits behind the running one."""
     return await house.submit(PICTURE)
 
 
 async def test_a_job_that_waits_says_so(house: Core, server: SandboxServer) -> None:
-    first = await house.submit(render(steps=2000))
+    first = await house.submit(render(steps=5000))
     await house.until(first, "running", stage="rendering")
     second = await house.submit(PICTURE, priority=-5)
     with pytest.raises(NoPreviewError, match="waits in the queue"):
@@ -131,11 +141,11 @@ async def test_a_job_that_waits_says_so(house: Core, server: SandboxServer) -> N
 
 
 async def test_a_backend_without_frames_is_said_so(tmp_path: Path, sandboxes: SandboxFactory) -> None:
-    silent = await sandboxes(previews=False, step_ms=1.0)
+    silent = await sandboxes(previews=False, step_ms=5.0)
     with anyio.fail_after(60):
         async with core(tmp_path, [backend_for(silent, "gpu0")]) as house:
-            job_id = await house.submit(render(steps=2000))
-            await house.until_so(job_id, lambda job: job.progress > 0.02)
+            job_id = await house.submit(render(steps=5000))
+            await sampling(house, job_id)
             with pytest.raises(NoPreviewError, match="has sent no picture"):
                 await house.service.preview(job_id)
             await house.service.cancel(job_id)
