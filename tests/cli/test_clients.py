@@ -67,7 +67,7 @@ def test_a_dry_run_names_the_backends_and_queues_nothing(folder: Path, url: str)
     told = json.loads(run("submit", "my_workflow_001", "-p", "steps=3", "--dry-run", "--json", folder=folder).stdout)
     assert told["dry_run"] is True
     assert 3 in [node["inputs"].get("steps") for node in told["graph"].values()]
-    refused = run("submit", "my_workflow_001", "-p", "load_checkpoint=absent.safetensors", "--dry-run", folder=folder)
+    refused = run("submit", "my_workflow_001", "-p", "load_checkpoint=sd15-x.safetensors", "--dry-run", folder=folder)
     assert refused.returncode == 1
     assert "sd15.safetensors" in refused.stderr
     assert httpx.get(f"{url}/api/jobs", trust_env=False).json()["jobs"] == before
