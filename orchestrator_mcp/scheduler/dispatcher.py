@@ -49,6 +49,7 @@ class Dispatcher:
         async with anyio.create_task_group() as tasks:
             await self._adopt(tasks)
             task_status.started()
+            tasks.start_soon(self._recall, name="what was left behind")
             while True:
                 self._wake = anyio.Event()
                 pause = await self._dispatch_what_fits(tasks)
@@ -62,10 +63,14 @@ class Dispatcher:
             backend.epoch = epochs[backend.id]
         for backend_id, prompt_id in (await store.last_successes(list(epochs))).items():
             pool[backend_id].canary = prompt_id
-        await recall(store, pool, instance=self._resources.instance, clock=self._resources.clock)
         for held in await store.adopt(epochs):
             log.info("adopting attempt %d of job %s on %s", held.number, held.job_id, held.backend_id)
             self._start(tasks, held, adopted=True)
+
+    async def _recall(self) -> None:
+        """Beside the work: it looks through every attempt that is on record."""
+        resources = self._resources
+        await recall(resources.store, resources.pool, instance=resources.instance, clock=resources.clock)
 
     async def _dispatch_what_fits(self, tasks: TaskGroup) -> float:
         """One round; how long to wait for the next, in seconds, if nothing wakes us."""

@@ -218,12 +218,14 @@ class Runner:
         return Ended(outcome=Outcome.REVOKED, reason="taken back before it was sent")
 
     async def _reject_part(self, backend: Backend, submission: Submission) -> Ended:
-        await stop_prompt(
+        sighting = await stop_prompt(
             backend,
             submission.prompt_id,
             clock=self.resources.clock,
             patience=self.resources.scheduling.lost_after,
         )
+        if sighting.place is Place.UNSEEN:
+            health.abandon(backend, submission.prompt_id, self._marker)
         return verdicts.partly_rejected(backend.id, submission)
 
     async def _settle(self, backend: Backend) -> tuple[str, Stage] | Ended | NeverArrived:
