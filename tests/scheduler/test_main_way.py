@@ -116,9 +116,13 @@ async def test_a_node_that_raises_fails_the_job_with_comfyuis_words(tmp_path: Pa
 
 async def test_a_graph_that_the_backend_refuses_fails_with_the_node_and_the_reason(tmp_path: Path) -> None:
     async with Sandbox(FAST).serve() as server, core(tmp_path, [backend_for(server, "one")]) as running:
+        await server.stop()  # one that is there would be asked, and the graph refused before it is queued
+        await running.until_backend("one", "offline")
         graph = render()
         graph["4"]["inputs"]["width"] = 1
-        job = await running.end_of(await running.submit(graph))
+        job_id = await running.submit(graph)
+        await server.start()
+        job = await running.end_of(job_id)
         assert job.status == "failed"
         assert job.error is not None
         assert job.error.code == "prompt_rejected"
