@@ -12,7 +12,7 @@ import mmap
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -77,7 +77,7 @@ class StoredFile:
         return min(sides) > 0 and max(sides) <= MOST_PIXELS_A_SIDE
 
 
-Check = Callable[[StoredFile, Path], None]
+Check = Callable[[StoredFile, Path], Awaitable[None]]
 """Refuses a file by raising."""
 
 
@@ -124,8 +124,8 @@ class ArtifactStore:
             declared_length: what its sender announced, in bytes; must be met to the byte.
             name_hint: what its maker called it; only helps to tell kinds of text apart.
             most: largest size in bytes.
-            check: called in a thread once the file is whole and recognised, with the place where it lies for now;
-                what it raises comes out, and the file is not kept.
+            check: awaited once the file is whole and recognised, with the place where it lies for now; what it raises
+                comes out, and the file is not kept.
 
         Raises:
             ArtifactError: it is too large, torn, damaged, or shorter or longer than announced.
@@ -139,7 +139,11 @@ class ArtifactStore:
                 arrival = await self._in_thread(partial(self._write, arrival, piece))
             if arrival is None:
                 raise ArtifactError("The file is empty.")
-            return await self._in_thread(partial(self._finish, arrival, declared_length, name_hint, check))
+            stored = await self._in_thread(partial(_looked_at, arrival, declared_length, name_hint))
+            if check is not None:
+                await check(stored, arrival.path)
+            await self._in_thread(partial(self._settle, arrival, stored))
+            return stored
         except BaseException:
             with CancelScope(shield=True):
                 await to_thread.run_sync(_discard, arrival)
@@ -268,19 +272,10 @@ class ArtifactStore:
         incoming.mkdir(exist_ok=True)
         return incoming
 
-    def _finish(
-        self, arrival: _Arrival, declared_length: int | None, name_hint: str, check: Check | None
-    ) -> StoredFile:
-        if declared_length is not None and arrival.size != declared_length:
-            raise ArtifactError(f"The file has {arrival.size} bytes; {declared_length} were announced.")
-        arrival.target.flush()
-        stored = _inspected(arrival, name_hint)
-        if check is not None:
-            check(stored, arrival.path)
+    def _settle(self, arrival: _Arrival, stored: StoredFile) -> None:
         files.flush(arrival.target)
         arrival.target.close()
         self._put(arrival.path, self.path_of(stored.sha256))
-        return stored
 
     def _put(self, arrived: Path, final: Path) -> None:
         if not final.parent.is_dir():
@@ -297,6 +292,13 @@ class ArtifactStore:
                 f"The artifact folder {self._root} cannot be used: {failure.strerror or failure}.",
                 hint="Check that the disk has room and that the folder is writable.",
             ) from failure
+
+
+def _looked_at(arrival: _Arrival, declared_length: int | None, name_hint: str) -> StoredFile:
+    if declared_length is not None and arrival.size != declared_length:
+        raise ArtifactError(f"The file has {arrival.size} bytes; {declared_length} were announced.")
+    arrival.target.flush()
+    return _inspected(arrival, name_hint)
 
 
 def _inspected(arrival: _Arrival, name_hint: str) -> StoredFile:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import anyio
 import anyio.to_thread
 
 from orchestrator_mcp.artifacts import ArtifactStore, StoredFile
@@ -119,7 +119,7 @@ class InputFiles:
         self._artifacts = artifacts
         self._settings = settings
         self._clock = clock
-        self._decoders = threading.BoundedSemaphore(DECODERS)
+        self._decoders = anyio.CapacityLimiter(DECODERS)
 
     async def settle(self, manifest: Manifest, found: FoundWorkflow, *, beside: Path | None = None) -> Settled:
         """Find every file that a manifest names.
@@ -194,11 +194,11 @@ class InputFiles:
         """
         most = self._settings.now.limits.upload_bytes
 
-        def check(stored: StoredFile, path: Path) -> None:
+        async def check(stored: StoredFile, path: Path) -> None:
             size = None if stored.width is None or stored.height is None else (stored.width, stored.height)
             judge(stored.kind, stored.media_type, size, wanted=wanted, at=at)
-            with self._decoders:
-                try_decoding(path, stored.extension, size and size[0] * size[1], at=at)
+            decode = partial(try_decoding, path, stored.extension, size and size[0] * size[1], at=at)
+            await anyio.to_thread.run_sync(decode, limiter=self._decoders)
 
         try:
             stored = await self._artifacts.receive(
