@@ -16,7 +16,7 @@ from orchestrator_mcp.domain.events import JobDelivered
 from orchestrator_mcp.domain.jobs import Door, JobState
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.text import told, without_secrets
-from orchestrator_mcp.domain.views import Status
+from orchestrator_mcp.domain.views import OutputView, Status
 from orchestrator_mcp.errors import ForbiddenError, ManifestError, NoPreviewError, NotFoundError
 from orchestrator_mcp.events import Events
 from orchestrator_mcp.previews.pictures import Picture
@@ -27,6 +27,7 @@ from orchestrator_mcp.service.deliveries import DeliveryQueue
 from orchestrator_mcp.service.gate import Gate
 from orchestrator_mcp.service.listing import row_before
 from orchestrator_mcp.service.previewing import Previewing
+from orchestrator_mcp.service.showing import output_views
 from orchestrator_mcp.service.submission import Submission
 from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.store import BatchAcceptance, BatchJob, JobStore, StoredBatch
@@ -198,6 +199,35 @@ class BatchService:
             error.hint = "None of its jobs is completed yet." if not stored.over else "None of its jobs completed."
             raise error
         return await self._sheet(stored)
+
+    async def outputs(self, batch_id: str, *, most: int = 60, base_url: str | None = None) -> list[OutputView]:
+        """The verified files of the first jobs of a batch.
+
+        Args:
+            batch_id: the batch.
+            most: how many jobs are looked at.
+            base_url: what urls begin with.
+
+        Raises:
+            NotFoundError: no such batch.
+        """
+        stored = await self._store.batches.batch(batch_id)
+        jobs = await self._store.batches.first_jobs(stored.row, most)
+        return [view for one in jobs for view in output_views(one.job, base_url or self._base_url)]
+
+    async def failures(self, batch_id: str, *, most: int = 5) -> list[tuple[str, str]]:
+        """The first jobs of a batch that failed, and why.
+
+        Args:
+            batch_id: the batch.
+            most: how many are told.
+
+        Raises:
+            NotFoundError: no such batch.
+        """
+        stored = await self._store.batches.batch(batch_id)
+        failed = await self._store.batches.failures(stored.row, most)
+        return [(job_id, told(failure.message)) for job_id, failure in failed]
 
     async def next_deliveries(self, *, limit: int = 4) -> list[BatchDelivery]:
         """Ended batches that are not delivered yet; waits until there is at least one that is due."""

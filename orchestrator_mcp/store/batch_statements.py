@@ -99,6 +99,10 @@ def reads() -> dict[str, sa.Executable]:
         .where(*ours)
         .order_by(job.c.batch_index)
         .limit(P("b_count", type_=sa.Integer)),
+        "batch_failures": sa.select(job.c.uid, job.c.failure)
+        .where(*ours, job.c.state == _code("4"), job.c.failure.is_not(None))
+        .order_by(job.c.batch_index)
+        .limit(P("b_count", type_=sa.Integer)),
         "batch_unstarted": sa.select(job.c.uid)
         .where(*ours, job.c.state.in_((_code("0"), _code("2"))))
         .limit(P("b_count", type_=sa.Integer)),

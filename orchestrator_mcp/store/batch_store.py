@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar
 
+from orchestrator_mcp.domain.jobs import JobFailure
 from orchestrator_mcp.errors import NotFoundError
 from orchestrator_mcp.store import batches
 from orchestrator_mcp.store.batch_records import (
@@ -148,6 +150,16 @@ class BatchStore:
             return [whole_job(tx, one) for one in tx.all("batch_first_jobs", b_batch=row, b_count=count)]
 
         return await self._read(read)
+
+    async def failures(self, row: int, count: int) -> list[tuple[str, JobFailure]]:
+        """The first jobs of a batch that failed, and why.
+
+        Args:
+            row: the batch's row.
+            count: how many at the most.
+        """
+        rows = await self._read(lambda tx: tx.all("batch_failures", b_batch=row, b_count=count))
+        return [(one["uid"], JobFailure(**json.loads(one["failure"]))) for one in rows]
 
     async def undelivered(self, *, limit: int) -> list[str]:
         """Ended batches whose delivery is due and whose jobs are all delivered, oldest first."""

@@ -74,6 +74,7 @@ class JobAnswer(Answer):
     status: Status
     stage: str | None = None
     progress: float
+    counts: dict[str, int] = {}
     node: str | None = None
     backend_id: str | None = None
     queue_position: int | None = None
@@ -143,7 +144,7 @@ def submitted(view: AcceptedView) -> Submitted:
         job_id=view.job_id,
         status=view.status,
         poll_after_ms=2000,
-        warnings=_lines(view.warnings),
+        warnings=lines(view.warnings),
         next_step=f"Call job_status with job_id {view.job_id} and wait_seconds 30 until its status is final.",
     )
 
@@ -151,7 +152,7 @@ def submitted(view: AcceptedView) -> Submitted:
 def tried(view: DryRunView) -> Submitted:
     """Say what a job would be, as much of it as fits, and who could render it."""
     document = view.model_dump(mode="json", exclude={"dry_run", "warnings", "backends"})
-    document["backends"] = _lines([_prospect(one) for one in view.backends])
+    document["backends"] = lines([_prospect(one) for one in view.backends])
     for name in ("graph", "parameters", "seeds"):
         if len(json.dumps(document, ensure_ascii=False).encode()) > _DRY_RUN_BYTES:
             document[name] = "left out: it is too long"
@@ -159,7 +160,7 @@ def tried(view: DryRunView) -> Submitted:
     advice = "It could run now." if able and not view.would_wait else "It would wait in the queue."
     return Submitted(
         status="not queued",
-        warnings=_lines(view.warnings),
+        warnings=lines(view.warnings),
         dry_run=document,
         next_step=f"{advice} Call submit_job without dry_run to queue it.",
     )
@@ -172,7 +173,7 @@ def _prospect(view: ProspectView) -> str:
 
 def job_answer(view: JobView) -> JobAnswer:
     """Tell the state of a job, without what the caller handed in."""
-    outputs = fitting([_output(output) for output in view.outputs])
+    outputs = fitting([output_file(output) for output in view.outputs])
     final = view.status in FINAL
     return JobAnswer(
         job_id=view.job_id,
@@ -183,12 +184,12 @@ def job_answer(view: JobView) -> JobAnswer:
         backend_id=view.backend_id,
         queue_position=view.queue_position,
         eta_seconds=view.eta_seconds,
-        waiting_because=_lines([_waiting(reason.backend_id, reason.reason) for reason in view.waiting_because]),
+        waiting_because=lines([_waiting(reason.backend_id, reason.reason) for reason in view.waiting_because]),
         outputs=outputs,
         error=_failure(view),
-        warnings=_lines(view.warnings),
+        warnings=lines(view.warnings),
         seeds=dict(list(view.seeds.items())[:50]),
-        attempts=_lines([_attempt(attempt) for attempt in view.attempts[-10:]]),
+        attempts=lines([_attempt(attempt) for attempt in view.attempts[-10:]]),
         attention=view.attention,
         sandbox=view.sandbox,
         poll_after_ms=None if final else _poll_after(view),
@@ -246,7 +247,8 @@ def progress_message(view: JobView) -> str:
     return plain(f"{view.stage or view.status}{where}", limit=_NAME_BYTES)
 
 
-def _lines(texts: Sequence[str], *, most: int = 20) -> list[str]:
+def lines(texts: Sequence[str], *, most: int = 20) -> list[str]:
+    """Sentences for a model, not too many."""
     told = [plain(text, limit=500) for text in texts[:most]]
     return [*told, f"… and {len(texts) - most} more"] if len(texts) > most else told
 
@@ -260,7 +262,8 @@ def _attempt(view: AttemptView) -> str:
     return f"{view.number} on {view.backend_id}: {view.outcome or 'open'}{reason}"
 
 
-def _output(view: OutputView) -> OutputFile:
+def output_file(view: OutputView) -> OutputFile:
+    """A file as a model is told of it."""
     return OutputFile(
         name=plain(view.name, limit=_NAME_BYTES),
         url=view.url,
@@ -336,7 +339,7 @@ def _backend(view: BackendView) -> BackendLine:
         name=plain(view.name, limit=_NAME_BYTES),
         status=view.status,
         reason=plain_or_none(view.reason, limit=500),
-        capabilities=_lines(view.capabilities),
+        capabilities=lines(view.capabilities),
         running=view.running,
         slots=view.slots,
     )

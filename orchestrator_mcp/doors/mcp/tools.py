@@ -15,10 +15,10 @@ from pydantic import Field, ValidationError
 
 from orchestrator_mcp.domain.access import Scope
 from orchestrator_mcp.domain.documents import value_problems
-from orchestrator_mcp.domain.jobs import Door
+from orchestrator_mcp.domain.jobs import Door, is_batch_id
 from orchestrator_mcp.domain.manifests import MAX_PRIORITY, Manifest, problems_in
 from orchestrator_mcp.domain.views import JobView
-from orchestrator_mcp.doors.mcp import answers
+from orchestrator_mcp.doors.mcp import answers, batch_answers
 from orchestrator_mcp.doors.mcp.callers import caller_of, request_of
 from orchestrator_mcp.doors.mcp.calls import OpenCalls
 from orchestrator_mcp.doors.mcp.refusals import CheckedTool
@@ -112,8 +112,8 @@ class AgentTools:
         parameters: Annotated[
             dict[str, Any] | None,
             Field(
-                description='Values by name or "node_id.input", e.g. {"prompt": "dusk", "seed": -1}; -1 draws one. Input '
-                'files: "job:<id>/<name>", "asset:<sha256>", a path in assets.roots, {"base64": ..} to 1 MB.'
+                description='Values by name or "node_id.input", e.g. {"prompt": "dusk", "seed": -1}; -1 draws one. '
+                'Input files: "job:<id>/<name>", "asset:<sha256>", a path in assets.roots, {"base64": ..} to 1 MB.'
             ),
         ] = None,
         metadata: Annotated[
@@ -132,6 +132,10 @@ class AgentTools:
         rerun_of: Annotated[
             str | None, Field(description="job_id to do again as it was but for parameters; alone, no workflow.")
         ] = None,
+        batch: Annotated[
+            dict[str, Any] | None,
+            Field(description='Many jobs: {"seed": {"count": 12}, "steps": [20, 30]}; "mode": "zip" pairs values.'),
+        ] = None,
         dry_run: Annotated[bool, Field(description="Only tell what it would be and who could run it.")] = False,
     ) -> Annotated[CallToolResult, answers.Submitted]:
         manifest = _manifest(
@@ -144,12 +148,14 @@ class AgentTools:
             required_capabilities=required_capabilities,
             idempotency_key=idempotency_key,
             rerun_of=rerun_of,
+            batch=batch,
         )
         if dry_run:
             return _result(answers.tried(await self._service.try_out(manifest, door=Door.MCP, by=caller_of(ctx))))
-        accepted = await self._service.submit(
-            manifest, door=Door.MCP, by=caller_of(ctx), base_url=self._urls_begin(ctx)
-        )
+        given: dict[str, Any] = {"door": Door.MCP, "by": caller_of(ctx), "base_url": self._urls_begin(ctx)}
+        if manifest.batch is not None:
+            return _result(batch_answers.submitted(await self._service.batches.submit(manifest, **given)))
+        accepted = await self._service.submit(manifest, **given)
         return _result(answers.submitted(accepted))
 
     async def job_status(
@@ -160,6 +166,8 @@ class AgentTools:
             float, Field(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the end, e.g. 30; default 0.")
         ] = 0,
     ) -> Annotated[CallToolResult, answers.JobAnswer]:
+        if is_batch_id(job_id):
+            return _result(await self._batch_status(ctx, job_id, wait_seconds))
         view = await self._waited(ctx, job_id, wait_seconds) if wait_seconds > 0 else None
         return _result(answers.job_answer(view or await self._service.job(job_id, base_url=self._urls_begin(ctx))))
 
@@ -167,6 +175,9 @@ class AgentTools:
         return _result(answers.backend_lines(self._service.backends()))
 
     async def cancel_job(self, ctx: Context[Any, Any], job_id: JobId) -> Annotated[CallToolResult, answers.Cancelled]:
+        if is_batch_id(job_id):
+            batch = await self._service.batches.cancel(job_id, by=caller_of(ctx))
+            return _result(batch_answers.cancelled(batch))
         view = await self._service.cancel(job_id, by=caller_of(ctx), base_url=self._urls_begin(ctx))
         return _result(answers.cancelled(view))
 
@@ -202,6 +213,22 @@ class AgentTools:
             return self._public_url
         host = request.headers.get("host", "")
         return f"{request.scope['scheme']}://{host}" if _HOST.fullmatch(host) else None
+
+    async def _batch_status(self, ctx: Context[Any, Any], batch_id: str, seconds: float) -> answers.JobAnswer:
+        batches, begin, told = self._service.batches, self._urls_begin(ctx), 0.0
+        view = await batches.batch(batch_id, base_url=begin)
+        if seconds > 0 and view.status not in answers.FINAL:
+            with self._calls.wait(seconds):
+                async with batches.watch(batch_id, by=caller_of(ctx), base_url=begin) as events:
+                    async for event in events:
+                        view = event.batch
+                        if view.progress >= told + _SMALLEST_STEP:
+                            told = view.progress
+                            await ctx.report_progress(told, 1.0, batch_answers.progress_message(view))
+        final = view.status in answers.FINAL
+        outputs = await batches.outputs(batch_id, base_url=begin) if final else []
+        failures = await batches.failures(batch_id) if view.counts["failed"] else []
+        return batch_answers.batch_answer(view, outputs, failures)
 
     async def _waited(self, ctx: Context[Any, Any], job_id: str, seconds: float) -> JobView | None:
         """Follow a job until it ends; None when the time is over first."""
