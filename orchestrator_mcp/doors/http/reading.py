@@ -18,7 +18,7 @@ from orchestrator_mcp.domain.manifests import Changes, Manifest, problems_in, un
 from orchestrator_mcp.domain.views import Status
 from orchestrator_mcp.domain.workflow_documents import as_manifest, is_around
 from orchestrator_mcp.doors.http.answers import WrongRequest
-from orchestrator_mcp.doors.http.uploads import FORM, media_type_of, received, received_file, received_form
+from orchestrator_mcp.doors.http.uploads import FORM, Form, media_type_of, received, received_file, received_form
 from orchestrator_mcp.errors import ManifestError, nearest
 from orchestrator_mcp.service import ManifestInFile, manifest_in_file
 from orchestrator_mcp.service.previewing import LONGEST_SIDE, SHORTEST_SIDE
@@ -208,25 +208,30 @@ async def read_changes(request: Request, job_id: str, limits: BodyLimits) -> Rea
 
 async def _read_form(request: Request, key: str | None, limits: BodyLimits) -> ReadManifest:
     async with received_form(request, limits.upload, limit=_UPLOAD, most_field=limits.document) as form:
-        workflow, manifest = form.files.get("workflow"), form.files.get("manifest")
-        if odd := sorted({*form.files, *form.fields} - {"workflow", "manifest"}):
+        if odd := sorted({*form.files, *form.fields} - set(_PARTS)):
             message = f"the form has a part that means nothing here; it takes {' and '.join(_PARTS)}"
             raise ManifestError.at(odd[0][:80], message=message, code="unknown_name", allowed=_PARTS)
+        workflow = form.files.get("workflow")
         if workflow is None:
             raise ManifestError.at("workflow", message="the form needs a file of this name", code="missing")
         label = workflow.name.replace("\\", "/").rpartition("/")[2].rpartition(".")[0]
         found = await _in_file(workflow.content, label or None, limits)
-        raw = (
-            form.fields.get("manifest", "").encode() if manifest is None else manifest.content.read(limits.document + 1)
-        )
-        given = parse_document(raw, max_bytes=limits.document, max_depth=limits.depth) if raw.strip() else {}
-    if given.get("workflow") is not None or given.get("workflow_json") is not None:
-        message = "the workflow is a file of this form already; leave it out of the manifest"
-        raise ManifestError.at("manifest", "workflow", message=message, code="conflicting")
+        given = await anyio.to_thread.run_sync(_manifest_part, form, limits)
     if given and not is_around(found.document):
         message = "is no workflow; send one here, or a picture that carries one, or no part called manifest"
         raise ManifestError.at("workflow", message=message, code="conflicting")
     return _checked({**found.document, **given}, key=key, warnings=found.warnings)
+
+
+def _manifest_part(form: Form, limits: BodyLimits) -> dict[str, Any]:
+    """What a form says beside its workflow; it may be a field or a file, and may be missing."""
+    file = form.files.get("manifest")
+    raw = form.fields.get("manifest", "").encode() if file is None else file.content.read(limits.document + 1)
+    given = parse_document(raw, max_bytes=limits.document, max_depth=limits.depth) if raw.strip() else {}
+    if given.get("workflow") is not None or given.get("workflow_json") is not None:
+        message = "the workflow is a file of this form already; leave it out of the manifest"
+        raise ManifestError.at("manifest", "workflow", message=message, code="conflicting")
+    return given
 
 
 async def _in_file(file: BinaryIO, label: str | None, limits: BodyLimits) -> ManifestInFile:
