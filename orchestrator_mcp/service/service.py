@@ -19,7 +19,6 @@ from orchestrator_mcp.domain.events import JobDelivered
 from orchestrator_mcp.domain.jobs import Door, JobState
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.parameter_schema import object_schema
-from orchestrator_mcp.domain.placement import waiting_reasons
 from orchestrator_mcp.domain.steps import AtStep, no_step
 from orchestrator_mcp.domain.text import without_secrets
 from orchestrator_mcp.domain.views import (
@@ -55,12 +54,12 @@ from orchestrator_mcp.service.showing import (
     job_view,
     links,
     output_views,
-    parent_reasons,
     timings,
     workflow_view,
 )
 from orchestrator_mcp.service.submission import Submission, Submissions
 from orchestrator_mcp.service.trying_out import DryRuns
+from orchestrator_mcp.service.waiting import Waiting
 from orchestrator_mcp.service.watching import Watching
 from orchestrator_mcp.service.workflows import WorkflowReader
 from orchestrator_mcp.settings import CurrentSettings
@@ -160,6 +159,7 @@ class JobService:
             preflight=preflight,
             at_step=at_step,
         )
+        self._waiting = Waiting(pool=pool, running=running, events=events, clock=clock)
         self._dry_runs = DryRuns(submissions=self._submissions, preflight=preflight, gate=self._gate)
         server = settings.now.server
         self.base_url = server.public_url or f"http://{server.host}:{server.port}"
@@ -283,8 +283,9 @@ class JobService:
         )
         stored = await self._store.jobs(wanted, before=row_before(cursor), limit=limit + 1)
         page = stored[:limit]
+        known = await self._waiting.live(page)
         return JobListView(
-            jobs=[job_view(one.job, self._live(one), base_url or self.base_url) for one in page],
+            jobs=[job_view(one.job, live, base_url or self.base_url) for one, live in zip(page, known, strict=True)],
             next_cursor=str(page[-1].row) if len(stored) > limit else None,
         )
 
@@ -477,19 +478,8 @@ class JobService:
 
     async def _show(self, stored: StoredJob, base_url: str | None) -> JobView:
         position = await self._store.queue_position(stored) if stored.job.state is JobState.QUEUED else None
-        return job_view(stored.job, self._live(stored, position), base_url or self.base_url)
-
-    def _live(self, stored: StoredJob, position: int | None = None) -> Live:
-        job = stored.job
-        reasons: list[tuple[str | None, str]] = []
-        if job.state is JobState.QUEUED:
-            reasons = list(waiting_reasons(stored.lane, self._pool.candidates(self._running())))
-        elif job.state is JobState.WAITING and job.not_before is not None:
-            seconds = max(0.0, (job.not_before - self._clock.now()).total_seconds())
-            reasons = [(None, f"it is tried again in {seconds:.0f} s")]
-        elif job.state is JobState.WAITING:
-            reasons = parent_reasons(stored.waits_for)
-        return Live(progress=self._events.progress(job.job_id), position=position, reasons=reasons)
+        [live] = await self._waiting.live([stored], position=position)
+        return job_view(stored.job, live, base_url or self.base_url)
 
     async def _delivery(self, stored: StoredJob) -> Delivery:
         job = stored.job

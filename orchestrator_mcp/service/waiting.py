@@ -1,0 +1,135 @@
+"""Why jobs wait, in words: for a single job, or for a page of them at the cost of its lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Final
+from weakref import WeakKeyDictionary
+
+import anyio.to_thread
+
+from orchestrator_mcp.backends.pool import BackendPool
+from orchestrator_mcp.clock import Clock
+from orchestrator_mcp.domain.jobs import JobState
+from orchestrator_mcp.domain.lanes import LaneSpec, Requirements
+from orchestrator_mcp.domain.placement import Candidate, Catalogue, refusal, waiting_reasons
+from orchestrator_mcp.domain.preflight import Finding, PackOf, in_words, lacking
+from orchestrator_mcp.events import Events
+from orchestrator_mcp.service.packs import packs_known
+from orchestrator_mcp.service.showing import Live, parent_reasons
+from orchestrator_mcp.store import StoredJob
+
+MOST_BACKENDS: Final = 50  # that are told of
+MOST_REMEMBERED: Final = 1_024  # answers kept for each catalogue
+
+Reasons = list[tuple[str | None, str]]
+
+
+class Waiting:
+    """Says what is known of jobs beside the store: their progress, or why they wait.
+
+    Args:
+        pool: the backends.
+        running: attempts that each backend holds now.
+        events: knows how far renders are.
+        clock: the time.
+    """
+
+    def __init__(
+        self, *, pool: BackendPool, running: Callable[[], Mapping[str, int]], events: Events, clock: Clock
+    ) -> None:
+        self._pool = pool
+        self._running = running
+        self._events = events
+        self._clock = clock
+        self._lacking: WeakKeyDictionary[Catalogue, dict[Requirements, list[Finding]]] = WeakKeyDictionary()
+
+    async def live(self, page: Sequence[StoredJob], *, position: int | None = None) -> list[Live]:
+        """What is known of each job of a page.
+
+        Args:
+            page: the jobs, in the order of the answer.
+            position: the place in the queue, where one job is asked for.
+        """
+        lanes = {one.lane for one in page if one.job.state is JobState.QUEUED}
+        by_lane = await self._reasons(lanes) if lanes else {}
+        return [
+            Live(
+                progress=self._events.progress(one.job.job_id),
+                position=position,
+                reasons=by_lane[one.lane] if one.job.state is JobState.QUEUED else self._held_back(one),
+            )
+            for one in page
+        ]
+
+    def _held_back(self, stored: StoredJob) -> Reasons:
+        job = stored.job
+        if job.state is not JobState.WAITING:
+            return []
+        if job.not_before is None:
+            return list(parent_reasons(stored.waits_for))
+        seconds = max(0.0, (job.not_before - self._clock.now()).total_seconds())
+        return [(None, f"it is tried again in {seconds:.0f} s")]
+
+    async def _reasons(self, lanes: Iterable[LaneSpec]) -> dict[LaneSpec, Reasons]:
+        candidates = self._pool.candidates(self._running())
+        shown = {lane: _shown(lane, candidates) for lane in lanes}
+        new = {
+            (lane.requirements, candidate.catalogue)
+            for lane, some in shown.items()
+            for candidate in some
+            if candidate.catalogue is not None and not self._remembers(lane.requirements, candidate.catalogue)
+        }
+        if new:
+            found = await anyio.to_thread.run_sync(
+                lambda: [(needs, catalogue, lacking(needs, catalogue)) for needs, catalogue in new]
+            )
+            for needs, catalogue, findings in found:
+                self._remember(needs, catalogue, findings)
+        pack_of = cache(packs_known(self._pool))
+        return {lane: self._told(lane, some, candidates, pack_of) for lane, some in shown.items()}
+
+    def _told(
+        self, lane: LaneSpec, shown: Sequence[Candidate], candidates: Sequence[Candidate], pack_of: PackOf
+    ) -> Reasons:
+        reasons: Reasons = [
+            (candidate.backend_id, self._lacks(lane, candidate, pack_of) or _present(lane, candidate))
+            for candidate in shown
+        ]
+        if not shown and lane.pin is not None and candidates:
+            return [(None, f"the job is pinned to {lane.pin}, which is not in the configuration")]
+        if not candidates:
+            return list(waiting_reasons(lane, []))
+        left_out = 0 if lane.pin is not None else len(candidates) - len(shown)
+        return [*reasons, (None, f"{left_out} more backends are not told of")] if left_out else reasons
+
+    def _lacks(self, lane: LaneSpec, candidate: Candidate, pack_of: PackOf) -> str | None:
+        """What a backend lacks that may run the jobs otherwise; None when it has all, or has not said."""
+        if candidate.catalogue is None or refusal(lane, replace(candidate, catalogue=None)) is not None:
+            return None
+        findings = self._lacking.get(candidate.catalogue, {}).get(lane.requirements)
+        if not findings:
+            return None
+        words = in_words(findings, pack_of)
+        return f"{words}; {candidate.unavailable}" if candidate.unavailable else words
+
+    def _remembers(self, needs: Requirements, catalogue: Catalogue) -> bool:
+        return needs in self._lacking.get(catalogue, {})
+
+    def _remember(self, needs: Requirements, catalogue: Catalogue, findings: list[Finding]) -> None:
+        answers = self._lacking.setdefault(catalogue, {})
+        if len(answers) >= MOST_REMEMBERED:
+            answers.pop(next(iter(answers)))
+        answers[needs] = findings
+
+
+def _shown(lane: LaneSpec, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The backends that are told of: only its own for a pinned job."""
+    mine = [candidate for candidate in candidates if lane.pin in (None, candidate.backend_id)]
+    return mine[:MOST_BACKENDS]
+
+
+def _present(lane: LaneSpec, candidate: Candidate) -> str:
+    return next(reason for _, reason in waiting_reasons(lane, [candidate]))
