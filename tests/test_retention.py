@@ -10,6 +10,7 @@ from orchestrator_mcp.errors import NotFoundError
 from orchestrator_mcp.retention import Retention
 from orchestrator_mcp.sandbox import Sandbox, SandboxOptions
 from orchestrator_mcp.settings import RetentionSettings
+from tests.assets.samples import BEGIN, png, whole
 from tests.scheduler.core import PICTURE, Core, backend_for, core
 
 
@@ -92,3 +93,44 @@ async def test_a_file_that_came_in_just_now_is_spared_until_the_next_round(tmp_p
             keeper._clock = ShiftedClock(timedelta(hours=1))
             await keeper.forget_old()
             assert not path.exists()
+
+
+async def test_an_input_file_stays_for_as_long_as_its_job_and_goes_by_age_after_it(tmp_path: Path) -> None:
+    async with Sandbox(SandboxOptions(step_ms=1)).serve() as server:  # noqa: SIM117
+        async with core(tmp_path, [backend_for(server, "one")]) as running:
+            asset = (await running.service.keep_asset(whole(png()))).view
+            other = (await running.service.keep_asset(whole(png((1, 1, 1))))).view
+            job_id = await running.submit(BEGIN, parameters={"image": asset.asset})
+            await running.end_of(job_id)
+            paths = [(await running.service.asset_file(sha256)).path for sha256 in (asset.sha256, other.sha256)]
+            await retention(running, timedelta(days=13)).forget_old()
+            assert [path.exists() for path in paths] == [True, True]
+            await retention(running, timedelta(days=15)).forget_old()
+            assert [path.exists() for path in paths] == [True, False]  # the job is not delivered yet
+            await running.service.record_delivery(job_id, None)
+            await retention(running, timedelta(days=15)).forget_old()
+            assert [path.exists() for path in paths] == [False, False]
+            with pytest.raises(NotFoundError):
+                await running.service.asset_file(asset.sha256)
+
+
+async def test_input_files_that_nobody_uses_go_when_there_is_too_much(tmp_path: Path) -> None:
+    async with Sandbox(SandboxOptions(step_ms=1)).serve() as server:  # noqa: SIM117
+        async with core(tmp_path, [backend_for(server, "one")]) as running:
+            asset = (await running.service.keep_asset(whole(png()))).view
+            path = (await running.service.asset_file(asset.sha256)).path
+            await retention(running, timedelta(0), bytes=0).forget_old()
+            assert path.exists()  # it may be about to be used
+            await retention(running, timedelta(hours=1), bytes=0).forget_old()
+            assert not path.exists()
+
+
+async def test_an_output_that_another_job_begins_with_outlives_its_own_job(tmp_path: Path) -> None:
+    async with Sandbox(SandboxOptions(step_ms=1)).serve() as server:  # noqa: SIM117
+        async with core(tmp_path, [backend_for(server, "one")]) as running:
+            first = await delivered_job(running)
+            [output] = (await running.service.job(first)).outputs
+            second = await running.submit(BEGIN, parameters={"image": f"asset:{output.sha256}"})
+            await running.end_of(second)
+            assert await retention(running, timedelta(days=15)).forget_old() == 1
+            assert (await running.service.asset_file(output.sha256)).path.exists()
