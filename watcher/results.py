@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Final, Protocol
 from orchestrator_mcp import files
 from orchestrator_mcp.domain.deliveries import Delivery, DeliveryFile
 from orchestrator_mcp.domain.jobs import job8
+from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.domain.results import RESULT_SCHEMA, is_result
 from orchestrator_mcp.domain.steps import AtStep, Step, no_step
 
@@ -164,6 +165,17 @@ def result_document(delivery: Delivery, folder: Path) -> dict[str, Any]:
         "stem": delivery.stem,
         "graph": delivery.graph,
         "timings": delivery.timings,
+        **({} if delivery.report is None else _rendering(delivery.report, delivery.job.backend_id)),
+    }
+
+
+def _rendering(report: RenderReport, backend_id: str | None) -> dict[str, Any]:
+    """What is known of the render itself; how long each node took is left out where it was not heard."""
+    timings = {"node_timings": report.node_timings, "cached_nodes": report.cached_nodes}
+    return {
+        "backend": {"id": backend_id, "comfyui_version": report.comfyui_version, "device": report.device},
+        "models": report.models,
+        **{name: value for name, value in timings.items() if value},
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator_mcp.domain.batch_views import BatchView
 from orchestrator_mcp.domain.jobs import Graph
+from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.domain.views import JobView
 
 
@@ -46,6 +47,7 @@ class Delivery:
         graph: the graph as it was sent, with every value bound.
         timings: seconds by what they were spent on.
         claim: the Inbox file to put away afterwards, if the job came by one.
+        report: what is known of the render beside its files.
     """
 
     job: JobView
@@ -55,6 +57,7 @@ class Delivery:
     graph: Graph
     timings: dict[str, float]
     claim: InboxClaim | None = None
+    report: RenderReport | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

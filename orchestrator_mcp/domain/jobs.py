@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator_mcp.domain.reports import RenderReport
+
 if TYPE_CHECKING:
     from orchestrator_mcp.domain.chains import JobInput
 
@@ -107,6 +109,7 @@ class Attempt:
     ended_at: datetime | None = None
     outcome: Outcome | None = None
     reason: str | None = None
+    report: RenderReport | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ Two sources together: the WebSocket says when to look, HTTP says what is true.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from orchestrator_mcp.backends.messages import (
     PromptStarted,
     PromptSucceeded,
 )
+from orchestrator_mcp.backends.node_times import NodeTimes
 from orchestrator_mcp.backends.pool import Backend
 from orchestrator_mcp.backends.progress import ProgressMeter
 from orchestrator_mcp.domain.events import JobProgressed
@@ -98,6 +100,7 @@ class Follower:
     _succeeded: bool = False
     _absent: int = 0
     _polls: int = 0
+    nodes: NodeTimes = field(init=False)
     _unreachable_since: float | None = None
     _idle_since: float | None = None
     _just_begun: bool = False
@@ -105,7 +108,20 @@ class Follower:
 
     def __post_init__(self) -> None:
         self.frames = self.backend.frames
+        self.nodes = NodeTimes(self.graph)
         self._moved_at = self.resources.clock.monotonic()
+
+    def node_timings(self, messages: MemoryObjectReceiveStream[Message | None]) -> dict[str, float]:
+        """Seconds that each node ran; empty unless everything that the backend told of the prompt was heard.
+
+        Args:
+            messages: what came while the end was found in the history.
+        """
+        with suppress(anyio.WouldBlock, anyio.EndOfStream):
+            while not self.nodes.over:
+                if (message := messages.receive_nowait()) is not None:
+                    self.nodes.hear(message, self.resources.clock.monotonic())
+        return self.nodes.seconds if self.nodes.over and self._hears else {}
 
     @property
     def _hears(self) -> bool:
@@ -150,6 +166,7 @@ class Follower:
         """Take in a hint; when to poll next because of it."""
         now = self.resources.clock.monotonic()
         self._just_begun = isinstance(message, PromptStarted)
+        self.nodes.hear(message, now)
         match message:
             case PromptFinished() | PromptFailed() | PromptInterrupted():
                 return now

@@ -16,6 +16,7 @@ from orchestrator_mcp.backends.pool import Backend
 from orchestrator_mcp.backends.rejections import Submission
 from orchestrator_mcp.domain.jobs import Artifact, Graph, JobState, Outcome, Stage
 from orchestrator_mcp.domain.placement import refusal
+from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.domain.retry import Again, Ended, decide
 from orchestrator_mcp.domain.steps import Step
 from orchestrator_mcp.errors import (
@@ -34,6 +35,7 @@ from orchestrator_mcp.scheduler.collecting import collect
 from orchestrator_mcp.scheduler.following import Follower, Wishes
 from orchestrator_mcp.scheduler.recalling import marker_for
 from orchestrator_mcp.scheduler.reconciler import NeverArrived, Place, settle_doubt
+from orchestrator_mcp.scheduler.reporting import report_of
 from orchestrator_mcp.scheduler.resources import LONGEST_PAUSE, Resources
 from orchestrator_mcp.scheduler.stopping import stop_prompt
 from orchestrator_mcp.store import OpenAttempt
@@ -67,6 +69,7 @@ class Runner:
         self._slot_free = slot_free
         self._backend = resources.pool.take(held.backend_id)
         self._follower: Follower | None = None
+        self._report: RenderReport | None = None
         self._wishes = Wishes(cancel=held.cancel_requested)
         self._holds_slot = True
         self._sent_as = ""
@@ -149,8 +152,9 @@ class Runner:
                 wishes=self._wishes,
             )
             end = await self._follower.follow(messages)
-        if isinstance(end, Ended):
-            return end
+            if isinstance(end, Ended):
+                return end
+            self._report = report_of(backend, graph, end, self._follower.node_timings(messages))
         backend.warm = self.held.lane.model_key
         return await self._judge(backend, end)
 
@@ -343,6 +347,7 @@ class Runner:
                 failure=verdict.failure,
                 artifacts=ended.artifacts,
                 attention=verdict.attention,
+                report=self._report,
             )
         )
         log.log(

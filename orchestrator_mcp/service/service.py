@@ -52,6 +52,7 @@ from orchestrator_mcp.service.showing import (
     asset_view,
     backend_view,
     job_view,
+    last_report,
     links,
     output_views,
     timings,
@@ -500,5 +501,6 @@ class JobService:
             ),
             graph=without_secrets(resolved_graph(document, stored.spec)),
             timings=timings(job, history),
+            report=last_report(job),
             claim=stored.claim,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, cast
 from urllib.parse import quote
@@ -12,6 +12,7 @@ from orchestrator_mcp.domain.assets import Asset, input_name
 from orchestrator_mcp.domain.chains import JobInput
 from orchestrator_mcp.domain.events import JobProgressed
 from orchestrator_mcp.domain.jobs import Artifact, Attempt, Job, JobFailure, JobState
+from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.domain.text import told, told_or_none, told_values, without_secrets
 from orchestrator_mcp.domain.views import (
     AssetView,
@@ -160,6 +161,18 @@ def timings(job: Job, history: Iterable[HistoryRow]) -> dict[str, float]:
 def _input(begun_with: JobInput) -> InputView:
     name = input_name(begun_with.sha256, begun_with.extension)
     return InputView(target=begun_with.target, name=name, sha256=begun_with.sha256)
+
+
+def last_report(job: Job) -> RenderReport | None:
+    """What is known of the render of a job's last attempt, made fit to show."""
+    report = job.attempts[-1].report if job.attempts else None
+    if report is None:
+        return None
+    return replace(
+        report,
+        comfyui_version=told_or_none(report.comfyui_version, limit=NODE_BYTES),
+        device=told_or_none(report.device, limit=NODE_BYTES),
+    )
 
 
 def _output(job: Job, artifact: Artifact, base_url: str) -> OutputView:

@@ -15,6 +15,7 @@ from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.domain.chains import Ending
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage
+from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.errors import (
     JobFinishedError,
     LeaseLostError,
@@ -81,6 +82,7 @@ def finish(
     failure: JobFailure | None = None,
     artifacts: Sequence[Artifact] = (),
     attention: bool = False,
+    report: RenderReport | None = None,
 ) -> list[JobChanged]:
     """A running job ends, with its one published result; in the same breath its children go on, or fail with it.
 
@@ -98,7 +100,7 @@ def finish(
     )
     if not changed:
         raise _lost(held)
-    _end_attempt(tx, held, at, outcome, reason)
+    _end_attempt(tx, held, at, outcome, reason, report)
     for position, artifact in enumerate(artifacts):
         tx.run("add_artifact", job_id=held.row, position=position, **asdict(artifact))
     told = tell(tx, held.row, held.job_id, JobState.RUNNING, state, at=at, attempt=held.number, reason=reason)
@@ -211,5 +213,15 @@ def _lost(held: OpenAttempt) -> LeaseLostError:
     return LeaseLostError(f"Attempt {held.number} of job {held.job_id} is no longer ours.")
 
 
-def _end_attempt(tx: Transaction, held: OpenAttempt, at: int, outcome: Outcome, reason: str) -> None:
-    tx.run("end_attempt", b_id=held.row, b_attempt=held.number, b_now=at, b_outcome=outcome.value, b_reason=reason)
+def _end_attempt(
+    tx: Transaction, held: OpenAttempt, at: int, outcome: Outcome, reason: str, report: RenderReport | None = None
+) -> None:
+    tx.run(
+        "end_attempt",
+        b_id=held.row,
+        b_attempt=held.number,
+        b_now=at,
+        b_outcome=outcome.value,
+        b_reason=reason,
+        b_report=report.to_json() if report is not None else None,
+    )

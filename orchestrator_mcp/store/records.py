@@ -13,6 +13,7 @@ from orchestrator_mcp.domain.chains import Handover, JobInput
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.jobs import Artifact, Attempt, Door, Graph, Job, JobFailure, JobState, Outcome, Stage
 from orchestrator_mcp.domain.lanes import LaneSpec
+from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.store.schema import DELIVERY_DONE, STATES
 
 
@@ -256,6 +257,7 @@ def _attempt(row: sqlite3.Row) -> Attempt:
         ended_at=_moment(row["ended_at"]),
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
         reason=row["reason"],
+        report=RenderReport.from_json(row["report"]) if row["report"] else None,
     )
 
 

@@ -93,7 +93,7 @@ def _writes(dialect: sa.Dialect) -> dict[str, sa.Executable]:
         .values(accepted_at=sa.func.coalesce(attempt.c.accepted_at, P("b_now")), prompt_id=P("b_prompt")),
         "end_attempt": sa.update(attempt)
         .where(*open_attempt)
-        .values(ended_at=P("b_now"), outcome=P("b_outcome"), reason=P("b_reason")),
+        .values(ended_at=P("b_now"), outcome=P("b_outcome"), reason=P("b_reason"), report=P("b_report")),
         "finish_job": sa.update(job)
         .where(_held(1))
         .values(

@@ -19,6 +19,7 @@ from orchestrator_mcp.domain.assets import Asset
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage
 from orchestrator_mcp.domain.placement import Candidate
+from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.errors import NotFoundError, StorageError
 from orchestrator_mcp.store import accepting, assets, claiming, operations, upkeep
 from orchestrator_mcp.store.backups import Backup, DamageError, make_backup
@@ -177,6 +178,7 @@ class JobStore:
         failure: JobFailure | None = None,
         artifacts: Sequence[Artifact] = (),
         attention: bool = False,
+        report: RenderReport | None = None,
     ) -> None:
         """A running job ends. Raises LeaseLostError."""
         await self._writer.write(
@@ -190,6 +192,7 @@ class JobStore:
                 failure=failure,
                 artifacts=artifacts,
                 attention=attention,
+                report=report,
             )
         )
 
