@@ -118,6 +118,17 @@ def _encoded(raw: Mapping[str, Any]) -> bytes:
     return json.dumps(dict(raw), ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
 
 
+def parse_class(document: object, class_type: str) -> Mapping[str, Any] | None:
+    """Read the answer to `GET /object_info/{class}`: the class's definition, or None if there is none.
+
+    Args:
+        document: the parsed JSON.
+        class_type: the class.
+    """
+    said = shapes.record(document).get(class_type)
+    return said if isinstance(said, dict) else None
+
+
 def parse_catalogue(document: object) -> NodeCatalogue:
     """Read the answer to `GET /object_info`.
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import anyio
 
 from orchestrator_mcp.backends import sockets
-from orchestrator_mcp.backends.catalogue import NodeCatalogue, parse_catalogue
+from orchestrator_mcp.backends.catalogue import NodeCatalogue, parse_catalogue, parse_class
 from orchestrator_mcp.backends.history import MARKER_KEY, DeclaredOutput, HistoryEntry, parse_history
 from orchestrator_mcp.backends.messages import Message
 from orchestrator_mcp.backends.queues import (
@@ -109,6 +109,11 @@ class ComfyClient:
     async def object_info(self) -> NodeCatalogue:
         """The node classes of the server and the files they offer (`GET /object_info`); some megabytes."""
         return await (await self._get("/object_info", within=self._post_seconds)).read(parse_catalogue)
+
+    async def node_class(self, class_type: str) -> Mapping[str, Any] | None:
+        """One node class of the server (`GET /object_info/{class}`), as in its catalogue; None if it has none such."""
+        answer = await self._get(f"/object_info/{quote(class_type, safe='')}")
+        return await answer.read(lambda said: parse_class(said, class_type))
 
     async def submit(
         self,

@@ -14,6 +14,7 @@ from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged
 from orchestrator_mcp.domain.jobs import JobState
 from orchestrator_mcp.domain.placement import Candidate, refusal
 from orchestrator_mcp.errors import StorageError
+from orchestrator_mcp.scheduler.missing import MissingWatch
 from orchestrator_mcp.scheduler.recalling import recall
 from orchestrator_mcp.scheduler.resources import LONGEST_PAUSE, Resources
 from orchestrator_mcp.scheduler.runner import Runner
@@ -49,6 +50,7 @@ class Dispatcher:
         async with anyio.create_task_group() as tasks:
             await self._adopt(tasks)
             task_status.started()
+            tasks.start_soon(MissingWatch(self._resources).run, name="missing")
             tasks.start_soon(self._recall, name="what was left behind")
             while True:
                 self._wake = anyio.Event()

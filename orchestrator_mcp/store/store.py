@@ -18,6 +18,7 @@ from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.domain.assets import Asset
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage
+from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.placement import Candidate
 from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.errors import NotFoundError, StorageError
@@ -380,6 +381,11 @@ class JobStore:
 
         row = await self._read(read)
         return str(row["uid"]) if row else None
+
+    async def lanes_waiting(self, most: int) -> list[LaneSpec]:
+        """What the jobs that wait need, lane by lane; at most so many lanes."""
+        rows = await self._read(lambda tx: tx.all("lanes_with_work"))
+        return [LaneSpec.from_json(row["spec"]) for row in rows[:most]]
 
     async def knows(self, new: NewJob) -> bool:
         """Whether a job came before under the same claim, or by the same owner under the same idempotency key."""

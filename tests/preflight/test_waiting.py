@@ -1,0 +1,58 @@
+"""Why a job waits, in words that help; and what unblocks it is noticed without anybody asking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.partners import SandboxFactory, sandboxes, text_to_image
+from tests.preflight.farm import named, with_models, without
+from tests.scheduler.core import Core, core
+
+__all__ = ["sandboxes"]
+
+SD15 = "checkpoints/sd15.safetensors"
+LACKING = "it lacks the model sd15.safetensors; it has sd15-pruned.safetensors"
+
+
+async def reasons(running: Core, job_id: str) -> dict[str | None, str]:
+    return {why.backend_id: why.reason for why in (await running.service.job(job_id)).waiting_because}
+
+
+async def test_what_each_backend_lacks_is_told_with_what_it_has_instead(
+    sandboxes: SandboxFactory, tmp_path: Path
+) -> None:
+    other = await sandboxes(models=("checkpoints/sd15-pruned.safetensors",))
+    poor, away = await sandboxes(without=("KSampler",)), await sandboxes()
+    await away.stop()
+    async with core(tmp_path, named({"other": other, "poor": poor, "away": away})) as running:
+        await running.until_backend("other", "idle")
+        await running.until_backend("poor", "idle")
+        job_id = await running.submit(text_to_image())
+        told = await reasons(running, job_id)
+        assert told["other"] == LACKING
+        assert told["poor"] == "it lacks the node class KSampler (of another version of ComfyUI; other has it)"
+        assert (told["away"] or "").startswith("it is offline")
+        [listed] = (await running.service.jobs()).jobs
+        assert {why.backend_id: why.reason for why in listed.waiting_because} == told
+
+
+async def test_a_pinned_job_is_told_of_its_own_backend_alone(sandboxes: SandboxFactory, tmp_path: Path) -> None:
+    one, two = await sandboxes(), await sandboxes()
+    await two.stop()
+    async with core(tmp_path, named({"one": one, "two": two})) as running:
+        await running.until_backend("one", "idle")
+        job_id = await running.submit(text_to_image(), backend_affinity="two")
+        assert list(await reasons(running, job_id)) == ["two"]
+
+
+async def test_a_model_that_comes_while_the_farm_runs_unblocks_the_job_that_waits_for_it(
+    sandboxes: SandboxFactory, tmp_path: Path
+) -> None:
+    server, away = await sandboxes(models=without(SD15)), await sandboxes()
+    await away.stop()
+    async with core(tmp_path, named({"one": server, "away": away})) as running:
+        await running.until_backend("one", "idle")
+        job_id = await running.submit(text_to_image())
+        assert "it lacks the model" in (await reasons(running, job_id))["one"]
+        with_models(server, SD15)
+        assert (await running.end_of(job_id)).backend_id == "one"
