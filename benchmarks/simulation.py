@@ -186,10 +186,14 @@ class Simulation:
     def _at(self, moment: float, what: str, whom: object) -> None:
         heapq.heappush(self._events, (moment, next(self._number), what, whom))
 
-    def run(self) -> Outcome:
-        """From the first arrival to the last end."""
+    def run(self, until: float = float("inf")) -> Outcome:
+        """From the first arrival to the last end.
+
+        Args:
+            until: when to stop before that, seconds.
+        """
         now = last = 0.0
-        while self._events:
+        while self._events and self._events[0][0] <= until:
             now = self._events[0][0]
             self._account(now - last, last)
             last = now
