@@ -241,9 +241,9 @@ class Previewing:
                 for number, artifact in enumerate(job.outputs, start=1)
             ]
         picture = io.BytesIO(frame.image) if frame is not None else None
-        reason = "" if frame is not None else _nothing(job).message
-        entry = SheetEntry(picture=picture, caption=caption, state=status, reason=_without_id(reason, job))
-        return [_Cell(entry=entry, words=words)]
+        reason = "" if frame is not None else _reason(job)
+        entry = SheetEntry(picture=picture, caption=caption, state=status, reason=reason)
+        return [_Cell(entry=entry, words=f"{words}. {reason}" if reason else words)]
 
     def _entry(self, artifact: Artifact, caption: str) -> SheetEntry:
         path = self.artifacts.path_of(artifact.sha256)
@@ -289,15 +289,21 @@ def _nothing(job: Job) -> NoPreviewError:
             return NoPreviewError(f"The job {job.job_id} was cancelled.", hint="Submit it again for a picture.")
         case JobState.COMPLETED:
             return NoPreviewError(f"The job {job.job_id} completed without files.")
-        case JobState.RUNNING:
-            return NoPreviewError(f"The job {job.job_id} runs, no picture yet.")
         case _:
             return NoPreviewError(f"The job {job.job_id} waits in the queue.", hint="job_status says what for.")
 
 
-def _without_id(reason: str, job: Job) -> str:
-    """A cell has its caption; the id would only fill it."""
-    return reason.removeprefix(f"The job {job.job_id} ")
+def _reason(job: Job) -> str:
+    """The same for a cell, which has its caption and its flag."""
+    match job.state:
+        case JobState.FAILED:
+            return told(job.failure.message) if job.failure else ""
+        case JobState.COMPLETED:
+            return "It made no files."
+        case JobState.RUNNING:
+            return "No picture yet."
+        case _:
+            return ""
 
 
 def _subject(artifact: Artifact) -> Subject:
@@ -314,7 +320,7 @@ def _title(jobs: Sequence[Job], count: int) -> str:
 
 
 def _told(cells: Sequence[_Cell], picture: Picture, jobs: Sequence[Job]) -> str:
-    lines = [f"{number}. {plain(cell.words, limit=200)}" for number, cell in enumerate(cells, start=1)]
+    lines = [f"{number}. {plain(" ".join(cell.words.split()), limit=200)}" for number, cell in enumerate(cells, start=1)]
     more = f" ({picture.note})" if picture.note else ""
     head = f"A contact sheet{more}, row by row. Give one job_id and name to see one larger."
     return "\n".join(part for part in (head, *lines, _slates(jobs)) if part)

@@ -82,7 +82,7 @@ async def test_jobs_side_by_side_are_captioned_by_what_differs_and_failed_ones_s
     assert (await house.end_of(failed)).status == "failed"
     preview = await house.service.preview(*good, failed, good[0])
     assert "seed 12" in preview.text and "seed 13" in preview.text
-    assert f"3. {failed} failed" in preview.text and "4." not in preview.text
+    assert f"3. {failed} failed" in preview.text and "missing.png" in preview.text and "\n4." not in preview.text
     assert preview.settled and max(seen(preview).size) <= 1536
 
 
