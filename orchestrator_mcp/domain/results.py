@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from orchestrator_mcp.domain.references import JobReference, parse_reference
 from orchestrator_mcp.errors import ManifestError
 
 RESULT_SCHEMA: Final = "orchestrator-result/1"
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def is_result(document: object) -> bool:
@@ -48,7 +50,7 @@ def manifest_of_result(document: dict[str, Any]) -> dict[str, Any]:
         "rerun_of": _text(document.get("job_id")),
         "priority": priority if whole else None,
         "metadata": metadata if isinstance(metadata, dict) else None,
-        "parameters": dict(_awaited(graph)),
+        "parameters": {**dict(_awaited(graph)), **dict(_begun_with(document.get("inputs")))},
     }
     return {"workflow": graph, **{name: value for name, value in said.items() if value}}
 
@@ -64,6 +66,15 @@ def stem_of_result(document: dict[str, Any]) -> str | None:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= MAX_TEXT and value.isprintable() else None
+
+
+def _begun_with(inputs: object) -> Iterator[tuple[str, str]]:
+    """The files that the render began with, by content: a farm that has them not refuses the job, and says which."""
+    for one in inputs if isinstance(inputs, list) else ():
+        said = one if isinstance(one, dict) else {}
+        target, sha256 = _text(said.get("target")), said.get("sha256")
+        if target is not None and isinstance(sha256, str) and _SHA256.fullmatch(sha256):
+            yield target, f"asset:{sha256}"
 
 
 def _awaited(graph: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -114,7 +114,7 @@ class Reruns:
                 hint="Use the token that it was submitted with, or one with the scope admin.",
             )
         declared = await self._declared(stored.job.workflow_id, graph)
-        return Earlier(stored=stored, graph=graph, rendered=rendered, declared=_names_of(stored.spec, declared))
+        return Earlier(stored=stored, graph=graph, rendered=rendered, declared=names_of(stored.spec, declared))
 
     async def _declared(self, workflow_id: str, graph: Graph) -> Sequence[ParameterView]:
         """What the library declares of the very same graph."""
@@ -131,7 +131,7 @@ def _rendered(document: str, spec: JobSpec) -> tuple[Graph, Graph, bool]:
     return graph, rendered, without_secrets(rendered) != rendered
 
 
-def _names_of(spec: JobSpec, declared: Sequence[ParameterView]) -> list[ParameterView]:
+def names_of(spec: JobSpec, declared: Sequence[ParameterView]) -> list[ParameterView]:
     """The parameters of the first job under their names, and what is declared; nothing is due that was not then."""
     views = [view.model_copy(update={"default": None, "required": False}) for view in declared]
     known = {view.name for view in views}

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator_mcp.domain.results import manifest_of_result, stem_of_result
 from orchestrator_mcp.errors import ManifestError
-from tests.chains.graphs import CARD
+from tests.chains.graphs import CARD, INVERTED
 from tests.partners import SandboxFactory, text_to_image
 from tests.world.house import FastClock, House, backend, configured, house, until
 
@@ -105,6 +105,29 @@ async def test_a_foreign_result_is_checked_like_any_manifest(tmp_path: Path, san
         assert (await farm.api.get("/api/jobs")).json()["jobs"] == []
 
 
+async def test_a_result_with_input_files_is_done_again_where_they_are_and_refused_elsewhere(
+    tmp_path: Path, sandboxes: SandboxFactory
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    text = configured(backend("one", await sandboxes()))
+    async with house(tmp_path / "here", text) as here:
+        parent = await here.submit(CARD)
+        child = await here.submit(INVERTED, parameters={"image": f"job:{parent}"})
+        written = (await delivered(here, child)).read_bytes()
+        [begun_with] = json.loads(written)["inputs"]
+        assert begun_with["target"] == "1.image"
+        again = await here.api.post("/api/job", content=written, headers={"content-type": "application/json"})
+        assert again.status_code == 202, again.text
+        job = await here.ended(again.json()["job_id"])
+        assert (job["status"], job["inputs"]) == ("completed", [begun_with])
+    async with house(tmp_path / "there", configured(backend("one", await sandboxes()))) as there:
+        refused = await there.api.post("/api/job", content=written, headers={"content-type": "application/json"})
+        assert refused.status_code == 422
+        [problem] = refused.json()["detail"]
+        assert (problem["loc"], problem["type"]) == (["body", "parameters", "1.image"], "asset_unknown")
+
+
 def test_only_what_can_be_a_manifest_is_taken_from_a_result() -> None:
     taken = manifest_of_result(
         {
@@ -116,6 +139,7 @@ def test_only_what_can_be_a_manifest_is_taken_from_a_result() -> None:
             "metadata": "none",
             "parameters": {"seed": 1},
             "status": "failed",
+            "inputs": [{"target": "1.image", "sha256": "../x"}, 7, {"target": 1, "sha256": "ab" * 32}],
             "idempotency_key": "k",
             "backend_affinity": "their-machine",
         }
