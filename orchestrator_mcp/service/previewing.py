@@ -320,7 +320,8 @@ def _title(jobs: Sequence[Job], count: int) -> str:
 
 
 def _told(cells: Sequence[_Cell], picture: Picture, jobs: Sequence[Job]) -> str:
-    lines = [f"{number}. {plain(" ".join(cell.words.split()), limit=200)}" for number, cell in enumerate(cells, start=1)]
+    said = (plain(" ".join(cell.words.split()), limit=200) for cell in cells)
+    lines = [f"{number}. {words}" for number, words in enumerate(said, start=1)]
     more = f" ({picture.note})" if picture.note else ""
     head = f"A contact sheet{more}, row by row. Give one job_id and name to see one larger."
     return "\n".join(part for part in (head, *lines, _slates(jobs)) if part)
