@@ -1,4 +1,4 @@
-"""The command line: `orchestrator-mcp serve | stdio | demo | submit | rerun | status | cancel | …`.
+"""The command line: `orchestrator-mcp serve | stdio | demo | submit | rerun | retry | status | cancel | …`.
 
 Options and help stand here. What a command does stands in `orchestrator_mcp.command`, imported only when it is called,
 so that `--help` comes at once.
@@ -6,6 +6,7 @@ so that `--help` comes at once.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -179,6 +180,15 @@ def submit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say which backends could render it, and why others not; queue nothing.")
     ] = False,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--vary",
+            metavar="NAME=VALUES",
+            help="Make a batch: a job for each value, such as steps=20,30 or seed='{\"count\": 12}'. Again for each "
+            "name: every combination is a job; with mode=zip the first values together, then the second.",
+        ),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show its progress until it has ended.")] = False,
     url: Url = None,
     config: Config = None,
@@ -187,7 +197,7 @@ def submit(
         bool, typer.Option("--json", help="Print what the API answers, unchanged; with --watch, an event a line.")
     ] = False,
 ) -> None:
-    """Hand in a job, and print its id.
+    """Hand in a job or a batch, and print its id.
 
     Values are numbers, true, false, null, lists or objects where they read as such in JSON, else text. Exit code 0:
     accepted (with --watch: completed); 1: refused, failed or cancelled; 2: the command line or file is wrong; 3: no
@@ -195,7 +205,7 @@ def submit(
     """
     from orchestrator_mcp.command.manifest import Changes
 
-    changes = Changes(
+    given = Changes(
         parameters=parameter or (),
         metadata=metadata or (),
         inputs=inputs or (),
@@ -209,7 +219,9 @@ def submit(
 
     def work() -> int:
         from orchestrator_mcp.command import jobs, trying_out
+        from orchestrator_mcp.command.batches import read_variations
 
+        changes = replace(given, fields={**given.fields, "batch": read_variations(vary or ())})
         if dry_run:
             return trying_out.try_out(target, changes, server_at(url, config, token), as_json=as_json)
         return jobs.submit(target, changes, server_at(url, config, token), watch=watch, as_json=as_json)
@@ -271,7 +283,9 @@ def rerun(
 
 @program.command(rich_help_panel=USE)
 def status(
-    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="The id of a job; without it, the newest.")] = None,
+    job: Annotated[
+        str | None, typer.Argument(metavar="[JOB]", help="The id of a job or batch; without it, the newest jobs.")
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show its progress until it has ended.")] = False,
     state: Annotated[
         list[State] | None,
@@ -283,9 +297,9 @@ def status(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a job, or a table of the newest ones.
+    """Show a job or batch, or a table of the newest jobs.
 
-    Exit code 1 says that the job failed or was cancelled.
+    Exit code 1 says that the job failed or was cancelled; of a batch, that any of its jobs did.
     """
     from orchestrator_mcp.command import jobs
 
@@ -294,14 +308,32 @@ def status(
 
 
 @program.command(rich_help_panel=USE)
-def cancel(
-    job: Annotated[list[str], typer.Argument(metavar="JOB...", help="The ids of jobs.")],
+def retry(
+    batch: Annotated[str, typer.Argument(metavar="BATCH", help="The id of a batch.")],
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show its progress until it has ended.")] = False,
     url: Url = None,
     config: Config = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel jobs that wait or run.
+    """Do those jobs of a batch again that failed or were cancelled, with the same values and seeds.
+
+    The new ones count in place of the old. Exit code 1: there is nothing to do again.
+    """
+    from orchestrator_mcp.command import batches
+
+    end_with(lambda: batches.retry(batch, server_at(url, config, token), watch=watch, as_json=as_json))
+
+
+@program.command(rich_help_panel=USE)
+def cancel(
+    job: Annotated[list[str], typer.Argument(metavar="JOB...", help="The ids of jobs or batches.")],
+    url: Url = None,
+    config: Config = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel jobs that wait or run, and all that are left of batches.
 
     Exit code 1 says that one of them could not be cancelled.
     """

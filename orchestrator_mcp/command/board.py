@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Column
 from rich.text import Text
 
+from orchestrator_mcp.domain.batch_views import BatchView
 from orchestrator_mcp.domain.views import JobView, StreamEvent
 from orchestrator_mcp.redaction import escape
 
@@ -22,12 +23,13 @@ class Board(Protocol):
     def showing(self) -> AbstractContextManager[object]:
         """Show for the length of the block."""
 
-    def tell(self, label: str, words: str) -> None:
-        """Show what is done for a job before it has events.
+    def tell(self, label: str, words: str, *, fraction: float | None = None) -> None:
+        """Show what is done for a job before it has events, or how far a batch is.
 
         Args:
-            label: what the job is called here; the same for all that is said of it.
+            label: what it is called here; the same for all that is said of it.
             words: what is done.
+            fraction: how much of it, 0 to 1.
         """
 
     def show(self, label: str, event: StreamEvent) -> None:
@@ -66,8 +68,9 @@ class Bars:
     def showing(self) -> AbstractContextManager[object]:
         return self._progress
 
-    def tell(self, label: str, words: str) -> None:
-        self._progress.update(self._bar(label), words=escape(words))
+    def tell(self, label: str, words: str, *, fraction: float | None = None) -> None:
+        completed = None if fraction is None else fraction * 100
+        self._progress.update(self._bar(label), completed=completed, words=escape(words))
 
     def show(self, label: str, event: StreamEvent) -> None:
         bar = self._bar(label)
@@ -92,9 +95,10 @@ class Lines:
     def showing(self) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def tell(self, label: str, words: str) -> None:
-        if self._said.get(label) != words:
-            self._said[label] = words
+    def tell(self, label: str, words: str, *, fraction: float | None = None) -> None:
+        known = words if fraction is None or fraction == 1 else str(int(fraction * 10))
+        if self._said.get(label) != known:  # of a batch, a line for each tenth
+            self._said[label] = known
             self._console.print(Text(f"{escape(label)}: {escape(words)}"), soft_wrap=True)
 
     def show(self, label: str, event: StreamEvent) -> None:
@@ -136,7 +140,17 @@ def job_words(job: JobView) -> str:
     return escape(words)
 
 
-def status_text(job: JobView) -> Text:
+def batch_words(batch: BatchView) -> str:
+    """How far a batch is, in one line.
+
+    Args:
+        batch: as the API shows it.
+    """
+    told = [f"{count} {name}" for name, count in batch.counts.items() if count]
+    return f"{batch.status}: {', '.join(told)} of {batch.count}"
+
+
+def status_text(job: JobView | BatchView) -> Text:
     """The status in its colour.
 
     Args:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from orchestrator_mcp.clock import Clock, SystemClock
+from orchestrator_mcp.command import batches
 from orchestrator_mcp.command.api import Api, RefusedError, Where, find_server, job_path, open_api
 from orchestrator_mcp.command.board import board_for, job_words
 from orchestrator_mcp.command.ending import ExitCode, UsageError, say, say_error
@@ -21,7 +22,7 @@ from orchestrator_mcp.command.manifest import Changes, build_manifest, names_fil
 from orchestrator_mcp.command.printing import print_json, printing_refusals
 from orchestrator_mcp.command.tables import job_details, job_table, paint
 from orchestrator_mcp.command.uploading import read_inputs, with_uploads
-from orchestrator_mcp.domain.jobs import job8
+from orchestrator_mcp.domain.jobs import is_batch_id, job8
 from orchestrator_mcp.domain.views import AcceptedView, JobListView, JobView
 
 _BAD: Final = frozenset({"failed", "cancelled"})
@@ -74,6 +75,8 @@ def _hand_in(
         async with open_api(find_server(where)) as api:
             whole = await printing_refusals(partial(with_uploads, api, body, inputs), as_json=as_json)
             answer = await printing_refusals(partial(api.post, path, whole), as_json=as_json)
+            if "batch_id" in api.read(dict[str, Any], answer):
+                return await batches.accepted(api, answer, watch=watch, as_json=as_json)
             accepted = api.read(AcceptedView, answer)
             if as_json and not watch:
                 print_json(answer)
@@ -109,6 +112,9 @@ def status(job_id: str | None, where: Where, *, watch: bool, states: Sequence[st
         async with open_api(find_server(where)) as api:
             if job_id is None:
                 return await _list(api, watch=watch, states=states, limit=limit, as_json=as_json)
+            if is_batch_id(job_id):
+                look = batches.watch_batch if watch else batches.show_batch
+                return await look(api, job_id, as_json=as_json)
             if watch:
                 return await _watch(api, job_id, as_json=as_json)
             answer = await printing_refusals(partial(api.get, job_path(job_id)), as_json=as_json)
@@ -139,13 +145,16 @@ def cancel(job_ids: Sequence[str], where: Where, *, as_json: bool) -> int:
         async with open_api(find_server(where)) as api:
             for job_id in job_ids:
                 try:
-                    answer = await api.delete(job_path(job_id))
+                    of_batch = is_batch_id(job_id)
+                    answer = await (
+                        batches.cancel_batch(api, job_id, as_json=as_json) if of_batch else api.delete(job_path(job_id))
+                    )
                 except RefusedError as error:
                     code = ExitCode.FAILED
                     say_error(error)
                     answer = error.body
                 else:
-                    if not as_json:
+                    if not as_json and not of_batch:
                         sys.stdout.write(f"{job_id}: {_cancel_words(api, answer)}\n")
                 if as_json:
                     print_json(answer)

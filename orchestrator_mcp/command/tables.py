@@ -11,7 +11,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator_mcp.command.board import job_words, status_text
+from orchestrator_mcp.command.board import batch_words, job_words, status_text
+from orchestrator_mcp.domain.batch_views import BatchView
 from orchestrator_mcp.domain.dry_runs import ProspectView
 from orchestrator_mcp.domain.views import BackendView, JobView, ParameterView, WorkflowView
 from orchestrator_mcp.redaction import escape
@@ -62,6 +63,31 @@ def job_details(job: JobView) -> RenderableType:
     table.add_row("Status", status_text(job))
     for name, value in _details(job):
         table.add_row(name, plain_text(value))
+    return table
+
+
+def batch_details(batch: BatchView) -> RenderableType:
+    """Where a batch stands.
+
+    Args:
+        batch: as the API shows it.
+    """
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("Batch", Text(batch.batch_id))
+    table.add_row("Status", status_text(batch))
+    table.add_row("Jobs", plain_text(batch_words(batch).partition(": ")[2]))
+    table.add_row("Varies", plain_text(f"{', '.join(batch.varies)} ({batch.mode})"))
+    table.add_row("Workflow", plain_text(batch.workflow_id))
+    table.add_row("Submitted", local_time(batch.submitted_at))
+    if batch.finished_at:
+        table.add_row("Finished", local_time(batch.finished_at))
+    table.add_row("Outbox" if batch.path else "Contact sheet", plain_text(batch.path or batch.links["contact_sheet"]))
+    if batch.counts["failed"] or batch.counts["cancelled"]:
+        table.add_row("Again", plain_text(f"orchestrator-mcp retry {batch.batch_id}"))
+    for warning in batch.warnings:
+        table.add_row("Note", plain_text(warning))
     return table
 
 
