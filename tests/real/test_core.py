@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator_mcp.domain.views import JobView
-from tests.partners import picture_graph
+from orchestrator_mcp.errors import NoBackendCanError
+from tests.partners import Graph, picture_graph
 from tests.real.graphs import blurred, broken, every_kind, film, own_prefix, plain
 from tests.real.partner import client_of, needs_server, real_core, standing
 from tests.scheduler.core import Core
@@ -111,37 +112,49 @@ async def test_a_node_that_raises_fails_the_job_in_comfyuis_words(tmp_path: Path
         assert "ImageBlend" in job.error.message
 
 
+async def refusal(running: Core, graph: Graph) -> str:
+    """Why a graph is not queued, once the server has said what it has."""
+    await running.end_of(await running.submit(picture_graph(own_prefix())))
+    with pytest.raises(NoBackendCanError) as refused:
+        await running.submit(graph)
+    return str(refused.value.details["backends"]["real"])
+
+
 @pytest.mark.parametrize(
-    ("changed", "reason"),
+    ("width", "told"),
     [
-        ({"width": 0}, "value_smaller_than_min"),
-        ({"width": "wide"}, "invalid_input_type"),
-        ({"width": ["2", 0]}, "return_type_mismatch"),
+        (0, "width is 0; at least 1 is needed"),
+        ("wide", "width is the text 'wide'; a whole number is needed"),
+        (["1", 0], "width takes INT, and output 0 of node 1 (EmptyImage) gives IMAGE"),
     ],
 )
-async def test_a_refused_graph_fails_with_the_node_the_input_and_the_reason(
-    tmp_path: Path, changed: dict[str, object], reason: str
+async def test_what_the_server_would_refuse_is_refused_before_it_is_queued(
+    tmp_path: Path, width: object, told: str
 ) -> None:
     graph = picture_graph(own_prefix())
-    graph["4"] = {"class_type": "EmptyImage", "inputs": {**graph["1"]["inputs"], **changed}}
+    graph["4"] = {"class_type": "EmptyImage", "inputs": {**graph["1"]["inputs"], "width": width}}
     graph["2"]["inputs"]["image"] = ["4", 0]
-    if reason == "return_type_mismatch":
-        graph["4"]["inputs"]["width"] = ["1", 0]
+    async with real_core(tmp_path, standing()) as running:
+        assert await refusal(running, graph) == f"node 4 (EmptyImage): {told}"
+
+
+async def test_a_graph_that_the_server_refuses_fails_with_its_words(tmp_path: Path) -> None:
+    graph = picture_graph(own_prefix())
+    graph["1"] = {"class_type": "LoadImage", "inputs": {"image": "absent.png"}}
     async with real_core(tmp_path, standing()) as running:
         job = await running.end_of(await running.submit(graph))
         assert (job.status, job.outputs) == ("failed", [])
         assert job.error is not None
         assert job.error.code == "prompt_rejected"
         [node] = [node for node in job.error.details["node_errors"] if node["errors"]]
-        assert (node["node_id"], node["class_type"]) == ("4", "EmptyImage")
-        assert [(error["type"], error["input_name"]) for error in node["errors"]] == [(reason, "width")]
-        assert "width" in job.error.message
+        assert (node["node_id"], node["class_type"]) == ("1", "LoadImage")
+        assert "absent.png" in job.error.message
 
 
 async def test_a_graph_that_is_valid_in_part_only_is_not_rendered(tmp_path: Path) -> None:
     graph = picture_graph(own_prefix())
     graph["4"] = {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "bad"}}
-    graph["5"] = {"class_type": "EmptyImage", "inputs": {**graph["1"]["inputs"], "height": 0}}
+    graph["5"] = {"class_type": "LoadImage", "inputs": {"image": "absent.png"}}
     async with real_core(tmp_path, standing()) as running, client_of(standing()) as client:
         job = await running.end_of(await running.submit(graph))
         assert (job.status, job.outputs) == ("failed", [])
@@ -151,15 +164,10 @@ async def test_a_graph_that_is_valid_in_part_only_is_not_rendered(tmp_path: Path
         assert (await client.queue()).find(job.attempts[0].prompt_id) is None
 
 
-async def test_a_job_whose_node_class_is_nowhere_waits_and_says_so(tmp_path: Path) -> None:
+async def test_a_job_whose_node_class_is_nowhere_is_refused(tmp_path: Path) -> None:
     graph = {**picture_graph(own_prefix()), "9": {"class_type": "NoSuchNodeAnywhere", "inputs": {}}}
     async with real_core(tmp_path, standing()) as running:
-        await running.end_of(await running.submit(picture_graph(own_prefix())))
-        job_id = await running.submit(graph)
-        job = await running.service.job(job_id)
-        assert job.status == "queued"
-        assert "NoSuchNodeAnywhere" in job.waiting_because[0].reason
-        assert (await running.service.cancel(job_id)).status == "cancelled"
+        assert await refusal(running, graph) == "it lacks the node class NoSuchNodeAnywhere"
 
 
 async def test_progress_rises_to_the_end_and_names_nodes_of_the_graph(tmp_path: Path) -> None:
