@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -78,6 +79,7 @@ class ServiceDouble(JobService):
         stem: str | None = None,
         claim: InboxClaim | None = None,
         warnings: Sequence[str] = (),
+        beside: Path | None = None,
         base_url: str | None = None,
     ) -> AcceptedView:
         self.entered.set()
