@@ -45,7 +45,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def there(folder: Path) -> list[str]:
-    return sorted(entry for entry in os.listdir(folder) if entry not in (".orch", "processed", "failed"))
+    return sorted(entry for entry in os.listdir(folder) if entry not in (".orch", "processed", "failed", "rerender"))
 
 
 def reason(at: House, name: str) -> dict[str, Any]:
