@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -255,62 +254,3 @@ class Backlog:
 
 def _raised(lane: Lane, deadline: int, now: int) -> int:
     return raised_priority(lane.priority, deadline, now, lane.seconds or 0.0)
-
-
-class Turns:
-    """Whose turn it is among sources, for backends that can run the same.
-
-    Args:
-        queues: one for each source.
-        backlog: what is left.
-        fits: whether these backends can run a lane.
-    """
-
-    def __init__(self, queues: Sequence[Queue], backlog: Backlog, fits: Fits) -> None:
-        self._backlog = backlog
-        self._fits = fits
-        self._next: dict[str, int] = {}
-        self._heap = [(backlog.tags[q.source], q.eldest, q.source, q) for q in queues]
-        heapq.heapify(self._heap)
-
-    def first(self) -> tuple[float, Queue] | None:
-        """The source that was served least of those that have something."""
-        heap, tags = self._heap, self._backlog.tags
-        while heap:
-            tag, since, source, queue = heap[0]
-            if tag != tags[source]:
-                heapq.heapreplace(heap, (tags[source], since, source, queue))
-            elif self.head(queue) is None:
-                heapq.heappop(heap)
-            else:
-                return tag, queue
-        return None
-
-    def in_order(self) -> Iterator[tuple[float, Queue]]:
-        """The sources that have something, least served first. Stop as soon as one is found that suits."""
-        aside: list[tuple[float, int, str, Queue]] = []
-        try:
-            while (found := self.first()) is not None:
-                aside.append(heapq.heappop(self._heap))
-                yield found
-        finally:
-            for entry in aside:
-                heapq.heappush(self._heap, entry)
-
-    def head(self, queue: Queue) -> Lane | None:
-        """Its first lane that these backends can run; what is passed here never comes back in this round."""
-        at = self._next.get(queue.source, 0)
-        lanes = queue.lanes
-        while at < len(lanes) and not (self._backlog.open(lanes[at]) and self._fits(lanes[at])):
-            at += 1
-        self._next[queue.source] = at
-        return lanes[at] if at < len(lanes) else None
-
-    def lanes(self, queue: Queue) -> Iterator[Lane]:
-        """What these backends can run of a source, in order."""
-        if self.head(queue) is None:
-            return
-        lanes = queue.lanes
-        for at in range(self._next[queue.source], len(lanes)):
-            if self._backlog.open(lanes[at]) and self._fits(lanes[at]):
-                yield lanes[at]

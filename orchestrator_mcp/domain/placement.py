@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from orchestrator_mcp.domain.backlog import AGEING, Backlog, Fits, Tier, Turns
+from orchestrator_mcp.domain.backlog import AGEING, Backlog, Fits, Tier
 from orchestrator_mcp.domain.eligibility import Eligibility, has_model, refusal, waiting_reasons
 from orchestrator_mcp.domain.prospects import Prospects
 from orchestrator_mcp.domain.situation import Candidate, Catalogue, Choice, Lane
+from orchestrator_mcp.domain.turns import Order, Turns
 
 __all__ = [
     "AGEING",
@@ -59,7 +60,7 @@ def choose(
 
 
 class _Group:
-    """Backends that can run the same, and whose turn it is for them.
+    """Backends that can run the same.
 
     Args:
         example: one of them.
@@ -70,7 +71,6 @@ class _Group:
         self._example = example
         self._eligibility = eligibility
         self._fits: dict[str, bool] = {}
-        self._turns: dict[tuple[int, str | None], Turns] = {}
 
     def fits(self, lane: Lane) -> bool:
         """Whether they can run a lane."""
@@ -79,18 +79,6 @@ class _Group:
         if answer is None:
             answer = self._fits[kind] = self._eligibility.can_run(lane.spec, self._example)
         return answer
-
-    def turns(self, tier: Tier, model: str | None, backlog: Backlog, fits: Fits) -> Turns:
-        """Whose turn it is among the lanes of a tier, of one model or (None) of all."""
-        key = (tier.priority, model)
-        if key not in self._turns:
-            queues = tier.by_source if model is None else tier.by_model[model]
-            self._turns[key] = Turns(list(queues.values()), backlog, fits)
-        return self._turns[key]
-
-    def begin_anew(self) -> None:
-        """What was passed may come back: the rules change."""
-        self._turns.clear()
 
 
 class _Round:
@@ -118,6 +106,8 @@ class _Round:
             self._group_of[candidate.backend_id] = self._groups[key]
         self._prospects = Prospects(candidates, self._backlog.models, self._able)
         self._kept: list[_Group] = []
+        self._orders: dict[tuple[int, str | None], Order] = {}
+        self._turns_of: dict[tuple[_Group, int, str | None], Turns] = {}
 
     def choices(self) -> list[Choice]:
         """Renders for those who are idle first, then standbys."""
@@ -128,8 +118,7 @@ class _Round:
             taken = {choice.backend_id for choice in given}
             left = (self._group_of[c.backend_id] for c in idle if c.backend_id not in taken)
             self._kept = list(dict.fromkeys(left))
-            for group in self._groups.values():
-                group.begin_anew()
+            self._turns_of.clear()
             given += self._fill(standing_by)
         return given
 
@@ -180,8 +169,20 @@ class _Round:
         return self._needed_more(tier, candidate, first) or self._warm(tier, candidate)
 
     def _turns(self, tier: Tier, candidate: Candidate, model: str | None) -> Turns:
+        """Whose turn it is among the lanes of a tier, of one model or (None) of all."""
         group = self._group_of[candidate.backend_id]
-        return group.turns(tier, model, self._backlog, self._fits(group))
+        key = (group, tier.priority, model)
+        turns = self._turns_of.get(key)
+        if turns is None:
+            turns = self._turns_of[key] = Turns(self._order(tier, model), self._backlog, self._fits(group))
+        return turns
+
+    def _order(self, tier: Tier, model: str | None) -> Order:
+        key = (tier.priority, model)
+        if key not in self._orders:
+            queues = tier.by_source if model is None else tier.by_model[model]
+            self._orders[key] = Order(queues.values(), self._backlog)
+        return self._orders[key]
 
     def _first(self, tier: Tier, candidate: Candidate) -> Lane | None:
         """The lane whose turn it would be if nothing had to be loaded."""
