@@ -30,7 +30,7 @@ from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.references import AssetReference, PathReference, parse_reference
 from orchestrator_mcp.errors import ArtifactError, ManifestError, NotFoundError, Problem
 from orchestrator_mcp.files import NotRegularError
-from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, is_large
+from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, body_hash, is_large
 from orchestrator_mcp.service.workflows import FoundWorkflow
 from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.store import JobStore, NewJob
@@ -52,6 +52,7 @@ class Settled:
 
     Attributes:
         manifest: the one to bind; a file's parameter holds what the file is called on a backend.
+        asked: the manifest as it came: what is sent again under the same key is the same wish, whatever its files hold.
         given: parameters that a job shows otherwise than they are bound.
         files: the file of each parameter.
         written: the files that the graph itself names, by `node.input`.
@@ -59,6 +60,7 @@ class Settled:
     """
 
     manifest: Manifest
+    asked: Manifest
     given: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Asset] = field(default_factory=dict)
     written: Mapping[str, Asset] = field(default_factory=dict)
@@ -90,7 +92,8 @@ class Settled:
             values={**spec.values, **bound},
             inputs=[*spec.inputs, *inputs],
         )
-        return replace(new, spec=changed)
+        key = None if new.body_hash is None else body_hash(self.asked)
+        return replace(new, spec=changed, body_hash=key)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +141,7 @@ class InputFiles:
         look = partial(_wanted, manifest, found)
         wanted, takes = await anyio.to_thread.run_sync(look) if is_large(found.graph) else look()
         if not wanted:
-            return Settled(manifest=manifest)
+            return Settled(manifest=manifest, asked=manifest)
         files: dict[str, Asset] = {}
         written: dict[str, Asset] = {}
         problems: list[Problem] = []
@@ -161,6 +164,7 @@ class InputFiles:
         bound = {**manifest.parameters, **{name: asset.name for name, asset in files.items()}}
         return Settled(
             manifest=manifest.model_copy(update={"parameters": bound}),
+            asked=manifest,
             given=given,
             files=files,
             written=written,
@@ -306,7 +310,14 @@ def _wanted(manifest: Manifest, found: FoundWorkflow) -> tuple[list[_Wanted], di
         if of_files:
             value, kind = manifest.parameters[name], takes[of_files[0]]
             wanted.append(_Wanted(name=name, value=value, takes=kind, at=("parameters", name)))
-    for target, present in values_at(found.graph, list(takes)).items():
+    defaults = {
+        target: view.default
+        for view in found.declared
+        if view.name not in manifest.parameters
+        for target in view.targets
+    }
+    for target, written in values_at(found.graph, list(takes)).items():
+        present = defaults.get(target) or written
         if target not in covered and isinstance(present, str):
             at = ("workflow", target)
             wanted.append(_Wanted(name=target, value=present, takes=takes[target], at=at, in_graph=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -272,3 +273,28 @@ async def test_a_backend_that_never_takes_a_file_is_left_aside(tmp_path: Path, s
         alone = await running.submit(BEGIN, parameters={"image": asset}, backend_affinity="small")
         end = await running.end_of(alone)
         assert end.error is not None and end.error.code == "input_refused"
+
+
+async def test_the_same_key_is_the_same_wish_whatever_its_file_holds_by_then(
+    tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    (tmp_path / "sky.png").write_bytes(png())
+    async with core(tmp_path, [backend_for(sandbox, "one")], roots=[tmp_path]) as running:
+        first = await running.submit(BEGIN, parameters={"image": "sky.png"}, idempotency_key="k")
+        (tmp_path / "sky.png").write_bytes(png((1, 1, 1)))
+        assert await running.submit(BEGIN, parameters={"image": "sky.png"}, idempotency_key="k") == first
+
+
+async def test_a_declared_default_may_be_an_asset(tmp_path: Path, sandbox: SandboxServer) -> None:
+    (tmp_path / "workflows").mkdir()
+    (tmp_path / "workflows" / "invert.json").write_text(json.dumps(BEGIN), encoding="utf-8")
+    async with core(tmp_path, [backend_for(sandbox, "one")]) as running:
+        asset = await keep(running, png())
+        said = f"parameters:\n  - {{name: plate, node: 1, input: image, type: image, default: '{asset}'}}\n"
+        (tmp_path / "workflows" / "invert.yaml").write_text(said, encoding="utf-8")
+        manifest = Manifest.model_validate({"workflow_id": "invert"})
+        job = await running.end_of((await running.service.submit(manifest, door=Door.HTTP)).job_id)
+        assert await pixel(running, job) == (245, 235, 225)
+        manifest = Manifest.model_validate({"workflow_id": "invert", "parameters": {"plate": "example.png"}})
+        job = await running.end_of((await running.service.submit(manifest, door=Door.HTTP)).job_id)
+        assert (job.status, job.inputs) == ("completed", [])

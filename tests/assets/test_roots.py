@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 
 from orchestrator_mcp.assets import OutsideError, open_below, open_under_roots
+from orchestrator_mcp.assets import roots as roots_module
 from orchestrator_mcp.domain.references import PathReference, parse_reference
 from orchestrator_mcp.files import NotRegularError
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="makes pipes and links")
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+@pytest.fixture(params=[True, False], ids=["by steps", "by looking"])
+def root(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A root with a file in it; opened as POSIX systems can, and as the others must."""
+    monkeypatch.setattr(roots_module, "_BY_STEPS", request.param and roots_module._BY_STEPS)
     (tmp_path / "plates" / "day").mkdir(parents=True)
     (tmp_path / "plates" / "day" / "sky.png").write_bytes(b"sky")
     (tmp_path / "secret.png").write_bytes(b"secret")
