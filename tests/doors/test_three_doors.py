@@ -115,11 +115,19 @@ async def test_a_wrong_manifest_is_refused_where_it_is_wrong_and_nothing_is_queu
     assert (await studio.http.get("/api/jobs")).json()["jobs"] == []
 
 
+async def test_a_job_that_no_backend_can_run_is_refused_with_their_reasons(studio: House, way: Way) -> None:
+    refused = await way.hand_in(with_parameters(width=1))
+    assert isinstance(refused, Refusal)
+    assert "sandbox cannot run it: node 5 (EmptyLatentImage): width is 1; at least 16 is needed" in refused.words
+
+
 async def test_a_graph_that_the_backend_refuses_fails_with_its_own_words(studio: House, way: Way) -> None:
-    job = await studio.end_of(await accepted(way, with_parameters(width=1)))
+    absent = {"class_type": "LoadImage", "inputs": {"image": "absent.png"}}
+    save = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}
+    job = await studio.end_of(await accepted(way, {"workflow": {"1": absent, "2": save}}))
     assert (job["status"], job["outputs"]) == ("failed", [])
     assert job["error"]["code"] == "prompt_rejected"
-    assert "width" in str(job["error"]["details"])
+    assert "absent.png" in str(job["error"]["details"])
     folder, result = await studio.result_of(job)
     assert [path.name for path in folder.iterdir()] == ["result.json"]
     assert result["error"] == job["error"]

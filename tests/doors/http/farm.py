@@ -15,6 +15,7 @@ from orchestrator_mcp.domain.access import LOCAL, Caller
 from orchestrator_mcp.domain.assets import Asset
 from orchestrator_mcp.domain.batch_views import BatchAcceptedView
 from orchestrator_mcp.domain.deliveries import InboxClaim
+from orchestrator_mcp.domain.dry_runs import DryRunView
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.views import (
@@ -153,6 +154,26 @@ class ServiceDouble(JobService):
             Submitted(manifest=manifest, door=door, owner=by.name, warnings=tuple(warnings), base_url=base_url)
         )
         return AcceptedView(job_id=JOB, submitted_at=THEN, warnings=list(warnings), links={"self": f"{base_url}/x"})
+
+    async def try_out(
+        self,
+        manifest: Manifest,
+        *,
+        door: Door,
+        by: Caller = LOCAL,
+        warnings: Sequence[str] = (),
+        beside: Path | None = None,
+    ) -> DryRunView:
+        self._check("try_out")
+        return DryRunView(
+            workflow_id=manifest.workflow_id or "workflow",
+            parameters=dict(manifest.parameters),
+            seeds={},
+            graph={},
+            warnings=list(warnings),
+            backends=[],
+            would_wait=True,
+        )
 
     async def keep_asset(
         self, chunks: AsyncIterator[bytes], *, name_hint: str = "", by: Caller = LOCAL, base_url: str | None = None

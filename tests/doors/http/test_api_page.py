@@ -15,7 +15,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, TypeAdapter
 
-from orchestrator_mcp.domain import batch_views, views
+from orchestrator_mcp.domain import batch_views, dry_runs, views
 from orchestrator_mcp.domain.manifests import Changes, Manifest
 from orchestrator_mcp.doors.http import build_routes
 from orchestrator_mcp.doors.http.answers import STATUS
@@ -30,6 +30,7 @@ BLOCKS = [match.groupdict() for match in BLOCK.finditer(PAGE)]
 READABLE = {
     **{name: value for name, value in vars(views).items() if isinstance(value, type)},
     **{name: value for name, value in vars(batch_views).items() if isinstance(value, type)},
+    **{name: value for name, value in vars(dry_runs).items() if isinstance(value, type)},
     "Manifest": Manifest,
     "Changes": Changes,
     "ErrorDocument": ErrorDocument,
