@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any, Final
 
+import anyio.lowlevel
 import anyio.to_thread
 
 from orchestrator_mcp.domain.batches import MODE, MODES, expand, varying
 from orchestrator_mcp.domain.documents import describe
 from orchestrator_mcp.domain.jobs import new_batch_id
+from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.steps import AtStep, Step
 from orchestrator_mcp.errors import ManifestError, NoBackendCanError, Problem
@@ -26,7 +26,7 @@ from orchestrator_mcp.service.inputs import InputFiles, Settled
 from orchestrator_mcp.service.preflight import Preflight
 from orchestrator_mcp.service.submission import Ground, Submission, Submissions
 from orchestrator_mcp.settings import CurrentSettings
-from orchestrator_mcp.store import BatchAcceptance, BatchSpec, JobStore, NewBatch, NewJob
+from orchestrator_mcp.store import BatchAcceptance, BatchSpec, JobSpec, JobStore, NewBatch, NewJob
 from orchestrator_mcp.workflows.input_files import file_inputs, targets_of
 
 log = logging.getLogger(__name__)
@@ -81,16 +81,16 @@ class BatchSubmissions:
             StorageError: it cannot be stored now.
         """
         self._gate.pass_submission(wanted.by)
-        new = await self.prepared(wanted)
+        new, asked = await self._prepared(wanted)
         self._condition.require_open()
-        await self._require_able(new)
+        await self._require_able(new, asked)
         accepted = await self._store.batches.accept(new, most_queued=self._settings.now.limits_in_force.queued_jobs)
         self._at_step(Step.STORED)
         log.info("accepted through %s: %s, %d jobs", wanted.door.value, accepted.batch_id, accepted.count)
         return accepted
 
-    async def prepared(self, wanted: Submission) -> NewBatch:
-        """Everything that comes before storing. Raises as `submit` does."""
+    async def _prepared(self, wanted: Submission) -> tuple[NewBatch, list[NewJob]]:
+        """Everything that comes before storing."""
         ground = await self._submissions.looked_up(wanted)
         batch, given = ground.manifest.batch or {}, ground.manifest.parameters
         most = self._settings.now.limits.batch_jobs
@@ -107,11 +107,12 @@ class BatchSubmissions:
         except ManifestError as error:
             raise _in_batch(error, ground.manifest, rows, group[0]) from error
 
-    async def _require_able(self, new: NewBatch) -> None:
+    async def _require_able(self, new: NewBatch, asked: Sequence[NewJob]) -> None:
         """Refuse what no backend can run: every text that varies is tried, and of numbers the least and the most."""
         try:
-            for one in _representatives(new):
+            for one in asked:
                 await self._preflight.require_able(one)
+                await anyio.lowlevel.checkpoint()
         except NoBackendCanError:
             if not await self._store.batches.knows(new):
                 raise
@@ -131,23 +132,34 @@ def _by_files(ground: Ground, rows: Sequence[Mapping[str, Any]]) -> list[list[in
 
 def _new_batch(
     ground: Ground, rows: Sequence[Mapping[str, Any]], groups: Sequence[tuple[Settled, Sequence[int]]]
-) -> NewBatch:
-    """Bind the parameters of every job; a second's work for ten thousand of them."""
-    manifest, wanted = ground.manifest, ground.wanted
+) -> tuple[NewBatch, list[NewJob]]:
+    """Bind the parameters of every job; about a second's work for ten thousand of them.
+
+    Returns:
+        The batch, and the jobs that the backends are to be asked about.
+    """
+    manifest = ground.manifest
     batch = manifest.batch or {}
     draft = Draft(manifest, ground.found.graph)
-    made: dict[int, NewJob] = {}
+    asked = _representatives(rows, varying(batch))
+    lanes: dict[LaneSpec, int] = {}
+    made: dict[int, tuple[str, int, str]] = {}
+    linked: dict[int, JobSpec] = {}
+    tried: dict[int, NewJob] = {}
     for settled, group in groups:
         called = {name: settled.manifest.parameters[name] for name in settled.files}
         for index in group:
-            one = replace(settled, manifest=_single(manifest, {**rows[index], **called}))
             try:
-                made[index] = ground.job(one, draft)
+                one = ground.job(settled, draft, _single(manifest, {**rows[index], **called}))
             except ManifestError as error:
                 raise _in_batch(error, manifest, rows, index) from error
-    jobs = [made[index] for index in range(len(rows))]
-    first = jobs[0]
-    return NewBatch(
+            made[index] = (one.job_id, lanes.setdefault(one.lane, len(lanes)), one.spec.to_json())
+            if one.spec.parents or one.spec.inputs:
+                linked[index] = one.spec
+            if index in asked:
+                tried[index] = one
+    first = tried[0]
+    new = NewBatch(
         batch_id=new_batch_id(ground.now),
         owner=first.owner,
         door=first.door,
@@ -160,13 +172,21 @@ def _new_batch(
             warnings=list(first.spec.warnings),
         ),
         submitted_at=ground.now,
-        jobs=jobs,
-        specs=[one.spec.to_json() for one in jobs],
         graph=json.dumps(first.graph, ensure_ascii=False, separators=(",", ":")),
+        graph_hash=first.graph_hash,
+        lanes=list(lanes),
+        job_ids=[made[index][0] for index in range(len(rows))],
+        lane_of=[made[index][1] for index in range(len(rows))],
+        specs=[made[index][2] for index in range(len(rows))],
+        linked=linked,
+        priority=first.priority,
+        rerun_of=first.rerun_of,
+        source=first.source,
         idempotency_key=manifest.idempotency_key,
-        body_hash=body_hash(wanted.manifest) if manifest.idempotency_key else None,
-        claim=wanted.claim,
+        body_hash=body_hash(ground.wanted.manifest) if manifest.idempotency_key else None,
+        claim=ground.wanted.claim,
     )
+    return new, list(tried.values())
 
 
 def _single(manifest: Manifest, parameters: Mapping[str, Any]) -> Manifest:
@@ -190,28 +210,24 @@ def _in_batch(error: ManifestError, manifest: Manifest, rows: Sequence[Mapping[s
     return ManifestError(problems, hint=error.hint)
 
 
-def _representatives(new: NewBatch) -> Iterator[NewJob]:
-    """Jobs that together show every text, and of each kind of number the least and the most; at most 100."""
-    return islice(_telling(new), MOST_TRIED)
-
-
-def _telling(new: NewBatch) -> Iterator[NewJob]:
-    numbers: dict[str, list[float]] = defaultdict(list)
-    for one in new.jobs:
-        for name in new.spec.varies:
-            value = one.spec.parameters.get(name)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                numbers[name].append(value)
-    ends = {name: {min(values), max(values)} for name, values in numbers.items()}
+def _representatives(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> set[int]:
+    """The first job, and jobs that together show every text, and the least and the most of each number; at most 100."""
+    ends: dict[str, set[float]] = {}
+    for name in names:
+        numbers = [row[name] for row in rows if _is_number(row[name])]
+        ends[name] = {min(numbers), max(numbers)} if numbers else set()
+    chosen: set[int] = {0}
     seen: set[tuple[str, str]] = set()
-    for one in new.jobs:
-        values = {name: one.spec.parameters.get(name) for name in new.spec.varies}
-        fresh = {
-            (name, json.dumps(value)) for name, value in values.items() if not _is_number(value) or value in ends[name]
-        } - seen
-        if fresh or not seen:
-            seen |= fresh | {("", "")}
-            yield one
+    for index, row in enumerate(rows):
+        telling = {
+            (name, json.dumps(row[name])) for name in names if not _is_number(row[name]) or row[name] in ends[name]
+        }
+        if not telling <= seen:
+            seen |= telling
+            chosen.add(index)
+        if len(chosen) >= MOST_TRIED:
+            break
+    return chosen
 
 
 def _is_number(value: Any) -> bool:

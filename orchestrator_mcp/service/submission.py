@@ -76,19 +76,20 @@ class Ground:
     warnings: Sequence[str]
     now: datetime
 
-    def job(self, settled: Settled, draft: Draft | None = None) -> NewJob:
+    def job(self, settled: Settled, draft: Draft | None = None, manifest: Manifest | None = None) -> NewJob:
         """Bind the parameters.
 
         Args:
             settled: the manifest with its files.
             draft: what the job shares with others of the same manifest.
+            manifest: another one with the same files.
 
         Raises:
             ManifestError: a parameter fits nothing, or a value cannot be stored.
         """
         wanted, found, earlier = self.wanted, self.found, self.earlier
         new = new_job(
-            settled.manifest,
+            manifest or settled.manifest,
             found.graph,
             found.declared,
             capabilities=found.required_capabilities,

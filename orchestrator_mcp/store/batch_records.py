@@ -12,7 +12,8 @@ from typing import Any
 from orchestrator_mcp.clock import from_millis
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.jobs import Artifact, Door, JobFailure, JobState
-from orchestrator_mcp.store.records import JobSpec, NewJob, artifact_of
+from orchestrator_mcp.domain.lanes import LaneSpec
+from orchestrator_mcp.store.records import JobSpec, artifact_of
 from orchestrator_mcp.store.schema import DELIVERY_DONE, STATES
 
 
@@ -46,12 +47,17 @@ class BatchSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class NewBatch:
-    """A checked manifest that makes many jobs; all texts that are stored are made before the transaction.
+    """A checked manifest that makes many jobs: what they share once, and lists of plain values of what differs.
+
+    Ten thousand jobs as objects would keep the garbage collector busy for as long as the rest takes.
 
     Attributes:
-        jobs: in the order of their indices; keys and claims are the batch's, not theirs.
-        specs: of these jobs, as JSON.
         graph: of all of them, as JSON.
+        lanes: the different needs among them.
+        job_ids: in the order of their indices.
+        lane_of: for each job the index of its needs.
+        specs: of each job, as JSON.
+        linked: the specs of those that wait for others or begin with files, by index.
     """
 
     batch_id: str
@@ -61,11 +67,18 @@ class NewBatch:
     stem: str
     spec: BatchSpec
     submitted_at: datetime
-    jobs: Sequence[NewJob]
-    specs: Sequence[str]
     graph: str
+    graph_hash: str
+    lanes: Sequence[LaneSpec]
+    job_ids: Sequence[str]
+    lane_of: Sequence[int]
+    specs: Sequence[str]
+    linked: Mapping[int, JobSpec] = field(default_factory=dict)
+    priority: int = 0
+    source: str | None = None
     idempotency_key: str | None = None
     body_hash: str | None = None
+    rerun_of: str | None = None
     claim: InboxClaim | None = None
 
 

@@ -7,10 +7,10 @@ its last job.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from orchestrator_mcp.clock import from_millis, to_millis
 from orchestrator_mcp.domain.events import JobChanged
@@ -37,26 +37,20 @@ FIRST_IDS: Final = 100  # job ids that an answer names
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Job:
-    """A job that is about to be stored: what differs within a batch."""
+class _Jobs:
+    """Jobs that are about to be stored together.
 
-    uid: str
-    lane_id: int
-    rank: int
-    document_id: int
-    workflow_id: str
-    source: str | None
-    door: str
-    stem: str
-    owner: str
-    index: int
-    spec: str
-    chained: Chained | None
-    rerun_of: str | None = None
+    Attributes:
+        rows: the columns of each that differ, in order.
+        states: where each stands.
+        lane_ids: the lane of each.
+        linked: what some get from their parents, by place.
+    """
 
-    @property
-    def state(self) -> JobState:
-        return self.chained.state if self.chained is not None else JobState.QUEUED
+    rows: Sequence[Mapping[str, Any]]
+    states: Sequence[JobState]
+    lane_ids: Sequence[int]
+    linked: Mapping[int, Chained]
 
 
 def accept(tx: Transaction, new: NewBatch, *, most_queued: int | None) -> tuple[BatchAcceptance, JobChanged | None]:
@@ -72,10 +66,9 @@ def accept(tx: Transaction, new: NewBatch, *, most_queued: int | None) -> tuple[
     """
     if (known := _known_before(tx, new)) is not None:
         return known, None
-    _require_room(tx, len(new.jobs), most_queued)
-    first = new.jobs[0]
-    tx.run("add_document", hash=first.graph_hash, body=new.graph)
-    document = tx.one("document_by_hash", b_hash=first.graph_hash)
+    _require_room(tx, len(new.job_ids), most_queued)
+    tx.run("add_document", hash=new.graph_hash, body=new.graph)
+    document = tx.one("document_by_hash", b_hash=new.graph_hash)
     assert document is not None  # added a line above
     at = to_millis(new.submitted_at)
     row = tx.one(
@@ -89,37 +82,16 @@ def accept(tx: Transaction, new: NewBatch, *, most_queued: int | None) -> tuple[
         workflow_id=new.workflow_id,
         door=new.door.value,
         stem=new.stem,
-        size=len(new.jobs),
+        size=len(new.job_ids),
         spec=new.spec.to_json(),
         submitted_at=at,
     )
     assert row is not None  # RETURNING gives a row or raises
-    lanes: dict[LaneSpec, int] = {}
-    jobs = []
-    for index, (one, spec) in enumerate(zip(new.jobs, new.specs, strict=True)):
-        if one.lane not in lanes:
-            lanes[one.lane] = lane_for(tx, one.lane)
-        jobs.append(
-            _Job(
-                uid=one.job_id,
-                lane_id=lanes[one.lane],
-                rank=-one.priority,
-                document_id=document["id"],
-                workflow_id=one.workflow_id,
-                source=one.source,
-                door=one.door.value,
-                stem=one.stem,
-                owner=one.owner,
-                index=index,
-                spec=spec,
-                chained=_chained(tx, one.spec),
-            )
-        )
-    told = _store(tx, row["id"], jobs, at, reason="accepted")
+    told = _store(tx, row["id"], _jobs_of(tx, new, document["id"]), at, reason="accepted")
     answer = BatchAcceptance(
         batch_id=new.batch_id,
-        count=len(jobs),
-        job_ids=tuple(one.uid for one in jobs[:FIRST_IDS]),
+        count=len(new.job_ids),
+        job_ids=tuple(new.job_ids[:FIRST_IDS]),
         submitted_at=from_millis(at),
         warnings=tuple(new.spec.warnings),
     )
@@ -141,25 +113,36 @@ def retry(
         raise NotFoundError("batch", batch_id)
     unlucky = tx.all("batch_unlucky", b_batch=row["id"])
     lanes = {one["lane_id"]: _afresh(tx, one["lane_spec"]) for one in {one["lane_id"]: one for one in unlucky}.values()}
-    jobs: list[tuple[int, _Job]] = []
+    again: list[sqlite3.Row] = []
+    linked: dict[int, Chained] = {}
     reasons: list[str] = []
     for one in unlucky:
         try:
-            jobs.append((one["id"], _again(tx, one, lanes[one["lane_id"]], now)))
+            chained = _chained(tx, JobSpec.from_json(one["spec"]))
         except ManifestError as error:
             reasons.append(str(error))
-    if not jobs:
+            continue
+        if chained is not None:
+            linked[len(again)] = chained
+        again.append(one)
+    if not again:
         raise NothingFailedError(batch_id, reasons)
-    _require_room(tx, len(jobs), most_queued)
-    tx.many("replace_jobs", [{"b_id": old} for old, _ in jobs])
+    _require_room(tx, len(again), most_queued)
+    tx.many("replace_jobs", ({"b_id": one["id"]} for one in again))
     spec = BatchSpec.from_json(row["spec"])
     tx.run("reopen_batch", b_id=row["id"], b_spec=replace(spec, retries=spec.retries + 1).to_json())
-    fresh = [job for _, job in jobs]
+    job_ids = [new_job_id(now) for _ in again]
+    fresh = _Jobs(
+        rows=[_again(one, job_id) for one, job_id in zip(again, job_ids, strict=True)],
+        states=_states(len(again), linked),
+        lane_ids=[lanes[one["lane_id"]] for one in again],
+        linked=linked,
+    )
     told = _store(tx, row["id"], fresh, to_millis(now), reason="accepted again")
     answer = BatchAcceptance(
         batch_id=batch_id,
-        count=len(fresh),
-        job_ids=tuple(job.uid for job in fresh[:FIRST_IDS]),
+        count=len(job_ids),
+        job_ids=tuple(job_ids[:FIRST_IDS]),
         submitted_at=from_millis(to_millis(now)),
         warnings=(f"{len(reasons)} were left out: {reasons[0]}",) if reasons else (),
     )
@@ -243,59 +226,57 @@ def _afresh(tx: Transaction, lane_spec: str) -> int:
     return lane_for(tx, replace(LaneSpec.from_json(lane_spec), avoid=frozenset()))
 
 
-def _again(tx: Transaction, old: sqlite3.Row, lane_id: int, now: datetime) -> _Job:
-    return _Job(
-        uid=new_job_id(now),
-        lane_id=lane_id,
-        rank=old["rank"],
-        document_id=old["document_id"],
-        workflow_id=old["workflow_id"],
-        source=old["source"],
-        door=old["door"],
-        stem=old["stem"],
-        owner=old["owner"],
-        index=old["batch_index"],
-        spec=old["spec"],
-        chained=_chained(tx, JobSpec.from_json(old["spec"])),
-        rerun_of=old["uid"],
+def _jobs_of(tx: Transaction, new: NewBatch, document: int) -> _Jobs:
+    """What is stored of each job of a new batch."""
+    lanes = [lane_for(tx, spec) for spec in new.lanes]
+    linked = {index: chains.look_up(tx, spec) for index, spec in new.linked.items()}
+    shared = {
+        "owner": new.owner,
+        "rank": -new.priority,
+        "document_id": document,
+        "workflow_id": new.workflow_id,
+        "source": new.source,
+        "door": new.door.value,
+        "stem": new.stem,
+        "rerun_of": new.rerun_of,
+    }
+    rows = [
+        {**shared, "uid": job_id, "spec": spec, "batch_index": index}
+        for index, (job_id, spec) in enumerate(zip(new.job_ids, new.specs, strict=True))
+    ]
+    return _Jobs(
+        rows=rows,
+        states=_states(len(rows), linked),
+        lane_ids=[lanes[number] for number in new.lane_of],
+        linked=linked,
     )
 
 
-def _store(tx: Transaction, batch: int, jobs: Sequence[_Job], at: int, *, reason: str) -> JobChanged:
+def _states(count: int, linked: Mapping[int, Chained]) -> list[JobState]:
+    return [linked[place].state if place in linked else JobState.QUEUED for place in range(count)]
+
+
+def _again(old: sqlite3.Row, job_id: str) -> dict[str, Any]:
+    kept = ("owner", "rank", "document_id", "workflow_id", "source", "door", "stem", "spec", "batch_index")
+    return {**{name: old[name] for name in kept}, "uid": job_id, "rerun_of": old["uid"]}
+
+
+def _store(tx: Transaction, batch: int, jobs: _Jobs, at: int, *, reason: str) -> JobChanged:
     """Store jobs in a few statements, however many they are."""
     found = tx.one("last_job_row")
-    first_row, first_seq = (int(found[0]) if found else 0) + 1, next_seq(tx)
-    tx.many(
-        "add_batch_jobs",
-        [
-            {
-                "id": first_row + place,
-                "uid": one.uid,
-                "owner": one.owner,
-                "lane_id": one.lane_id,
-                "rank": one.rank,
-                "state": STATE_CODES[one.state],
-                "document_id": one.document_id,
-                "workflow_id": one.workflow_id,
-                "source": one.source,
-                "door": one.door,
-                "stem": one.stem,
-                "spec": one.spec if one.chained is None else one.chained.spec.to_json(),
-                "submitted_at": at,
-                "rerun_of": one.rerun_of,
-                "seq": first_seq + place,
-                "batch_id": batch,
-                "batch_index": one.index,
-            }
-            for place, one in enumerate(jobs)
-        ],
-    )
-    told = tell_new(
-        tx, [(first_row + place, one.uid, one.state) for place, one in enumerate(jobs)], first_seq, at, reason
-    )
-    for place, one in enumerate(jobs):
-        if one.chained is not None:
-            chains.hold(tx, first_row + place, one.chained)
-        if one.state is JobState.QUEUED:
-            tx.count(one.lane_id, 1)
+    first, seq = (int(found[0]) if found else 0) + 1, next_seq(tx)
+
+    def columns(place: int) -> dict[str, Any]:
+        own = {"spec": jobs.linked[place].spec.to_json()} if place in jobs.linked else {}
+        given = {"id": first + place, "seq": seq + place, "batch_id": batch, "submitted_at": at}
+        placed = {"state": STATE_CODES[jobs.states[place]], "lane_id": jobs.lane_ids[place]}
+        return {**jobs.rows[place], **given, **placed, **own}
+
+    tx.many("add_batch_jobs", (columns(place) for place in range(len(jobs.rows))))
+    told = tell_new(tx, (first, jobs.rows[0]["uid"]), jobs.states, seq, at, reason)
+    for place, chained in jobs.linked.items():
+        chains.hold(tx, first + place, chained)
+    for lane_id, state in zip(jobs.lane_ids, jobs.states, strict=True):
+        if state is JobState.QUEUED:
+            tx.count(lane_id, 1)
     return told

@@ -64,36 +64,38 @@ def next_seq(tx: Transaction) -> int:
 
 
 def tell_new(
-    tx: Transaction, jobs: Sequence[tuple[int, str, JobState]], first_seq: int, at: int, reason: str
+    tx: Transaction, first: tuple[int, str], states: Sequence[JobState], seq: int, at: int, reason: str
 ) -> JobChanged:
-    """Write the history rows of many new jobs, stored with the numbers from `first_seq` on.
+    """Write the history rows of many new jobs, stored in a row with the numbers from `seq` on.
 
     Args:
         tx: the transaction.
-        jobs: row, id and state of each; at least one.
-        first_seq: what `next_seq` said.
+        first: row and id of the first job.
+        states: where each of them stands; at least one.
+        seq: what `next_seq` said.
         at: when, milliseconds since the Unix epoch.
         reason: why, in words.
 
     Returns:
         What is told after the commit: only of the first, as a hint for whoever looks for work.
     """
-    for _, job_id, state in jobs:
+    for state in set(states):
         if not may_follow(None, state):
-            raise AssertionError(f"the state table has no way to begin {job_id} as {state}")
+            raise AssertionError(f"the state table has no way to begin as {state}")
+    row, job_id = first
     tx.many(
         "add_histories",
-        [
+        (
             {
-                "seq": first_seq + place,
-                "job_id": row,
+                "seq": seq + place,
+                "job_id": row + place,
                 "at": at,
                 "state": STATE_CODES[state],
                 "stage": None,
                 "attempt": 0,
                 "reason": reason,
             }
-            for place, (row, _, state) in enumerate(jobs)
-        ],
+            for place, state in enumerate(states)
+        ),
     )
-    return JobChanged(job_id=jobs[0][1], seq=first_seq, state=jobs[0][2])
+    return JobChanged(job_id=job_id, seq=seq, state=states[0])

@@ -7,7 +7,7 @@ that does either. `synchronous=FULL`, because "accepted" has to survive a power 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -180,10 +180,10 @@ class Transaction:
         self._cursor.execute(statement.sql, statement.bind(values))
         return self._cursor.rowcount
 
-    def many(self, name: str, rows: Sequence[Mapping[str, Any]], /) -> None:
-        """Run a statement once for each of many rows of values."""
+    def many(self, name: str, rows: Iterable[Mapping[str, Any]], /) -> None:
+        """Run a statement once for each of many rows of values; none of them is kept."""
         statement = self._statements[name]
-        self._cursor.executemany(statement.sql, [statement.bind(values) for values in rows])
+        self._cursor.executemany(statement.sql, (statement.bind(values) for values in rows))
 
     def one(self, name: str, /, **values: Any) -> sqlite3.Row | None:
         """The first row of a statement, or None."""

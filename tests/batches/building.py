@@ -24,6 +24,7 @@ def jobs_with_seeds(count: int, *, at: datetime = NOON, **fields: Any) -> list[N
 def new_batch(count: int = 3, *, at: datetime = NOON, jobs: list[NewJob] | None = None, **fields: Any) -> NewBatch:
     """A checked manifest of many jobs, ready to be accepted."""
     made = jobs_with_seeds(count, at=at) if jobs is None else jobs
+    lanes = list(dict.fromkeys(one.lane for one in made))
     values: dict[str, Any] = {
         "batch_id": new_batch_id(at),
         "owner": "anonymous",
@@ -32,9 +33,13 @@ def new_batch(count: int = 3, *, at: datetime = NOON, jobs: list[NewJob] | None 
         "stem": "card",
         "spec": BatchSpec(varies=["seed"], mode="product"),
         "submitted_at": at,
-        "jobs": made,
-        "specs": [one.spec.to_json() for one in made],
         "graph": json.dumps(GRAPH),
+        "graph_hash": made[0].graph_hash,
+        "lanes": lanes,
+        "job_ids": [one.job_id for one in made],
+        "lane_of": [lanes.index(one.lane) for one in made],
+        "specs": [one.spec.to_json() for one in made],
+        "linked": {index: one.spec for index, one in enumerate(made) if one.spec.parents},
     }
     return NewBatch(**{**values, **fields})
 

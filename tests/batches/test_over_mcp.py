@@ -40,7 +40,7 @@ def told(result: CallToolResult) -> dict[str, Any]:
 async def test_an_agent_gets_a_batch_by_the_tools_that_it_knows(agents: AgentServer) -> None:
     heard: list[str | None] = []
 
-    async def hear(_progress: float, _total: float | None, message: str | None) -> None:
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
         heard.append(message)
 
     async with Client(agents) as client:
