@@ -67,6 +67,8 @@ def parents(depends_on: Iterable[str], wanted: Iterable[Handover]) -> list[str]:
 
 
 def _job_in(value: object) -> JobReference | None:
+    if not (isinstance(value, str) and value.startswith("job:")):
+        return None
     try:
         reference = parse_reference(value)
     except ValueError:  # "job: a man at work" is a text; where a file is wanted, it is refused with these words
