@@ -38,12 +38,13 @@ def _filled(starts: Sequence[tuple[float, float]], work: float) -> float:
 def clairvoyant(machines: Sequence[Machine], tasks: Sequence[Task]) -> tuple[float, int]:
     """List schedules by somebody who knows every duration beforehand; the best of several orders.
 
-    Each job in turn goes to the machine that ends it first, loads counted.
+    Each job in turn goes to the machine that ends it first, loads counted; also tried is to shun loads more than
+    they cost.
 
     Returns:
         The makespan and the loads.
     """
-    return min(_listed(machines, order) for order in _orders(tasks))
+    return min(_listed(machines, order, shun) for order in _orders(tasks) for shun in (1.0, 6.0))
 
 
 def _orders(tasks: Sequence[Task]) -> Iterator[list[Task]]:
@@ -59,18 +60,19 @@ def _orders(tasks: Sequence[Task]) -> Iterator[list[Task]]:
         yield sorted(tasks, key=key)
 
 
-def _listed(machines: Sequence[Machine], order: Sequence[Task]) -> tuple[float, int]:
+def _listed(machines: Sequence[Machine], order: Sequence[Task], shun: float) -> tuple[float, int]:
     free = {machine.id: 0.0 for machine in machines}
     warm: dict[str, str] = {}
     loads = 0
     for task in order:
 
-        def done(machine: Machine, task: Task = task) -> float:
+        def done(machine: Machine, times: float = shun, task: Task = task) -> float:
             cold = bool(task.model) and warm.get(machine.id) != task.model
-            return free[machine.id] + render_seconds(machine, task) + (load_seconds(machine, task) if cold else 0.0)
+            load = load_seconds(machine, task) * times if cold else 0.0
+            return free[machine.id] + render_seconds(machine, task) + load
 
         best = min(machines, key=done)
-        free[best.id] = done(best)
+        free[best.id] = done(best, 1.0)
         if task.model and warm.get(best.id) != task.model:
             loads += 1
             warm[best.id] = task.model

@@ -55,6 +55,7 @@ class _Held:
         expected: render and load, if known.
         charged: reference seconds that its source was charged.
         began: when it began to render, milliseconds; None while it stands by.
+        before: what was warm before it, and since when.
     """
 
     work: Work
@@ -62,6 +63,7 @@ class _Held:
     expected: Estimate | None
     charged: float
     began: int | None
+    before: tuple[str, int]
 
 
 @dataclass
@@ -107,7 +109,10 @@ class Experience:
         expected = self._expected(backend_id, work, cold=cold)
         charged = self.speeds.seconds(work.kind, work.units) or _UNKNOWN
         began = None if state.held else now
-        state.held[attempt] = _Held(work=work, cold=cold, expected=expected, charged=charged, began=began)
+        before = (state.warm, state.since)
+        state.held[attempt] = _Held(
+            work=work, cold=cold, expected=expected, charged=charged, began=began, before=before
+        )
         if cold:
             state.warm, state.since = work.spec.model_key, now
         self._shares.charge(work.spec.source, charged, self._weight(work.spec.source))
@@ -122,7 +127,16 @@ class Experience:
         if attempt in held:
             held[attempt] = replace(held[attempt], began=now)
 
-    def ended(self, attempt: str, backend_id: str, now: int, *, rendered: bool, seconds: float | None = None) -> None:
+    def ended(
+        self,
+        attempt: str,
+        backend_id: str,
+        now: int,
+        *,
+        rendered: bool,
+        seconds: float | None = None,
+        was_warm: bool | None = None,
+    ) -> None:
         """An attempt is over.
 
         Args:
@@ -131,24 +145,29 @@ class Experience:
             now: milliseconds.
             rendered: whether it went through to its end; else nothing is learned of it.
             seconds: what the backend says it took from its beginning to its end; None to take our own clock.
+            was_warm: whether it says that it need not load the models; None to believe what was done there before.
         """
         state = self._state(backend_id)
         held = state.held.pop(attempt, None)
         if held is None:
             return
-        for name, following in state.held.items():
-            if following.began is None:
-                state.held[name] = replace(following, began=now)
-            break
-        source = held.work.spec.source
-        if not rendered:
-            self._shares.settle(source, held.charged, 0.0, self._weight(source))
-            return
-        if seconds is None:
-            seconds = max(0, now - (now if held.began is None else held.began)) / 1000
-        self._learn(backend_id, held, seconds)
-        known = self.speeds.seconds(held.work.kind, held.work.units) or _UNKNOWN
-        self._shares.settle(source, held.charged, known, self._weight(source))
+        if held.began is None and held.cold and state.warm == held.work.spec.model_key:
+            state.warm, state.since = held.before
+        following = next(iter(state.held.items()), None)
+        if following is not None and following[1].began is None:
+            state.held[following[0]] = replace(following[1], began=now)
+        self._settle(backend_id, held, now, rendered, seconds, held.cold if was_warm is None else not was_warm)
+
+    def _settle(
+        self, backend_id: str, held: _Held, now: int, rendered: bool, seconds: float | None, cold: bool
+    ) -> None:
+        source, actual = held.work.spec.source, 0.0
+        if rendered:
+            if seconds is None:
+                seconds = max(0, now - (now if held.began is None else held.began)) / 1000
+            self._learn(backend_id, replace(held, cold=cold), seconds)
+            actual = self.speeds.seconds(held.work.kind, held.work.units) or _UNKNOWN
+        self._shares.settle(source, held.charged, actual, self._weight(source))
 
     def _learn(self, backend_id: str, held: _Held, seconds: float) -> None:
         """A cold attempt tells of the load as soon as the render is known, and until then is kept aside."""

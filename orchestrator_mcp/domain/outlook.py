@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator_mcp.domain.eligibility import Eligibility
+from orchestrator_mcp.domain.estimates import Estimate
+from orchestrator_mcp.domain.eta import queued
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import Limit
 from orchestrator_mcp.domain.placement import choose
@@ -51,32 +53,59 @@ class Outlook:
             now: milliseconds.
         """
         self.sources = frozenset(lane.spec.source for lane in lanes)
-        tags = self.shares.tags(self.sources)
-        counting: dict[str, Mapping[str, int]] = {}
-        return choose([self._known(lane, tags, counting) for lane in lanes], candidates, now, self.eligibility)
+        return choose(self.known(lanes), candidates, now, self.eligibility)
 
-    def _known(self, lane: Lane, tags: Mapping[str, float], counting: dict[str, Mapping[str, int]]) -> Lane:
+    def eta(self, lane_id: int, position: int, lanes: Sequence[Lane]) -> Estimate | None:
+        """Seconds until a queued job is done; None while that cannot be known.
+
+        Args:
+            lane_id: where it waits.
+            position: how many jobs of the lane go before it.
+            lanes: those with work, as the store has them.
+        """
+        known = {lane.id: lane for lane in self.known(lanes)}
+        if lane_id not in known:
+            return None
+        return queued(known[lane_id], position, known.values(), self.candidates, self._able)
+
+    def _able(self, lane: Lane, candidate: Candidate) -> bool:
+        return self.eligibility.can_run(lane.spec, candidate)
+
+    def known(self, lanes: Sequence[Lane]) -> list[Lane]:
+        """The same lanes with what has been learned of them."""
+        tags = self.shares.tags({lane.spec.source for lane in lanes})
+        facts: dict[tuple[str, str, float], dict[str, object]] = {}
+        return [self._known(lane, tags, facts) for lane in lanes]
+
+    def _known(
+        self, lane: Lane, tags: Mapping[str, float], facts: dict[tuple[str, str, float], dict[str, object]]
+    ) -> Lane:
         spec = lane.spec
-        kind = spec.kind
-        signature = lane.signature or kind
-        if kind not in counting:
-            counting[kind] = self._rooms(spec) if self.limits else {}
-        return Lane(
-            id=lane.id,
-            spec=spec,
-            priority=lane.priority,
-            since=lane.since,
-            count=lane.count,
+        key = (spec.kind, lane.signature, lane.units)
+        found = facts.get(key)
+        if found is None:
+            found = facts[key] = self._facts(lane)
+        known = object.__new__(Lane)  # as `replace` does, in a tenth of the time: there may be thousands of lanes
+        known.__dict__.update(lane.__dict__)
+        known.__dict__.update(
+            found,
             served=max(lane.served, self.served.get(lane.id, 0)),
-            seconds=self.kinds.seconds(signature, lane.units) if lane.seconds is None else lane.seconds,
-            signature=kind_of_work(signature, lane.units),
-            units=lane.units,
-            load=self.mean_loads.get(spec.model_key, lane.load),
             share=tags[spec.source],
             weight=self.weights.get(spec.source, lane.weight),
-            rooms=counting[kind] or lane.rooms,
-            deadline=lane.deadline,
         )
+        return known
+
+    def _facts(self, lane: Lane) -> dict[str, object]:
+        """What lanes of one kind have in common."""
+        signature = lane.signature or lane.spec.kind
+        facts: dict[str, object] = {
+            "signature": kind_of_work(signature, lane.units),
+            "load": self.mean_loads.get(lane.spec.model_key, lane.load),
+            "rooms": self._rooms(lane.spec),
+        }
+        if (seconds := self.kinds.seconds(signature, lane.units)) is not None:
+            facts["seconds"] = seconds
+        return facts
 
     def _rooms(self, spec: LaneSpec) -> Mapping[str, int]:
         return {limit.name: self.rooms[limit.name] for limit in self.limits if limit.counts(spec)}

@@ -19,6 +19,7 @@ MOST_PAIRS: Final = 100_000
 """(backend, kind of work) that are remembered; beyond that the one that was seen longest ago is forgotten."""
 
 _DOUBT: Final = 0.2  # how strongly a backend is taken for an ordinary one, in observations
+_MOVED: Final = 0.02  # by how much a kind of work must have changed for what was told of it to be told anew
 
 
 class Speeds:
@@ -31,6 +32,9 @@ class Speeds:
         self._pace: dict[str, float] = {}  # logarithms
         self._kind: dict[str, float] = {}  # logarithms of seconds for each unit
         self._loads: OrderedDict[tuple[str, str], Estimate] = OrderedDict()
+        self._moves = 0
+        self._paces: dict[str, tuple[int, dict[str, float]]] = {}
+        self._loads_told: tuple[Mapping[str, Mapping[str, float]], Mapping[str, float]] | None = None
 
     def rendered(self, backend_id: str, signature: str, units: float, seconds: float) -> None:
         """A backend rendered something with its models warm.
@@ -70,11 +74,14 @@ class Speeds:
             weight += trust
             total += trust * (math.log(estimate.mean) - self._kind[other])
         self._pace[backend_id] = total / weight
+        self._paces.pop(backend_id, None)
         weight = total = 0.0
         for other, estimate in self._kinds[kind].items():
             trust = min(estimate.count, MEMORY)
             weight += trust
             total += trust * (math.log(estimate.mean) - self._pace.get(other, 0.0))
+        if abs(total / weight - self._kind[kind]) > _MOVED:
+            self._moves += 1
         self._kind[kind] = total / weight
 
     def loaded(self, backend_id: str, model_key: str, seconds: float) -> None:
@@ -89,6 +96,7 @@ class Speeds:
         known = self._loads.get(key)
         self._loads[key] = known.seen(seconds) if known else Estimate.first(seconds)
         self._loads.move_to_end(key)
+        self._loads_told = None
         if len(self._loads) > MOST_PAIRS:
             self._loads.popitem(last=False)
 
@@ -106,8 +114,12 @@ class Speeds:
 
     def paces(self, backend_id: str) -> Mapping[str, float]:
         """Where a backend's own experience differs from its pace: kind of work -> pace."""
-        own = self._backends.get(backend_id, {})
-        return {kind: self._believed(backend_id, kind, estimate) for kind, estimate in own.items()}
+        known = self._paces.get(backend_id)
+        if known is None or known[0] != self._moves:
+            own = self._backends.get(backend_id, {})
+            paces = {kind: self._believed(backend_id, kind, estimate) for kind, estimate in own.items()}
+            known = self._paces[backend_id] = (self._moves, paces)
+        return known[1]
 
     def _believed(self, backend_id: str, kind: str, estimate: Estimate) -> float:
         """Between its general pace and its own time for this, the more the oftener it did it."""
@@ -135,12 +147,16 @@ class Speeds:
 
     def loads(self) -> tuple[Mapping[str, Mapping[str, float]], Mapping[str, float]]:
         """What loading takes: for each backend and model that was seen, and for each model on the average."""
+        if self._loads_told is not None:
+            return self._loads_told
         own: dict[str, dict[str, float]] = defaultdict(dict)
         sums: dict[str, list[float]] = defaultdict(list)
         for (backend_id, model_key), estimate in self._loads.items():
             own[backend_id][model_key] = estimate.mean
             sums[model_key].append(estimate.mean)
-        return own, {model_key: sum(means) / len(means) for model_key, means in sums.items()}
+        mean = {model_key: sum(means) / len(means) for model_key, means in sums.items()}
+        self._loads_told = (dict(own), mean)
+        return self._loads_told
 
 
 @dataclass(frozen=True, kw_only=True)

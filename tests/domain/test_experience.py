@@ -124,6 +124,22 @@ def test_a_backend_that_restarted_has_nothing_warm() -> None:
     assert known.outlook([gpu()], end).candidates[0].warm == ""
 
 
+def test_a_standby_that_was_taken_back_loaded_nothing() -> None:
+    known = Experience()
+    known.given("first", "a", 1, Work(spec=spec("sd")), NOW)
+    known.given("second", "a", 2, Work(spec=spec("flux")), NOW)
+    assert known.outlook([gpu()], NOW).candidates[0].warm == "flux"
+    known.ended("second", "a", NOW, rendered=False)
+    assert known.outlook([gpu()], NOW).candidates[0].warm == "sd"
+
+
+def test_a_backend_that_says_it_had_the_models_is_believed() -> None:
+    known = Experience()
+    known.given("x", "a", 1, Work(spec=spec()), NOW)
+    known.ended("x", "a", NOW + 3000, rendered=True, was_warm=True)
+    assert known.speeds.seconds(spec().kind, 1.0) == pytest.approx(3.0)
+
+
 def test_the_second_turn_goes_to_the_other_source() -> None:
     known = Experience()
     lanes = [lane(1, spec("", source="x"), 9), lane(2, spec("", source="y"), 9)]
