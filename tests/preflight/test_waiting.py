@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
+from orchestrator_mcp.domain.views import JobView, WaitingView
+from orchestrator_mcp.doors.mcp.answers import job_answer
 from tests.partners import SandboxFactory, sandboxes, text_to_image
 from tests.preflight.farm import named, with_models, without
 from tests.scheduler.core import Core, core
 
 __all__ = ["sandboxes"]
 
+THEN = datetime(2026, 1, 1, tzinfo=UTC)
 SD15 = "checkpoints/sd15.safetensors"
 LACKING = "it lacks the model sd15.safetensors; it has sd15-pruned.safetensors"
 
@@ -56,3 +60,14 @@ async def test_a_model_that_comes_while_the_farm_runs_unblocks_the_job_that_wait
         assert "it lacks the model" in (await reasons(running, job_id))["one"]
         with_models(server, SD15)
         assert (await running.end_of(job_id)).backend_id == "one"
+
+
+def test_an_agent_is_told_in_one_sentence_why_a_job_waits() -> None:
+    waiting = [
+        WaitingView(backend_id="a", reason=LACKING),
+        WaitingView(backend_id="b", reason=LACKING),
+        WaitingView(backend_id="c", reason="it is offline: it has not answered yet"),
+    ]
+    view = JobView(job_id="1", status="queued", workflow_id="w", submitted_at=THEN, waiting_because=waiting)
+    told = job_answer(view).next_step
+    assert told.startswith(f"It waits: a, b: {LACKING}; c: it is offline: it has not answered yet. Call job_status")
