@@ -44,6 +44,6 @@ async def test_a_crowd_that_takes_every_open_file_is_outlived(tmp_path: Path) ->
 async def healthy(client: httpx.AsyncClient) -> bool:
     """Whether the server answers, and well."""
     try:
-        return (await client.get("/api/health")).json()["status"] == "ok"
+        return bool((await client.get("/api/health")).json()["status"] == "ok")
     except httpx.TransportError:
         return False

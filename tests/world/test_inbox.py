@@ -399,6 +399,20 @@ async def test_a_job_folder_is_taken_whole_and_put_away_whole(at: House) -> None
     assert sorted(os.listdir(at.settings.inbox_dir / "processed" / "shot_020")) == ["job.json", "start.png"]
 
 
+@LINUX
+async def test_a_job_folder_whose_picture_still_comes_is_waited_for(at: House) -> None:
+    folder = at.settings.inbox_dir / "shot_021"
+    os.mkdir(folder)
+    with (folder / "start.png").open("wb", buffering=0) as coming:
+        coming.write(b"x")
+        write(folder / "job.json", GOOD)
+        await anyio.sleep(0.8)  # 16 s of the watcher's time: the writer's pause
+        assert there(at.settings.inbox_dir) == ["shot_021"]
+        coming.write(b"y")
+    await until_in(at, "processed", "shot_021")
+    assert content_of(at.settings.inbox_dir / "processed" / "shot_021" / "start.png") == b"xy"
+
+
 async def test_an_inbox_that_goes_away_and_comes_back_keeps_nobody_waiting(at: House, tmp_path: Path) -> None:
     inbox = at.settings.inbox_dir
     await assert_alive(at)
