@@ -489,7 +489,7 @@ class JobService:
         return Delivery(
             job=job_view(job, Live(), self.base_url),
             stem=job.stem,
-            to_outbox=self._settings.now.outbox == "all" or stored.claim is not None,
+            to_outbox=self._settings.now.outbox == "all" or stored.claim is not None or job.door is Door.INBOX,
             files=tuple(
                 DeliveryFile(
                     name=artifact.name,

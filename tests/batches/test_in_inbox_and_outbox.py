@@ -112,6 +112,22 @@ async def test_a_dropped_batch_is_rendered_and_its_folder_tells_of_every_job(far
     assert view["path"] == result["path"]
 
 
+async def test_jobs_of_a_dropped_batch_are_delivered_where_only_what_was_dropped_is(
+    tmp_path: Path, sandboxes: SandboxFactory
+) -> None:
+    text = "outbox: inbox\n" + configured(backend("one", await sandboxes()))
+    async with house(tmp_path, text) as farm:
+        other = await farm.submit(picture_graph())
+        document = {"workflow_json": picture_graph(), "batch": COLOURS}
+        farm.drop("shot.json", json.dumps(document).encode())
+        result = await result_of_batch(farm, "shot")
+        await farm.ended(other)
+        assert sorted(line["folder"] for line in result["jobs"]) == sorted(
+            path.name for path in folders_of(farm, "shot") if path != Path(result["path"])
+        )
+        assert folders_of(farm, "workflow") == []
+
+
 async def test_a_batch_of_which_no_backend_can_do_one_job_is_refused_with_the_reason(farm: House) -> None:
     document = {"workflow_json": picture_graph(), "batch": {"1.width": [32, 64, 10_000_000_000]}}
     farm.drop("wide.json", json.dumps(document).encode())

@@ -246,3 +246,62 @@ async def test_ten_thousand_jobs_are_one_submission_and_keep_nobody_waiting(idle
     assert answers > 3
     view = await batch(idle, accepted["batch_id"])
     assert view["counts"]["queued"] == 10_000
+
+
+async def test_an_earlier_job_is_done_again_with_twelve_seeds(farm: House) -> None:
+    first = await farm.submit(picture_graph(), parameters={"1.width": 32})
+    await farm.ended(first)
+    answer = await farm.api.post("/api/job", json={"rerun_of": first, "batch": {"1.color": list(range(12))}})
+    assert answer.status_code == 202, answer.text
+    view = await ended(farm, answer.json()["batch_id"])
+    assert (view["status"], view["counts"]["completed"]) == ("completed", 12)
+    jobs = await jobs_of(farm, view["batch_id"])
+    assert {(job["rerun_of"], job["parameters"]["1.width"]) for job in jobs} == {(first, 32)}
+
+
+async def test_a_batch_begins_with_what_another_job_makes(farm: House) -> None:
+    parent = await farm.submit(picture_graph())
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
+        "2": {"class_type": "ImageScale", "inputs": {"image": ["1", 0], "upscale_method": "nearest-exact"}},
+        "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "scaled"}},
+    }
+    graph["2"]["inputs"] |= {"width": 16, "height": 16, "crop": "disabled"}
+    wish = {"workflow": graph, "parameters": {"image": f"job:{parent}"}, "batch": {"2.width": [16, 24, 32]}}
+    answer = await farm.api.post("/api/job", json=wish)
+    assert answer.status_code == 202, answer.text
+    view = await ended(farm, answer.json()["batch_id"])
+    assert view["status"] == "completed", await jobs_of(farm, view["batch_id"])
+    sizes = []
+    for job in await jobs_of(farm, view["batch_id"]):
+        [output] = job["outputs"]
+        sizes.append(Image.open(io.BytesIO((await farm.api.get(output["url"])).content)).width)
+    assert sizes == [16, 24, 32]
+
+
+async def test_input_files_may_vary(farm: House) -> None:
+    assets = []
+    for colour in ("red", "green"):
+        content = io.BytesIO()
+        Image.new("RGB", (8, 8), colour).save(content, "PNG")
+        headers = {"content-type": "image/png"}
+        assets.append((await farm.api.post("/api/assets", content=content.getvalue(), headers=headers)).json()["asset"])
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}},
+    }
+    answer = await farm.api.post("/api/job", json={"workflow": graph, "batch": {"image": assets}})
+    assert answer.status_code == 202, answer.text
+    view = await ended(farm, answer.json()["batch_id"])
+    assert view["status"] == "completed"
+    seen = []
+    for job in await jobs_of(farm, view["batch_id"]):
+        [output] = job["outputs"]
+        picture = Image.open(io.BytesIO((await farm.api.get(output["url"])).content)).convert("RGB")
+        seen.append(picture.tobytes()[:3])
+    assert seen == [bytes((255, 0, 0)), bytes((0, 128, 0))]
+    wrong = await farm.api.post(
+        "/api/job", json={"workflow": graph, "batch": {"image": [assets[0], "asset:" + "0" * 64]}}
+    )
+    assert wrong.status_code == 422
+    assert wrong.json()["detail"][0]["loc"] == ["body", "batch", "image"]
