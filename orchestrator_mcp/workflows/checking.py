@@ -151,7 +151,8 @@ class _Check:
             node = todo.pop()
             inputs = inputs_of(self._graph, node)
             for slot in self._declared(node):
-                link = as_link(inputs.get(slot.name))
+                value = inputs.get(slot.name)
+                link = as_link(value) if isinstance(value, list) else None
                 if link is not None and link.node in self._graph and link.node not in found:
                     found[link.node] = None
                     todo.append(link.node)
