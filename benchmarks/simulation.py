@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -174,6 +174,7 @@ class Simulation:
         self._warm: dict[str, str] = {}
         self._running: dict[str, tuple[Task, float, float]] = {}
         self._waiting: dict[int, Task] = {}
+        self._wanted: Counter[frozenset[str]] = Counter()
         self._scan_due = -1.0
         self.outcome = Outcome(busy={machine.id: 0.0 for machine in machines})
         for task in tasks:
@@ -213,13 +214,14 @@ class Simulation:
 
     def _account(self, span: float, since: float) -> None:
         if self._waiting and span > 0:
-            wanted = {task.labels for task in self._waiting.values()}
+            wanted = [labels for labels, count in self._wanted.items() if count]
             idle = (m for m in self._machines if m.id not in self._running and m.takes_work(since))
             self.outcome.idle_waiting += span * sum(any(labels <= m.labels for labels in wanted) for m in idle)
 
     def _happen(self, what: str, whom: object, now: float) -> None:
         if what == "arrival" and isinstance(whom, Task):
             self._waiting[whom.id] = whom
+            self._wanted[whom.labels] += 1
             self._policy.arrived(whom, now)
         elif what == "end" and isinstance(whom, tuple):
             machine, task = whom
@@ -232,6 +234,7 @@ class Simulation:
             self._warm.pop(whom.id, None)
             self.outcome.lost += 1
             self._waiting[task.id] = task
+            self._wanted[task.labels] += 1
             self._policy.arrived(task, now)
 
     def _end(self, machine: Machine, task: Task, now: float, *, rendered: bool) -> None:
@@ -254,6 +257,7 @@ class Simulation:
 
     def _begin(self, machine: Machine, task: Task, now: float) -> None:
         del self._waiting[task.id]
+        self._wanted[task.labels] -= 1
         span = render_seconds(machine, task)
         if task.model and self._warm.get(machine.id) != task.model:
             self.outcome.loads += 1
@@ -384,15 +388,16 @@ class FirstFree:
     def decide(self, free: Sequence[Machine], everybody: Sequence[Machine], now: float) -> list[tuple[Machine, Task]]:
         pairs = []
         left = list(free)
-        rest = []
-        for task in self._queue:
+        at = 0
+        while left and at < len(self._queue):
+            task = self._queue[at]
             machine = next((one for one in left if task.labels <= one.labels), None)
             if machine is None:
-                rest.append(task)
+                at += 1
                 continue
             left.remove(machine)
             pairs.append((machine, task))
-        self._queue = rest
+            del self._queue[at]
         return pairs
 
     def ended(self, machine: Machine, task: Task, seconds: float, now: float, *, rendered: bool) -> None:

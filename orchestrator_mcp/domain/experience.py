@@ -17,7 +17,7 @@ from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import Limit, rooms
 from orchestrator_mcp.domain.outlook import Outlook
 from orchestrator_mcp.domain.shares import Shares
-from orchestrator_mcp.domain.situation import Candidate
+from orchestrator_mcp.domain.situation import Candidate, with_facts
 from orchestrator_mcp.domain.speeds import Speeds, kind_of_work
 
 MOST_LANES: Final = 8_192
@@ -236,7 +236,7 @@ class Experience:
 
     def _candidate(self, candidate: Candidate, loads: Mapping[str, float], now: int) -> Candidate:
         state = self._state(candidate.backend_id)
-        return replace(
+        return with_facts(
             candidate,
             warm=state.warm,
             warm_since=state.since,

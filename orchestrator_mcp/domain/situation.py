@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from orchestrator_mcp.domain.lanes import LaneSpec, ModelFile
+
+_Snapshot = TypeVar("_Snapshot", "Lane", "Candidate")
 
 
 class Catalogue(Protocol):
@@ -138,3 +140,18 @@ class Choice:
     lane_id: int
     backend_id: str
     count: int = 1
+
+
+def with_facts(snapshot: _Snapshot, **facts: object) -> _Snapshot:
+    """The same with more facts, as `dataclasses.replace` does, in a tenth of the time.
+
+    There may be thousands of lanes and backends, before each decision.
+
+    Args:
+        snapshot: a lane or a candidate.
+        facts: its fields, by name; not checked.
+    """
+    known = object.__new__(type(snapshot))
+    known.__dict__.update(snapshot.__dict__)
+    known.__dict__.update(facts)
+    return known
