@@ -255,7 +255,8 @@ class LimitSettings(BaseModel):
         default=100 * 10**6,
         ge=1,
         le=2**40,
-        description="The largest input file: uploaded, or taken from one of `assets.roots` or a job folder.",
+        description="The largest input file (uploaded, or taken from one of `assets.roots` or a job folder), and the "
+        "largest picture that is rendered again.",
     )
     graph_depth: Whole = Field(default=64, ge=1, le=1000, description="The deepest nesting in a manifest.")
     graph_nodes: Whole = Field(default=10_000, ge=1, le=1_000_000, description="The most nodes in a workflow.")

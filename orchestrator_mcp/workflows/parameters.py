@@ -343,8 +343,8 @@ def _draw_for(names: Names, meanings: Sequence[Meaning], draw: Callable[[], int]
 
 def _takes_fractions(graph: Graph, target: Target, types: InputTypes) -> bool:
     """Whether fractions fit although a whole number stands there: as a backend says, else by the input's name."""
-    class_type = class_of(graph, target.node)
-    known = types.of(class_type, target.input, value_at(graph, target))
+    class_type, present = class_of(graph, target.node), value_at(graph, target)
+    known = types.of(class_type, target.input, present) if isinstance(present, int) else None
     if known is not None and known.type in {"integer", "number"}:
         return known.type == "number"
     return holds_fractions(class_type, target.input)
