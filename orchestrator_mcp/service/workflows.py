@@ -79,7 +79,7 @@ class WorkflowReader:
         try:
             return await self._find(manifest)
         except ManifestError as error:
-            if error.problems[0].code != NO_CATALOGUE:
+            if [problem.code for problem in error.problems] != [NO_CATALOGUE]:
                 raise
         await self._pool.looked_at_once(FIRST_LOOKS)
         return await self._find(manifest)
