@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -49,9 +49,19 @@ def _portable(name: str) -> str:
     return name.replace("\\", "/")
 
 
-def waiting_reasons(spec: LaneSpec, candidates: Iterable[Candidate]) -> Iterator[tuple[str | None, str]]:
-    """Why a queued job of a lane waits: one reason for each backend, in words."""
+def waiting_reasons(
+    spec: LaneSpec, candidates: Iterable[Candidate], *, limits: Sequence[str] = (), left_idle: Container[str] = ()
+) -> Iterator[tuple[str | None, str]]:
+    """Why a queued job of a lane waits: one reason for each backend, in words.
+
+    Args:
+        spec: what its jobs need.
+        candidates: every backend.
+        limits: the named limits that are reached and hold them back.
+        left_idle: backends that the last decision left idle although they could take it.
+    """
     empty = True
+    reached = f"the limit {', '.join(sorted(limits))} is reached: as many such jobs run as may"
     for candidate in candidates:
         empty = False
         if (reason := refusal(spec, candidate)) is not None:
@@ -60,8 +70,12 @@ def waiting_reasons(spec: LaneSpec, candidates: Iterable[Candidate]) -> Iterator
             yield candidate.backend_id, candidate.unavailable
         elif candidate.catalogue is None:
             yield candidate.backend_id, "it has not yet said which nodes and models it has"
+        elif limits:
+            yield candidate.backend_id, reached
         elif candidate.running >= candidate.slots:
             yield candidate.backend_id, f"it is busy with {candidate.running} of ours"
+        elif candidate.backend_id in left_idle:
+            yield candidate.backend_id, "it is free, but others will have done it sooner than it would"
         else:
             yield candidate.backend_id, "it is free; the next job that it can run goes to it"
     if empty:

@@ -81,18 +81,29 @@ class Experience:
     Args:
         weights: source -> weight of its share, above 0; 1.0 for others.
         limits: see `Limit`.
+        speeds: what was learned before; nothing by default.
     """
 
-    def __init__(self, *, weights: Mapping[str, float] | None = None, limits: Sequence[Limit] = ()) -> None:
-        self.speeds = Speeds()
-        self._weights = dict(weights or {})
-        self._limits = tuple(limits)
+    def __init__(
+        self,
+        *,
+        weights: Mapping[str, float] | None = None,
+        limits: Sequence[Limit] = (),
+        speeds: Speeds | None = None,
+    ) -> None:
+        self.speeds = speeds or Speeds()
+        self.configure(weights or {}, limits)
         self._shares = Shares()
         self._eligibility = Eligibility()
         self._last: Outlook | None = None
         self._served: OrderedDict[int, int] = OrderedDict()
         self._backends: dict[str, _State] = {}
         self._totals: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
+
+    def configure(self, weights: Mapping[str, float], limits: Sequence[Limit]) -> None:
+        """The configuration has changed: other weights and limits hold from the next decision on."""
+        self._weights = {source: weight for source, weight in weights.items() if weight > 0}
+        self._limits = tuple(limits)
 
     def given(self, attempt: str, backend_id: str, lane_id: int, work: Work, now: int) -> None:
         """A backend was given a job.

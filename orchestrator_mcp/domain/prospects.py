@@ -110,7 +110,7 @@ class Prospects:
         if render is None or not waiting.known or waiting.seconds <= 0:
             return False
         span = WORTH * candidate.load_seconds(lane) + render + _held(candidate)
-        if waiting.seconds > span * self._everybody:
+        if span <= 0 or waiting.seconds > span * self._everybody:
             return False
         if span >= self._left_from.get((lane.spec.kind, before_loads), math.inf):
             return True

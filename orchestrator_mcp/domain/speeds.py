@@ -7,9 +7,10 @@ heavy work is not mistaken for a slow one.
 
 from __future__ import annotations
 
+import json
 import math
 from collections import OrderedDict, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ MOST_PAIRS: Final = 100_000
 """(backend, kind of work) that are remembered; beyond that the one that was seen longest ago is forgotten."""
 
 _DOUBT: Final = 0.2  # how strongly a backend is taken for an ordinary one, in observations
+_LONGEST: Final = 1e9  # seconds
 _MOVED: Final = 0.02  # by how much a kind of work must have changed for what was told of it to be told anew
 
 
@@ -157,6 +159,48 @@ class Speeds:
         mean = {model_key: sum(means) / len(means) for model_key, means in sums.items()}
         self._loads_told = (dict(own), mean)
         return self._loads_told
+
+    def to_json(self) -> str:
+        """What is worth keeping when the process ends."""
+        return json.dumps(
+            {
+                "renders": [[*pair, one.mean, one.deviation, one.count] for pair, one in self._pairs.items()],
+                "loads": [[*pair, one.mean, one.deviation, one.count] for pair, one in self._loads.items()],
+            },
+            separators=(",", ":"),
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Speeds:
+        """Read what `to_json` wrote; what is not sound in it is left out, for it is learned again.
+
+        Args:
+            text: from a file or a table.
+        """
+        speeds = cls()
+        try:
+            kept = json.loads(text)
+        except (ValueError, RecursionError):
+            return speeds
+        for backend_id, kind, estimate in _rows(kept, "renders"):
+            speeds._pairs[backend_id, kind] = estimate
+            speeds._backends[backend_id][kind] = speeds._kinds[kind][backend_id] = estimate
+            speeds._fit(backend_id, kind)
+        for _ in range(3):
+            for backend_id, kind in speeds._pairs:
+                speeds._fit(backend_id, kind)
+        for backend_id, model_key, estimate in _rows(kept, "loads"):
+            speeds._loads[backend_id, model_key] = estimate
+        return speeds
+
+
+def _rows(kept: object, name: str) -> Iterator[tuple[str, str, Estimate]]:
+    rows = kept.get(name) if isinstance(kept, dict) else None
+    for row in rows[:MOST_PAIRS] if isinstance(rows, list) else ():
+        match row:
+            case [str(backend_id), str(what), float(mean), float(deviation), int(count)]:
+                if 0 < mean < _LONGEST and 0 < deviation < _LONGEST and count > 0:
+                    yield backend_id, what, Estimate(mean=mean, deviation=deviation, count=count)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 from hypothesis import given
@@ -121,3 +122,34 @@ def test_any_history_gives_sound_figures(history: list[tuple[str, str, float]]) 
         assert found is not None
         assert 0 < found.mean < math.inf
         assert 0 < speeds.pace(backend_id) < math.inf
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), st.floats(0.9, 1.1)), max_size=30))
+def test_what_was_learned_outlives_the_process(history: list[tuple[str, str, float]]) -> None:
+    speeds = Speeds()
+    for backend_id, kind, luck in history:
+        seconds = {"a": 1.0, "b": 2.0, "c": 6.0}[backend_id] * {"x": 0.3, "y": 5.0, "z": 60.0}[kind] * luck
+        speeds.rendered(backend_id, kind, 1.0, seconds)
+        speeds.loaded(backend_id, kind, seconds)
+    again = Speeds.from_json(speeds.to_json())
+    for backend_id, kind, _ in history:
+        before, after_ = speeds.expected(backend_id, kind, 1.0), again.expected(backend_id, kind, 1.0)
+        assert before is not None
+        assert after_ is not None
+        assert 0.4 < after_.mean / before.mean < 2.5
+        assert again.load(backend_id, kind) == speeds.load(backend_id, kind)
+    assert again.to_json() == speeds.to_json()
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.recursive(
+            st.one_of(st.none(), st.floats(), st.integers(), st.text(max_size=3)),
+            lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from(["renders", "loads"]), inner),
+        ).map(json.dumps),
+    )
+)
+def test_what_is_kept_is_not_trusted(text: str) -> None:
+    assert Speeds.from_json(text).seconds("x", 1.0) is None
+    Speeds.from_json('{"renders":[["a","k#0",1e400,1.0,1],["a","k#0",-1.0,1.0,1],[1],7],"loads":{}}')

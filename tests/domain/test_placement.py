@@ -247,3 +247,16 @@ def test_every_reason_to_wait_is_told_in_words() -> None:
     pinned = list(waiting_reasons(LaneSpec(pin="a", requirements=needing(model="x")), farm[:2]))
     assert pinned == [("a", "it lacks the models x"), ("b", "the job is pinned to a")]
     assert list(waiting_reasons(LaneSpec(), [])) == [(None, "no backend is configured")]
+
+
+def test_a_limit_and_a_backend_that_leaves_a_job_to_others_are_told() -> None:
+    farm = [backend("a"), backend("b"), backend("c", unavailable="it is offline")]
+    assert list(waiting_reasons(LaneSpec(), farm, limits=["wan"])) == [
+        ("a", "the limit wan is reached: as many such jobs run as may"),
+        ("b", "the limit wan is reached: as many such jobs run as may"),
+        ("c", "it is offline"),
+    ]
+    assert list(waiting_reasons(LaneSpec(), farm, left_idle={"a"}))[:2] == [
+        ("a", "it is free, but others will have done it sooner than it would"),
+        ("b", "it is free; the next job that it can run goes to it"),
+    ]
