@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from orchestrator_mcp.cli import serve
+from orchestrator_mcp.cli.running import serve
 
 program = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 program.command()(serve)

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from orchestrator_mcp.cli_options import AsJson, Config, NodesOf, ObjectInfo, Token, Url, end_with, server_at
+from orchestrator_mcp.cli.options import (
+    AsJson,
+    Config,
+    NodesOf,
+    ObjectInfo,
+    ShownUnlessNamed,
+    Token,
+    Url,
+    end_with,
+    server_at,
+)
 
-
-class _ShownUnlessNamed(TyperGroup):
-    """`workflows` and `workflows ID` are `workflows show`, so that the usual command is the short one."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        known = {*self.commands, *ctx.help_option_names}
-        return super().parse_args(ctx, args if args and args[0] in known else ["show", *args])
-
-
-library = typer.Typer(
-    cls=_ShownUnlessNamed,
+commands = typer.Typer(
+    cls=ShownUnlessNamed,
     help="Show the workflows that have a name, or what one of them takes; add one, or convert files.",
     rich_markup_mode="markdown",
 )
 
 
-@library.command("show")
+@commands.command("show")
 def show_workflows(
     workflow: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="Show the parameters of this one; without it, list all.")
@@ -42,7 +42,7 @@ def show_workflows(
     end_with(lambda: farm.workflows(workflow, server_at(url, config, token), as_json=as_json))
 
 
-@library.command("add")
+@commands.command("add")
 def add_workflow(
     file: Annotated[
         Path,
@@ -75,7 +75,7 @@ def add_workflow(
     end_with(lambda: add(file, workflow_id, where, object_info=object_info, backend=backend, force=force))
 
 
-@library.command("convert")
+@commands.command("convert")
 def convert_workflows(
     files: Annotated[
         list[Path],

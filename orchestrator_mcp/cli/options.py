@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from orchestrator_mcp.command.api import Where
+
+RUN: Final = "Run an orchestrator"
+USE: Final = "Use a running one"
+LOOK: Final = "Look after it"
 
 Level = Literal["debug", "info", "warning", "error"]
 Config = Annotated[
@@ -58,6 +63,14 @@ Inputs = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what the API answers, unchanged.")]
+
+
+class ShownUnlessNamed(TyperGroup):
+    """A group whose command `show` may be left out, so that the usual command is the short one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        known = {*self.commands, *ctx.help_option_names}
+        return super().parse_args(ctx, args if args and args[0] in known else ["show", *args])
 
 
 def end_with(work: Callable[[], int]) -> NoReturn:

@@ -1,0 +1,5 @@
+"""`python -m orchestrator_mcp.cli`."""
+
+from orchestrator_mcp.cli import main
+
+main()
