@@ -103,30 +103,34 @@ def serve_and_reload(choices: ServeChoices) -> int:
     Raises:
         SettingsError: a configuration file was named and does not exist.
     """
-    from watchfiles import run_process
-
-    package = Path(__file__).resolve().parent.parent
-    code = [package.parent / name for name in _PACKAGES if (package.parent / name).is_dir()]
-    config = locate_config(choices.config)
-    say(f"Reloading on changes in {', '.join(map(str, [*code, *([config] if config else [])]))}.")
-    # Folders one by one and not recursively: beside the configuration lie the data and the Inbox, which change all
-    # the time, and a watch on the file itself would be lost when an editor replaces it.
     try:
-        run_process(
-            *[folder for root in code for folder in (root, *root.rglob("*")) if folder.is_dir()],
-            *([config.parent] if config else []),
-            recursive=False,
-            target=_serve_child,
-            args=(choices,),
-            target_type="function",
-            watch_filter=lambda _change, path: is_watched(Path(path), code, config),
-            sigint_timeout=_STOP_SECONDS,
-        )
-    except KeyboardInterrupt:  # it came while no watch stood: a child was just being started or stopped
+        _watch(locate_config(choices.config), choices)
+    except KeyboardInterrupt:  # it came while no watch stood; a child may just have been started
         for child in active_children():
             child.terminate()
             child.join(_STOP_SECONDS)
     return ExitCode.OK
+
+
+def _watch(config: Path | None, choices: ServeChoices) -> None:
+    """Run the child, and anew at each change, until Ctrl-C or SIGTERM."""
+    from watchfiles import run_process
+
+    package = Path(__file__).resolve().parent.parent
+    code = [package.parent / name for name in _PACKAGES if (package.parent / name).is_dir()]
+    say(f"Reloading on changes in {', '.join(map(str, [*code, *([config] if config else [])]))}.")
+    # Folders one by one and not recursively: beside the configuration lie the data and the Inbox, which change all
+    # the time, and a watch on the file itself would be lost when an editor replaces it.
+    run_process(
+        *[folder for root in code for folder in (root, *root.rglob("*")) if folder.is_dir()],
+        *([config.parent] if config else []),
+        recursive=False,
+        target=_serve_child,
+        args=(choices,),
+        target_type="function",
+        watch_filter=lambda _change, path: is_watched(Path(path), code, config),
+        sigint_timeout=_STOP_SECONDS,
+    )
 
 
 def is_watched(path: Path, code: list[Path], config: Path | None) -> bool:
