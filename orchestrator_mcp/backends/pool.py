@@ -268,6 +268,7 @@ class BackendPool:
             slots=settings.slots,
             running=running,
             foreign=foreign,
+            warm=backend.warm or None if backend.online else None,
             comfyui_version=backend.stats.version if backend.stats else None,
             devices=_devices(backend.stats.devices) if backend.stats else [],
             last_seen=backend.last_seen,

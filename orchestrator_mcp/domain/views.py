@@ -155,6 +155,7 @@ class BackendView(View):
     slots: int = 1
     running: int = 0
     foreign: int = Field(default=0, description="Prompts in its queue that are not ours.")
+    warm: str | None = Field(default=None, description="The models that our last render there has left in its memory.")
     comfyui_version: str | None = None
     devices: list[dict[str, Any]] = Field(default_factory=list)
     last_seen: Time | None = None

@@ -214,6 +214,7 @@ def backend_view(view: BackendView) -> BackendView:
     return view.model_copy(
         update={
             "reason": told_or_none(view.reason),
+            "warm": told_or_none(view.warm, limit=NODE_BYTES),
             "comfyui_version": told_or_none(view.comfyui_version, limit=NODE_BYTES),
             "devices": told_values(view.devices),
         }

@@ -78,6 +78,7 @@ _BACKEND: Final[dict[str, Any]] = {
     "slots": 2,
     "running": 0,
     "foreign": 0,
+    "warm": "sd_xl_base_1.0.safetensors",
     "comfyui_version": "0.3.64",
     "devices": [{"name": "cuda:0 NVIDIA GeForce RTX 5090", "type": "cuda"}],
     "last_seen": "2026-01-28T12:00:00.000Z",

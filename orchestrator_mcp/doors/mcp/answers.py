@@ -9,7 +9,6 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator_mcp.domain.dry_runs import DryRunView, ProspectView
-from orchestrator_mcp.domain.parameter_schema import object_schema, value_schema
 from orchestrator_mcp.domain.text import plain, plain_or_none
 from orchestrator_mcp.domain.views import (
     AcceptedView,
@@ -17,17 +16,12 @@ from orchestrator_mcp.domain.views import (
     BackendView,
     JobView,
     OutputView,
-    ParameterView,
     Status,
-    WorkflowView,
 )
 from orchestrator_mcp.doors.mcp.text import fitting
 
 FINAL: Final = frozenset({"completed", "failed", "cancelled"})
 _NAME_BYTES: Final = 300
-_DEFAULT_BYTES: Final = 200
-_MOST_CHOICES: Final = 12
-_SCHEMA_BYTES: Final = 8_000  # of one workflow's parameters
 _DRY_RUN_BYTES: Final = 9_000  # told twice, as text and as structure
 _MOST_REASONS: Final = 3
 _REASON_BYTES: Final = 1_000
@@ -68,12 +62,12 @@ class Failure(Answer):
 
 
 class JobAnswer(Answer):
-    """The answer of `job_status`."""
+    """The answer of `job_status`: about one job or batch, or in `jobs` about several."""
 
-    job_id: str
-    status: Status
+    job_id: str | None = None
+    status: Status | None = None
     stage: str | None = None
-    progress: float
+    progress: float | None = None
     counts: dict[str, int] = {}
     node: str | None = None
     backend_id: str | None = None
@@ -88,14 +82,16 @@ class JobAnswer(Answer):
     attention: bool = False
     sandbox: bool = False
     poll_after_ms: int | None = None
+    jobs: list[dict[str, Any]] = []
     next_step: str
 
 
 class Cancelled(Answer):
-    """The answer of `cancel_job`."""
+    """The answer of `cancel_job`: about one job or batch, or in `jobs` about several."""
 
-    job_id: str
-    status: str
+    job_id: str | None = None
+    status: str | None = None
+    jobs: list[dict[str, str]] = []
     next_step: str
 
 
@@ -109,6 +105,9 @@ class BackendLine(Answer):
     capabilities: list[str] = []
     running: int
     slots: int
+    foreign: int = 0
+    warm: str | None = None
+    device: str | None = None
 
 
 class Backends(Answer):
@@ -116,24 +115,6 @@ class Backends(Answer):
 
     backends: list[BackendLine]
     online: int
-    total: int
-    next_step: str
-
-
-class WorkflowLine(Answer):
-    """A workflow of the library."""
-
-    id: str
-    title: str | None = None
-    description: str | None = None
-    parameters_schema: dict[str, Any] = {}
-    problem: str | None = None
-
-
-class Workflows(Answer):
-    """The answer of `list_workflows`."""
-
-    workflows: list[WorkflowLine]
     total: int
     next_step: str
 
@@ -211,7 +192,7 @@ def cancelled(view: JobView) -> Cancelled:
 
 def backend_lines(views: Sequence[BackendView]) -> Backends:
     """Tell what each machine does now, as many as fit."""
-    lines = fitting([_backend(view) for view in views])
+    lines = fitting([backend_line(view) for view in views])
     online = sum(view.online for view in views)
     told = "" if len(lines) == len(views) else f" {len(views) - len(lines)} more are left out."
     advice = (
@@ -220,25 +201,6 @@ def backend_lines(views: Sequence[BackendView]) -> Backends:
         else "No backend is online: jobs are accepted and wait. Ask a person to start ComfyUI or check the hosts."
     )
     return Backends(backends=lines, online=online, total=len(views), next_step=advice + told)
-
-
-def workflow_lines(views: Sequence[WorkflowView], *, search: str | None) -> Workflows:
-    """Tell what the library holds.
-
-    Args:
-        views: the whole library.
-        search: words that must all occur in the id, title, description, tags, node classes or parameter names.
-    """
-    words = (search or "").casefold().split()
-    found = [view for view in views if all(word in _searched(view) for word in words)]
-    lines = fitting([_workflow(view) for view in found])
-    if not found:
-        advice = "Nothing fits; call it without search." if words else "The library is empty; submit a graph instead."
-    elif len(lines) < len(found):
-        advice = f"{len(found) - len(lines)} more fit; narrow the search."
-    else:
-        advice = "Call submit_job with a workflow_id and the parameters to change; others keep their default."
-    return Workflows(workflows=lines, total=len(found), next_step=advice)
 
 
 def progress_message(view: JobView) -> str:
@@ -333,7 +295,8 @@ def _after_completion(view: JobView, *, left_out: int) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _backend(view: BackendView) -> BackendLine:
+def backend_line(view: BackendView) -> BackendLine:
+    """What one machine is and does now."""
     return BackendLine(
         id=view.id,
         name=plain(view.name, limit=_NAME_BYTES),
@@ -342,58 +305,22 @@ def _backend(view: BackendView) -> BackendLine:
         capabilities=lines(view.capabilities),
         running=view.running,
         slots=view.slots,
+        foreign=view.foreign,
+        warm=plain_or_none(view.warm, limit=_NAME_BYTES),
+        device=_device(view),
     )
 
 
-def _searched(view: WorkflowView) -> str:
-    names = (parameter.name for parameter in view.parameters)
-    said = (view.id, view.title or "", view.description or "", *view.tags)
-    return " ".join([*said, *view.node_classes, *names]).casefold()
-
-
-def _workflow(view: WorkflowView) -> WorkflowLine:
-    return WorkflowLine(
-        id=plain(view.id, limit=_NAME_BYTES),
-        title=plain_or_none(view.title, limit=_NAME_BYTES),
-        description=plain_or_none(view.description, limit=_NAME_BYTES),
-        parameters_schema={} if view.problem else _schema(view.parameters),
-        problem=plain_or_none(view.problem, limit=500),
+def _device(view: BackendView) -> str | None:
+    """Its first device and the memory of it, where it has told of one."""
+    if not view.devices:
+        return None
+    device = view.devices[0]
+    free, total = device.get("vram_free"), device.get("vram_total")
+    memory = (
+        f", {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+        if isinstance(free, int | float) and isinstance(total, int | float)
+        else ""
     )
-
-
-def _schema(parameters: Sequence[ParameterView]) -> dict[str, Any]:
-    """The parameters as JSON Schema, as many as fit: one workflow must leave room for others."""
-    kept: list[ParameterView] = []
-    used = 0
-    for view in map(_parameter, sorted(parameters, key=lambda view: not view.required)):
-        used += len(view.name.encode()) + len(json.dumps(value_schema(view), ensure_ascii=False).encode())
-        if used > _SCHEMA_BYTES:
-            break
-        kept.append(view)
-    schema = object_schema(kept)
-    left_out = len(parameters) - len(kept)
-    return {**schema, "description": f"{left_out} more are left out."} if left_out else schema
-
-
-def _parameter(view: ParameterView) -> ParameterView:
-    """A parameter in few words; of many choices only some are told, in words, so that no schema forbids the rest."""
-    described = plain_or_none(view.description or view.title, limit=_DEFAULT_BYTES)
-    choices = [_default(choice) for choice in view.choices]
-    if len(choices) > _MOST_CHOICES:
-        some = plain(", ".join(map(str, choices[:_MOST_CHOICES])), limit=2 * _DEFAULT_BYTES)
-        described = f"{described or ''} One of {len(choices)}, such as {some}.".strip()
-    return view.model_copy(
-        update={
-            "name": plain(view.name, limit=_NAME_BYTES),
-            "title": None,
-            "description": described,
-            "default": _default(view.default),
-            "choices": choices if len(choices) <= _MOST_CHOICES else [],
-        }
-    )
-
-
-def _default(value: Any) -> Any:
-    if isinstance(value, str):
-        return plain(value, limit=_DEFAULT_BYTES)
-    return value if value is None or isinstance(value, bool | int | float) else plain(str(value), limit=_DEFAULT_BYTES)
+    more = f", and {len(view.devices) - 1} more" if len(view.devices) > 1 else ""
+    return f"{plain(str(device.get('name')), limit=_NAME_BYTES)}{memory}{more}"

@@ -70,7 +70,7 @@ class CheckedTool(Tool):
 
     def _in_words(self, cause: BaseException) -> ToolError:
         if isinstance(cause, OrchestratorError):
-            return ToolError(spell(cause))
+            return ToolError(spell(cause, queued_nothing=self.needs is Scope.SUBMIT))
         reference = secrets.token_hex(4)
         _log.error("Tool %s failed unexpectedly (reference %s)", self.name, reference, exc_info=cause)
         return ToolError(
@@ -115,11 +115,16 @@ def spell_problems(problems: Iterable[Problem], *, head: str, hint: str | None =
     return plain("\n".join(lines))
 
 
-def spell(error: OrchestratorError) -> str:
-    """What an error of ours says to a model, and what it can do about it."""
+def spell(error: OrchestratorError, *, queued_nothing: bool = False) -> str:
+    """What an error of ours says to a model, and what it can do about it.
+
+    Args:
+        error: what went wrong.
+        queued_nothing: whether the call was to queue something.
+    """
     match error:
         case ManifestError():
-            head = "Nothing was queued; mend this and submit again:"
+            head = "Nothing was queued; mend this and submit again:" if queued_nothing else "Mend this and call again:"
             return spell_problems(error.problems, head=head, hint=error.hint)
         case NotFoundError():
             return plain(f"{error} {_LOOK_IN.get(error.kind, '')}")

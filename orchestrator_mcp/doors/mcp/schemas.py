@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 _DEFINITION = "#/$defs/"
-_LEFT_OUT = frozenset({"title", "minLength", "maxLength"})
-_ONLY_IF_TELLING = frozenset({"default", "additionalProperties"})
+_LEFT_OUT = frozenset({"title", "additionalProperties", "minLength", "maxLength", "minItems", "maxItems"})
+_ONLY_IF_TELLING = frozenset({"default"})
 
 
 def slim(schema: dict[str, Any], *, strict: bool = False) -> dict[str, Any]:
     """Drop generated titles, spell out references, and say "leave it out" instead of "may be null".
 
-    Lengths go too (no honest call meets them, and the refusal tells them), and so does what is required within a list:
-    it matters only to a program that checks our answers.
+    Lengths and counts go too (no honest call meets them, and the refusal tells them), and so does what an object within
+    is made of: those are in answers only, and their names say what they are.
 
     Args:
         schema: what pydantic made; it is not changed.
@@ -36,10 +36,16 @@ def _slim(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]
 
 def _slim_part(key: str, value: Any, definitions: dict[str, Any]) -> Any:
     if key == "properties":
-        return {name: _slim(part, definitions) for name, part in value.items()}
-    if key in ("items", "additionalProperties") and isinstance(value, dict):
-        return {name: part for name, part in _slim(value, definitions).items() if name != "required"}
+        return {name: _shallow(_slim(part, definitions)) for name, part in value.items()}
+    if key == "items":
+        return _shallow(_slim(value, definitions))
+    if key == "anyOf":
+        return [_slim(one, definitions) for one in value]
     return value
+
+
+def _shallow(schema: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in schema.items() if key not in ("properties", "required")}
 
 
 def _is_telling(key: str, value: Any, schema: dict[str, Any]) -> bool:

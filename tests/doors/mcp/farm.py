@@ -17,6 +17,7 @@ from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.views import (
     AcceptedView,
     BackendView,
+    JobListView,
     JobView,
     OutputView,
     ParameterView,
@@ -49,6 +50,7 @@ class ServiceDouble(JobService):
     def __init__(self) -> None:
         self.view = JobView(job_id=JOB, status="queued", workflow_id="shot", submitted_at=AT, queue_position=1)
         self.submitted: list[tuple[Manifest, Door, str]] = []
+        self.any_job = False
         self.failure: Exception | None = None
         self.gate: anyio.Event | None = None  # what a submission waits for
         self.entered = anyio.Event()
@@ -62,6 +64,8 @@ class ServiceDouble(JobService):
             WorkflowView(id="upscale", node_classes=["ImageScaleBy"]),
         ]
         self.farm = [BackendView(id="gpu0", name="Beast", host="127.0.0.1", port=8188, online=True, status="idle")]
+        self.listed: list[JobView] = []
+        self.listings: list[dict[str, Any]] = []
         self._changed = anyio.Event()
         self.watched = anyio.Event()
 
@@ -91,6 +95,8 @@ class ServiceDouble(JobService):
         return AcceptedView(job_id=JOB, submitted_at=AT)
 
     async def job(self, job_id: str, *, base_url: str | None = None) -> JobView:
+        if self.any_job:
+            return self.view.model_copy(update={"job_id": job_id})
         if job_id != JOB:
             raise NotFoundError("job", job_id)
         done = self.view.status == "completed" and not self.view.outputs
@@ -120,6 +126,12 @@ class ServiceDouble(JobService):
                 return
             self.watched.set()
             await changed.wait()
+
+    async def jobs(self, **wanted: Any) -> JobListView:
+        self.listings.append(wanted)
+        begin, end = int(wanted["cursor"] or 0), len(self.listed)
+        upto = min(begin + wanted["limit"], end)
+        return JobListView(jobs=self.listed[begin:upto], next_cursor=str(upto) if upto < end else None)
 
     def backends(self) -> list[BackendView]:
         return self.farm

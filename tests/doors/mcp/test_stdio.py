@@ -150,7 +150,7 @@ async def test_discover_first_leaves_the_client_free_to_take_either_era() -> Non
     async with piped(*SERVE) as pipe:
         await pipe.ask("server/discover", {"_meta": ENVELOPE})
         listed = await pipe.ask("tools/list", {"_meta": ENVELOPE}, number=2)
-        assert len(listed["result"]["tools"]) == 6
+        assert len(listed["result"]["tools"]) == 7
         refused = await pipe.ask("initialize", {"protocolVersion": "2025-06-18"}, number=3)
         assert refused["error"]["code"] == -32022
 

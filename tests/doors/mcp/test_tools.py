@@ -186,6 +186,82 @@ async def test_cancelling_says_how_far_it_has_come_and_refuses_what_has_ended(fa
     assert "already completed" in text
 
 
+async def test_several_jobs_are_shown_side_by_side_and_waited_for_together(farm: ServiceDouble) -> None:
+    async def render() -> None:
+        await farm.watched.wait()
+        farm.change(status="completed", progress=1.0)
+
+    async with connected(farm) as client:
+        before = told(await client.call_tool("job_status", {"job_id": [JOB]}))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(render)
+            after = told(await client.call_tool("job_status", {"job_id": [JOB, JOB], "wait_seconds": 45}))
+        missing = refused(await client.call_tool("job_status", {"job_id": [JOB, "nope"]}))
+        none = refused(await client.call_tool("job_status", {"job_id": []}))
+        many = refused(await client.call_tool("job_status", {"job_id": [str(number) for number in range(51)]}))
+    assert [one["status"] for one in before["jobs"]] == ["queued"]
+    assert before["poll_after_ms"] == 4000 and "0 of 1 have ended" in before["next_step"]
+    assert [one["job_id"] for one in after["jobs"]] == [JOB], "the same id counts once"
+    assert after["jobs"][0]["outputs"][0]["name"] == "shot_00001_.png"
+    assert "poll_after_ms" not in after and "get_preview" in after["next_step"]
+    assert "'nope'" in missing and "job_id" in none and "at most 50 items" in many
+
+
+async def test_of_many_jobs_those_that_do_not_fit_are_told_in_short(farm: ServiceDouble) -> None:
+    farm.change(status="failed", error=ErrorView(code="node_failed", message="x" * 1900))
+    farm.any_job = True
+    async with connected(farm) as client:
+        result = await client.call_tool("job_status", {"job_id": [f"job{number}" for number in range(50)]})
+    assert len(words(result).encode()) < 20_000
+    jobs = told(result)["jobs"]
+    assert len(jobs) == 50 and "error" in jobs[0] and jobs[-1]["status"] == "failed"
+    assert "error" not in jobs[-1] and "alone" in jobs[-1]["left_out"]
+
+
+async def test_several_jobs_are_cancelled_together_and_those_that_ended_say_so(farm: ServiceDouble) -> None:
+    async with connected(farm) as client:
+        both = told(await client.call_tool("cancel_job", {"job_id": [JOB]}))
+        farm.change(status="completed")
+        late = told(await client.call_tool("cancel_job", {"job_id": [JOB]}))
+    assert both["jobs"] == [{"job_id": JOB, "status": "cancelled"}]
+    assert "already completed" in late["jobs"][0]["refused"] and "1 of 1 were refused" in late["next_step"]
+
+
+async def test_jobs_are_listed_page_by_page_with_every_filter(farm: ServiceDouble) -> None:
+    many = {"shot": "010", "take": 3, "note": "y" * 79, "deep": {"left": "out"}}
+    farm.listed = [
+        farm.view.model_copy(update={"job_id": f"job{number}", "metadata": many, "outputs": [picture(None)]})
+        for number in range(100)
+    ]
+    filters = {"status": ["queued", "failed"], "workflow_id": "w", "backend_id": "b", "batch_id": "batch-1"}
+    async with connected(farm) as client:
+        result = await client.call_tool("list_jobs", {**filters, "limit": 50})
+        page = told(result)
+        cursor: str | None = page["next_cursor"]
+        rest: list[dict[str, Any]] = []
+        while cursor:
+            following = told(await client.call_tool("list_jobs", {"cursor": cursor}))
+            rest, cursor = [*rest, *following["jobs"]], following.get("next_cursor")
+        wrong = refused(await client.call_tool("list_jobs", {"status": ["done"]}))
+    assert len(words(result).encode()) < 20_000
+    assert [line["job_id"] for line in [*page["jobs"], *rest]] == [f"job{number}" for number in range(100)]
+    assert {name: farm.listings[0][name] for name in filters} == {**filters, "status": ("queued", "failed")}
+    first = page["jobs"][0]
+    assert first["metadata"] == {"shot": "010", "take": 3, "note": "y" * 79}
+    assert (first["status"], first["outputs"], first["submitted_at"]) == ("queued", 1, "2026-01-02T03:04:05.000Z")
+    assert "cursor" in page["next_step"] and "status.0" in wrong
+
+
+async def test_a_machine_tells_its_memory_its_models_and_the_work_of_others(farm: ServiceDouble) -> None:
+    card = {"name": "RTX 4090\x1b[31m", "vram_total": 24 * 2**30, "vram_free": 6 * 2**30}
+    known = {"capabilities": ["flux"], "foreign": 2, "warm": "flux1-dev.safetensors", "devices": [card, {}]}
+    farm.farm = [farm.farm[0].model_copy(update=known)]
+    async with connected(farm) as client:
+        (line,) = told(await client.call_tool("list_backends", {}))["backends"]
+    assert (line["capabilities"], line["foreign"], line["warm"]) == (["flux"], 2, "flux1-dev.safetensors")
+    assert line["device"] == "RTX 4090[31m, 6.0 of 24.0 GiB free, and 1 more"
+
+
 async def test_the_farm_and_its_library_are_listed_with_what_to_do_next(farm: ServiceDouble) -> None:
     async with connected(farm) as client:
         machines = told(await client.call_tool("list_backends", {}))
@@ -196,7 +272,6 @@ async def test_the_farm_and_its_library_are_listed_with_what_to_do_next(farm: Se
         "id": "gpu0",
         "name": "Beast",
         "status": "idle",
-        "capabilities": [],
         "running": 0,
         "slots": 1,
     }
@@ -359,8 +434,9 @@ async def test_the_list_of_tools_is_small_ordered_and_complete(farm: ServiceDoub
         "cancel_job",
         "list_workflows",
         "get_preview",
+        "list_jobs",
     ]
-    wire = sum(len(tool.model_dump_json(by_alias=True, exclude_none=True).encode()) for tool in tools)
+    wire = len(listed.model_dump_json(by_alias=True, exclude_none=True).encode())
     assert wire / 4 <= TOKEN_BUDGET
     for tool in tools:
         assert tool.title and tool.annotations is not None
@@ -374,6 +450,7 @@ async def test_the_list_of_tools_is_small_ordered_and_complete(farm: ServiceDoub
         "list_backends",
         "list_workflows",
         "get_preview",
+        "list_jobs",
     ]
     assert hints["cancel_job"].destructive_hint is True
     assert hints["submit_job"].destructive_hint is False

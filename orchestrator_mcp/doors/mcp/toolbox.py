@@ -1,0 +1,244 @@
+"""The tools themselves: each makes one call of the service and renders the answer."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Sequence
+from itertools import islice
+from typing import Annotated, Any, Final, Literal
+
+from mcp.server.mcpserver import Context
+from mcp.types import CallToolResult, ImageContent, TextContent
+from pydantic import Field, ValidationError
+
+from orchestrator_mcp.domain.documents import value_problems
+from orchestrator_mcp.domain.jobs import Door, is_batch_id
+from orchestrator_mcp.domain.manifests import MAX_PRIORITY, Manifest, problems_in
+from orchestrator_mcp.doors.mcp import answers, batch_answers, several_answers, workflow_answers
+from orchestrator_mcp.doors.mcp.callers import caller_of, request_of
+from orchestrator_mcp.doors.mcp.calls import OpenCalls
+from orchestrator_mcp.doors.mcp.following import Following
+from orchestrator_mcp.errors import ForbiddenError, JobFinishedError, ManifestError
+from orchestrator_mcp.service import JobService
+from orchestrator_mcp.service.previewing import LONGEST_SIDE, SHORTEST_SIDE
+
+MAX_WAIT_SECONDS: Final = 45.0
+MOST_IDS: Final = 50  # in one call
+LONGEST_LIST: Final = 50
+_MOST_PROBLEMS: Final = 20
+_HOST: Final = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
+
+JobId = Annotated[str, Field(min_length=1, max_length=100)]
+JobIds = Annotated[
+    JobId | Annotated[list[JobId], Field(min_length=1, max_length=MOST_IDS)],
+    Field(description="One, several, or of a batch."),
+]
+Filter = Annotated[str | None, Field(max_length=200)]
+Statuses = list[Literal["queued", "running", "completed", "failed", "cancelled"]]
+
+
+class AgentTools:
+    """The tools over one service.
+
+    Args:
+        service: what they call.
+        calls: the calls that are open.
+        public_url: what the urls of outputs begin with; the caller's own Host when None.
+    """
+
+    def __init__(self, service: JobService, calls: OpenCalls, *, public_url: str | None) -> None:
+        self._service = service
+        self._following = Following(service, calls)
+        self._public_url = public_url.rstrip("/") if public_url else None
+
+    async def submit_job(
+        self,
+        ctx: Context[Any, Any],
+        workflow_id: Annotated[
+            str | None, Field(description='Library name, e.g. "my_workflow_001"; with workflow only a label.')
+        ] = None,
+        workflow: Annotated[
+            dict[str, Any] | None,
+            Field(description="Graph: node id -> {class_type, inputs} (API format), or as ComfyUI saves it."),
+        ] = None,
+        parameters: Annotated[
+            dict[str, Any] | None,
+            Field(
+                description='Values by name or "node_id.input", e.g. {"prompt": "dusk", "seed": -1}; -1 draws one. '
+                'Input files: "job:<id>/<name>", "asset:<sha256>", a path in assets.roots, {"base64": ..} to 1 MB.'
+            ),
+        ] = None,
+        metadata: Annotated[
+            dict[str, Any] | None, Field(description='Kept with the job, e.g. {"shot": "010"}.')
+        ] = None,
+        priority: Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Higher first; default 0.")] = 0,
+        backend_affinity: Annotated[
+            str | None, Field(description="Only this backend id; waits while it is offline.")
+        ] = None,
+        required_capabilities: Annotated[
+            list[str] | None, Field(description='Labels the backend must have, e.g. ["flux"].')
+        ] = None,
+        idempotency_key: Annotated[
+            str | None, Field(description="Any unique text; repeating it gives the same job.")
+        ] = None,
+        rerun_of: Annotated[
+            str | None, Field(description="job_id to do again as it was but for parameters; alone, no workflow.")
+        ] = None,
+        batch: Annotated[
+            dict[str, Any] | None,
+            Field(description='Many jobs: {"seed": {"count": 12}, "steps": [20, 30]}; "mode": "zip" pairs values.'),
+        ] = None,
+        dry_run: Annotated[bool, Field(description="Only tell what it would be and who could run it.")] = False,
+    ) -> Annotated[CallToolResult, answers.Submitted]:
+        manifest = _manifest(
+            workflow_id=workflow_id,
+            workflow=workflow,
+            parameters=parameters,
+            metadata=metadata,
+            priority=priority,
+            backend_affinity=backend_affinity,
+            required_capabilities=required_capabilities,
+            idempotency_key=idempotency_key,
+            rerun_of=rerun_of,
+            batch=batch,
+        )
+        if dry_run:
+            return _result(answers.tried(await self._service.try_out(manifest, door=Door.MCP, by=caller_of(ctx))))
+        given: dict[str, Any] = {"door": Door.MCP, "by": caller_of(ctx), "base_url": self._urls_begin(ctx)}
+        if manifest.batch is not None:
+            return _result(batch_answers.submitted(await self._service.batches.submit(manifest, **given)))
+        accepted = await self._service.submit(manifest, **given)
+        return _result(answers.submitted(accepted))
+
+    async def job_status(
+        self,
+        ctx: Context[Any, Any],
+        job_id: JobIds,
+        wait_seconds: Annotated[
+            float, Field(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the end, e.g. 30; default 0.")
+        ] = 0,
+    ) -> Annotated[CallToolResult, answers.JobAnswer]:
+        ids = _listed(job_id)
+        told = [await self._state(ctx, one) for one in ids]
+        waiting = [one for one, state in zip(ids, told, strict=True) if state.status not in answers.FINAL]
+        if wait_seconds > 0 and waiting:
+            await self._following.wait(ctx, waiting, wait_seconds)
+            told = [await self._state(ctx, one) for one in ids]
+        return _result(told[0] if isinstance(job_id, str) else several_answers.side_by_side(told))
+
+    async def list_backends(self) -> Annotated[CallToolResult, answers.Backends]:
+        return _result(answers.backend_lines(self._service.backends()))
+
+    async def cancel_job(self, ctx: Context[Any, Any], job_id: JobIds) -> Annotated[CallToolResult, answers.Cancelled]:
+        if isinstance(job_id, str):
+            return _result(await self._cancel(ctx, job_id))
+        ends: list[tuple[str, str | None, str | None]] = []
+        for one in _listed(job_id):
+            try:
+                ends.append((one, (await self._cancel(ctx, one)).status, None))
+            except (ForbiddenError, JobFinishedError) as refusal:
+                ends.append((one, None, str(refusal)))
+        return _result(several_answers.cancelled_together(ends))
+
+    async def list_workflows(
+        self,
+        search: Annotated[
+            str | None, Field(max_length=200, description='Words that must all occur, e.g. "flux upscale".')
+        ] = None,
+    ) -> Annotated[CallToolResult, workflow_answers.Workflows]:
+        return _result(workflow_answers.workflow_lines(await self._service.workflows(), search=search))
+
+    async def list_jobs(
+        self,
+        ctx: Context[Any, Any],
+        status: Annotated[Statuses | None, Field(description='E.g. ["queued", "running"].')] = None,
+        workflow_id: Annotated[Filter, Field(description="Of this workflow.")] = None,
+        backend_id: Annotated[Filter, Field(description="On this backend, now or last.")] = None,
+        batch_id: Annotated[Filter, Field(description="Of this batch.")] = None,
+        limit: Annotated[int, Field(ge=1, le=LONGEST_LIST, description="Default 20.")] = 20,
+        cursor: Annotated[Filter, Field(description="next_cursor of the answer before.")] = None,
+    ) -> Annotated[CallToolResult, several_answers.Jobs]:
+        wanted: dict[str, Any] = {
+            "status": tuple(status or ()),
+            "workflow_id": workflow_id,
+            "backend_id": backend_id,
+            "batch_id": batch_id,
+            "cursor": cursor,
+            "base_url": self._urls_begin(ctx),
+        }
+        page = await self._service.jobs(**wanted, limit=limit)
+        fits = several_answers.most_that_fit(page)
+        if fits < len(page.jobs):
+            page = await self._service.jobs(**wanted, limit=fits)
+        return _result(several_answers.job_lines(page))
+
+    async def get_preview(
+        self,
+        ctx: Context[Any, Any],
+        job_id: Annotated[str | list[str], Field(description="One, several for a contact sheet, or a batch_id.")],
+        name: Annotated[str | None, Field(max_length=300, description="One output, as job_status names it.")] = None,
+        longest: Annotated[
+            int | None, Field(ge=SHORTEST_SIDE, le=LONGEST_SIDE, description="Pixels of the longer side.")
+        ] = None,
+    ) -> CallToolResult:
+        job_ids = [job_id] if isinstance(job_id, str) else job_id
+        preview = await self._service.preview(*job_ids, name=name, longest=longest, base_url=self._urls_begin(ctx))
+        picture = preview.picture
+        image = ImageContent(
+            type="image", data=base64.b64encode(picture.data).decode("ascii"), mime_type=picture.media_type
+        )
+        return CallToolResult(content=[TextContent(type="text", text=preview.text), image])
+
+    def _urls_begin(self, ctx: Context[Any, Any]) -> str | None:
+        """The configured address, else the caller's own Host; None over stdio, where the service knows best."""
+        request = request_of(ctx)
+        if self._public_url or request is None:
+            return self._public_url
+        host = request.headers.get("host", "")
+        return f"{request.scope['scheme']}://{host}" if _HOST.fullmatch(host) else None
+
+    async def _state(self, ctx: Context[Any, Any], one: str) -> answers.JobAnswer:
+        begin = self._urls_begin(ctx)
+        if not is_batch_id(one):
+            return answers.job_answer(await self._service.job(one, base_url=begin))
+        batches = self._service.batches
+        view = await batches.batch(one, base_url=begin)
+        outputs = await batches.outputs(one, base_url=begin) if view.status in answers.FINAL else []
+        failures = await batches.failures(one) if view.counts["failed"] else []
+        return batch_answers.batch_answer(view, outputs, failures)
+
+    async def _cancel(self, ctx: Context[Any, Any], one: str) -> answers.Cancelled:
+        if is_batch_id(one):
+            return batch_answers.cancelled(await self._service.batches.cancel(one, by=caller_of(ctx)))
+        view = await self._service.cancel(one, by=caller_of(ctx), base_url=self._urls_begin(ctx))
+        return answers.cancelled(view)
+
+
+def _listed(ids: str | Sequence[str]) -> list[str]:
+    return [ids] if isinstance(ids, str) else list(dict.fromkeys(ids))
+
+
+def _manifest(**fields: Any) -> Manifest:
+    if fields["rerun_of"] is not None:
+        fields["priority"] = fields["priority"] or None  # as it was, unless another is given
+    elif fields["workflow_id"] is None and fields["workflow"] is None:
+        raise ManifestError.at(
+            "workflow_id",
+            message="give workflow_id (a name that list_workflows shows) or workflow (a graph in API or UI format)",
+            code="missing",
+        )
+    plain_values = {name: value for name, value in fields.items() if name != "workflow"}  # graphs: the service's matter
+    if problems := list(islice(value_problems(plain_values, ()), _MOST_PROBLEMS)):
+        raise ManifestError(problems)
+    try:
+        return Manifest.model_validate({name: value for name, value in fields.items() if value is not None})
+    except ValidationError as error:
+        raise ManifestError(problems_in(error)) from error
+
+
+def _result(answer: answers.Answer) -> CallToolResult:
+    structured = answer.model_dump(mode="json", exclude_defaults=True)
+    text = json.dumps(structured, ensure_ascii=False, separators=(",", ":"))
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structured)
