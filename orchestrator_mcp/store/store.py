@@ -12,7 +12,6 @@ from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.to_thread
-import sqlalchemy as sa
 
 from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.domain.assets import Asset
@@ -25,25 +24,14 @@ from orchestrator_mcp.errors import NotFoundError, StorageError
 from orchestrator_mcp.store import accepting, assets, claiming, operations, upkeep
 from orchestrator_mcp.store.backups import Backup, DamageError, make_backup
 from orchestrator_mcp.store.batch_store import BatchStore
+from orchestrator_mcp.store.job_lists import JobFilter, page_query
 from orchestrator_mcp.store.records import Acceptance, LeftBehind, NewJob, OpenAttempt, StoredJob
-from orchestrator_mcp.store.schema import STATE_CODES, batch, job, lane
-from orchestrator_mcp.store.sqlite import DIALECT, Database, Transaction, storage_errors
+from orchestrator_mcp.store.sqlite import Database, Transaction, storage_errors
 from orchestrator_mcp.store.whole_jobs import whole_job
 from orchestrator_mcp.store.writer import Writer
 
 T = TypeVar("T")
 FURTHEST_AHEAD: Final = 10_000  # queue positions beyond it are not counted
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobFilter:
-    """Which jobs a list shows; None means all."""
-
-    states: tuple[JobState, ...] = ()
-    workflow_id: str | None = None
-    backend_id: str | None = None
-    source: str | None = None
-    batch_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,7 +312,7 @@ class JobStore:
             before: only rows older than this one.
             limit: how many at the most.
         """
-        sql, parameters = _page(wanted, before, limit)
+        sql, parameters = page_query(wanted, before, limit)
 
         def read(tx: Transaction) -> list[StoredJob]:
             return [whole_job(tx, row) for row in tx.query(sql, parameters)]
@@ -426,32 +414,3 @@ def _events_in(result: object) -> Iterable[JobChanged]:
     elif isinstance(result, (list, tuple)):
         for item in result:
             yield from _events_in(item)
-
-
-def _page(wanted: JobFilter, before: int | None, limit: int) -> tuple[str, list[Any]]:
-    query = (
-        sa.select(job, lane.c.spec.label("lane_spec"), batch.c.uid.label("batch_uid"))
-        .join(lane, lane.c.id == job.c.lane_id)
-        .outerjoin(batch, batch.c.id == job.c.batch_id)
-    )
-    if wanted.states:
-        query = query.where(job.c.state.in_([STATE_CODES[state] for state in wanted.states]))
-    for column, value in (
-        (job.c.workflow_id, wanted.workflow_id),
-        (job.c.backend_id, wanted.backend_id),
-        (job.c.source, wanted.source),
-    ):
-        if value is not None:
-            query = query.where(column == value)
-    if wanted.batch_id is not None:
-        query = query.where(
-            job.c.batch_id == sa.select(batch.c.id).where(batch.c.uid == wanted.batch_id).scalar_subquery()
-        )
-    if before is not None:
-        query = query.where(job.c.id < before)
-    compiled = (
-        query.order_by(job.c.id.desc())
-        .limit(limit)
-        .compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
-    )
-    return str(compiled), [compiled.params[name] for name in compiled.positiontup or ()]

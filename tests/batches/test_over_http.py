@@ -261,7 +261,7 @@ async def test_an_earlier_job_is_done_again_with_twelve_seeds(farm: House) -> No
 
 async def test_a_batch_begins_with_what_another_job_makes(farm: House) -> None:
     parent = await farm.submit(picture_graph())
-    graph = {
+    graph: dict[str, Any] = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
         "2": {"class_type": "ImageScale", "inputs": {"image": ["1", 0], "upscale_method": "nearest-exact"}},
         "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "scaled"}},
