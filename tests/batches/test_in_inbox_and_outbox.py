@@ -107,9 +107,12 @@ async def test_a_dropped_batch_is_rendered_and_its_folder_tells_of_every_job(far
     async def put_away() -> bool:
         return names_in(farm.settings.inbox_dir / "processed") == ["shot 010.json"]
 
+    async def recorded() -> bool:
+        view = (await farm.api.get(f"/api/batch/{result['batch_id']}")).json()
+        return bool(view["path"] == result["path"])
+
     await until(put_away)
-    view = (await farm.api.get(f"/api/batch/{result['batch_id']}")).json()
-    assert view["path"] == result["path"]
+    await until(recorded)
 
 
 async def test_jobs_of_a_dropped_batch_are_delivered_where_only_what_was_dropped_is(
