@@ -23,6 +23,13 @@ GRAIN: Final = 40
 WORTH: Final = 2.0
 """How many times what it takes a load must save, so that the last seconds of a batch are not spent on loading."""
 
+LATE: Final = 0.5
+"""How many times what it takes a load must help a model that is late: half of it, for the load is paid by one backend
+and the help is shared by all. Measured, as its neighbours, by `benchmarks.utilization`."""
+
+QUICK: Final = 1.5
+"""Whoever takes at most so many times what the quickest does is one of the quick ones."""
+
 Able = Callable[[Lane, Candidate], bool]
 
 
@@ -67,11 +74,16 @@ class Prospects:
     def others_suffice(self, candidate: Candidate) -> bool:
         """Whether those who have the same model as a backend will be done with it in time without it.
 
-        "In time" is when all would be done if the work were spread evenly. Only the quickest of those who have a
+        "In time" is when all would be done if the work were spread evenly. Only the quick ones of those who have a
         model may leave it, because one load then moves the most work.
         """
         own = self._models.get(candidate.warm)
-        if own is None or not own.known or not candidate.warm or candidate.pace > self._quickest[candidate.warm]:
+        if (
+            own is None
+            or not own.known
+            or not candidate.warm
+            or candidate.pace > QUICK * self._quickest[candidate.warm]
+        ):
             return False
         speed = self._speeds[candidate.warm] - 1 / candidate.pace
         return speed > 1e-9 and own.left / speed <= self._horizon()
@@ -80,7 +92,7 @@ class Prospects:
         """Whether a model will not be done in time, by more than a load costs, unless a backend loads it."""
         model = lane.spec.model_key
         excess = self.finish(model) - self._horizon()
-        return self._models[model].known and excess > WORTH * candidate.load_seconds(lane)
+        return self._models[model].known and excess > LATE * candidate.load_seconds(lane)
 
     def _horizon(self) -> float:
         """When all that waits is done if it is spread evenly, seconds."""
