@@ -110,6 +110,7 @@ def main() -> None:
         (10_000, 1_000, 1),
         (10_000, 1_000, 100),
         (10_000, 1_000, 1_000),
+        (200, 1_000, 10),
         (200, 1_000, 1_000),
     ):
         spans, given = timed(lanes(count), farm(backends, free), options.repeats)

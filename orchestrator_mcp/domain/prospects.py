@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,6 +54,10 @@ class Prospects:
         self._models = models
         self._able = able
         self._busy = [c for c in candidates if c.unavailable is None and c.running and c.remaining is not None]
+        self._busy_with: dict[str, list[Candidate]] = defaultdict(list)
+        for candidate in self._busy:
+            self._busy_with[candidate.warm].append(candidate)
+        self._with_files = [candidate for candidate in self._busy if candidate.loaded]
         self._spare = {c.backend_id: c for c in candidates if c.idle and c.warm not in models}
         self._given: dict[str, list[tuple[Candidate, float]]] = defaultdict(list)
         self._proofs: dict[tuple[str, int, bool], _Proof] = {}
@@ -132,7 +136,8 @@ class Prospects:
         key = (lane.spec.kind, step, before_loads)
         proof = self._proofs.get(key)
         if proof is None:
-            jobs = sum(self._goes_on(lane, other, span, mean) for other in self._busy if other is not candidate)
+            others = (other for other in self._who_may_have(lane) if other is not candidate)
+            jobs = sum(self._goes_on(lane, other, span, mean) for other in others)
             if before_loads:
                 jobs += sum(self._would_load(lane, other, span, mean) for other in self._spare.values())
             proof = self._proofs[key] = _Proof(jobs, 0)
@@ -145,6 +150,13 @@ class Prospects:
             return False
         self._left_from[lane.spec.kind, before_loads] = span
         return True
+
+    def _who_may_have(self, lane: Lane) -> Iterable[Candidate]:
+        """Every busy backend that has the models of a lane, and perhaps others."""
+        model = lane.spec.model_key
+        if not model:
+            return self._busy
+        return [*self._busy_with[model], *(other for other in self._with_files if other.warm != model)]
 
     def _goes_on(self, lane: Lane, other: Candidate, span: float, mean: float) -> int:
         """How many jobs of `mean` seconds a busy backend does within `span` if it goes on with this model."""
