@@ -15,7 +15,7 @@ from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.access import LOCAL, Caller
 from orchestrator_mcp.domain.deliveries import Delivery, DeliveryFile, InboxClaim
 from orchestrator_mcp.domain.dry_runs import DryRunView
-from orchestrator_mcp.domain.events import JobDelivered
+from orchestrator_mcp.domain.events import Event, JobDelivered
 from orchestrator_mcp.domain.jobs import Door, JobState
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.parameter_schema import object_schema
@@ -382,6 +382,10 @@ class JobService:
         with self._gate.stream(by):
             async with following as events:
                 yield events
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Call a function with every event of jobs and backends from now on. It must not block or raise."""
+        self._events.listen(listener)
 
     def counted_stream(self, by: Caller) -> AbstractContextManager[None]:
         """Count another kind of stream for as long as the block runs. Raises TooManyError on entering."""

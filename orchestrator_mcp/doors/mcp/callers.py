@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
@@ -11,6 +12,8 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from orchestrator_mcp.domain.access import LOCAL, Caller
+
+_HOST: Final = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
 
 
 def request_of(ctx: Context[Any, Any]) -> Request | None:
@@ -27,6 +30,20 @@ def caller_of(ctx: Context[Any, Any]) -> Caller:
     caller = request.scope["state"]["caller"]
     assert isinstance(caller, Caller)  # the guard stands in front of these routes
     return caller
+
+
+def urls_begin(ctx: Context[Any, Any], public_url: str | None) -> str | None:
+    """What the urls in an answer begin with; None over stdio, where the service knows best.
+
+    Args:
+        ctx: of the call.
+        public_url: the configured address, which comes before the caller's own Host.
+    """
+    request = request_of(ctx)
+    if public_url or request is None:
+        return public_url.rstrip("/") if public_url else None
+    host = request.headers.get("host", "")
+    return f"{request.scope['scheme']}://{host}" if _HOST.fullmatch(host) else None
 
 
 def name_principal(scope: Scope) -> None:

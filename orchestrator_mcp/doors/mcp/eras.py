@@ -13,19 +13,12 @@ from mcp.types import DiscoverResult
 from mcp.types.jsonrpc import JSONRPCRequest, JSONRPCResponse
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
+from orchestrator_mcp.doors.mcp.inside import lowlevel
 from orchestrator_mcp.doors.mcp.standard_streams import Received
 from orchestrator_mcp.doors.mcp.tools import AgentServer
 
 _PROTOCOL_VERSION = "io.modelcontextprotocol/protocolVersion"
 _SERVER_INFO = "io.modelcontextprotocol/serverInfo"
-
-
-def lowlevel(server: AgentServer) -> Server[Any]:
-    """The SDK's server beneath: the only way to serve a pair of streams, so a private name is used here and only here.
-
-    Checked with mcp 2.3.
-    """
-    return server._lowlevel_server
 
 
 async def serve_connection(server: AgentServer, reads: Any, writes: Any) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import quote
+
+from mcp.types import Icon
 
 INSTRUCTIONS: Final = (
     "Render farm: generate images and video with ComfyUI (Stable Diffusion, SDXL, Flux, text-to-image, upscaling) on "
@@ -42,3 +45,10 @@ JOBS: Final = (
     "Find earlier jobs, newest first, by any of the filters. Use it when a job_id was lost or to see what the farm "
     "does. Not for waiting. Next: job_status or get_preview with the ids."
 )
+
+_DRAWING: Final = (
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'><path d='M1 3h7v5H1zM1 2l7-2v1L1 3z'/></svg>"
+)
+_ADDRESS: Final = "data:image/svg+xml," + quote(_DRAWING, safe="/:='")
+ICON: Final = Icon(src=_ADDRESS, mime_type="image/svg+xml", sizes=["any"])
+"""A clapperboard. The 2026 era repeats it in every answer, so it is the smallest one that can be recognised."""

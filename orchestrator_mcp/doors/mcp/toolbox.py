@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Sequence
 from itertools import islice
 from typing import Annotated, Any, Final, Literal
@@ -17,7 +16,7 @@ from orchestrator_mcp.domain.documents import value_problems
 from orchestrator_mcp.domain.jobs import Door, is_batch_id
 from orchestrator_mcp.domain.manifests import MAX_PRIORITY, Manifest, problems_in
 from orchestrator_mcp.doors.mcp import answers, batch_answers, several_answers, workflow_answers
-from orchestrator_mcp.doors.mcp.callers import caller_of, request_of
+from orchestrator_mcp.doors.mcp.callers import caller_of, urls_begin
 from orchestrator_mcp.doors.mcp.calls import OpenCalls
 from orchestrator_mcp.doors.mcp.following import Following
 from orchestrator_mcp.errors import ForbiddenError, JobFinishedError, ManifestError
@@ -28,7 +27,6 @@ MAX_WAIT_SECONDS: Final = 45.0
 MOST_IDS: Final = 50  # in one call
 LONGEST_LIST: Final = 50
 _MOST_PROBLEMS: Final = 20
-_HOST: Final = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
 
 JobId = Annotated[str, Field(min_length=1, max_length=100)]
 JobIds = Annotated[
@@ -51,7 +49,7 @@ class AgentTools:
     def __init__(self, service: JobService, calls: OpenCalls, *, public_url: str | None) -> None:
         self._service = service
         self._following = Following(service, calls)
-        self._public_url = public_url.rstrip("/") if public_url else None
+        self._public_url = public_url
 
     async def submit_job(
         self,
@@ -192,12 +190,7 @@ class AgentTools:
         return CallToolResult(content=[TextContent(type="text", text=preview.text), image])
 
     def _urls_begin(self, ctx: Context[Any, Any]) -> str | None:
-        """The configured address, else the caller's own Host; None over stdio, where the service knows best."""
-        request = request_of(ctx)
-        if self._public_url or request is None:
-            return self._public_url
-        host = request.headers.get("host", "")
-        return f"{request.scope['scheme']}://{host}" if _HOST.fullmatch(host) else None
+        return urls_begin(ctx, self._public_url)
 
     async def _state(self, ctx: Context[Any, Any], one: str) -> answers.JobAnswer:
         begin = self._urls_begin(ctx)

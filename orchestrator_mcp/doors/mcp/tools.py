@@ -2,37 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
+from mcp.server.caching import CacheableMethod, CacheHint
+from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
+from mcp.types import CallToolResult, InputRequiredResult, Resource, ResourceTemplate, ToolAnnotations
+from pydantic import AnyUrl
 
+from orchestrator_mcp.clock import Clock, SystemClock
 from orchestrator_mcp.domain.access import Scope
 from orchestrator_mcp.doors.mcp import manual
+from orchestrator_mcp.doors.mcp.callers import urls_begin
 from orchestrator_mcp.doors.mcp.calls import OpenCalls
+from orchestrator_mcp.doors.mcp.inside import serve_completion, serve_subscriptions
+from orchestrator_mcp.doors.mcp.prompts import Prompts
 from orchestrator_mcp.doors.mcp.refusals import CheckedTool
+from orchestrator_mcp.doors.mcp.resources import Resources, templates
 from orchestrator_mcp.doors.mcp.schemas import slim
 from orchestrator_mcp.doors.mcp.toolbox import AgentTools
+from orchestrator_mcp.doors.mcp.updates import Listeners, Updates
 from orchestrator_mcp.service import JobService
+
+_FIVE_MINUTES: Final = CacheHint(ttl_ms=300_000, scope="public")
+_UNCHANGING: Final[dict[CacheableMethod, CacheHint]] = {
+    "tools/list": _FIVE_MINUTES,
+    "prompts/list": _FIVE_MINUTES,
+    "resources/templates/list": _FIVE_MINUTES,
+}
+"""What stays as it is for as long as the program runs; another version of it may run soon."""
 
 
 class AgentServer(MCPServer[Any]):
-    """An MCPServer whose waiting calls can be told to return.
+    """An MCPServer whose waiting calls can be told to return, and which tells of changes.
+
+    Args:
+        service: what is behind it.
+        version: of this program, as clients are told.
+        public_url: what the urls of outputs begin with; the caller's own Host when None.
+        clock: paces what is told of changes.
 
     Attributes:
         calls: the calls that are open now.
+        updates: who wants to hear of which resource.
     """
 
-    def __init__(self, tools: list[Tool], *, version: str, calls: OpenCalls) -> None:
+    def __init__(self, service: JobService, *, version: str, public_url: str | None, clock: Clock) -> None:
+        self.calls = OpenCalls()
+        listeners = Listeners()
+        self.updates = Updates(listeners, clock)
         super().__init__(
             "orchestrator-mcp",
             title="Director's Console Orchestrator",
             instructions=manual.INSTRUCTIONS,
             version=version,
-            tools=tools,
+            icons=[manual.ICON],
+            tools=_listed(AgentTools(service, self.calls, public_url=public_url)),
+            subscriptions=listeners,
+            cache_hints=_UNCHANGING,
         )
-        self.calls = calls
+        self._service = service
+        self._public_url = public_url
+        self._readable = Resources(service)
+        for prompt in Prompts(service).listed():
+            self.add_prompt(prompt)
+        serve_completion(self, self._readable)
+        serve_subscriptions(self, self.updates)
+
+    async def run_updates(self) -> None:
+        """Tell subscribers what changes, for ever."""
+        self._service.listen(self.updates.hear)
+        await self.updates.run()
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
@@ -41,18 +83,35 @@ class AgentServer(MCPServer[Any]):
         with self.calls.running():
             return await super().call_tool(name, arguments, context)
 
+    async def list_resources(self) -> list[Resource]:
+        """The machines and workflows, as they are now."""
+        return await self._readable.listed()
 
-def build_server(service: JobService, *, version: str, public_url: str | None = None) -> AgentServer:
+    async def list_resource_templates(self) -> list[ResourceTemplate]:
+        """What can be read by address."""
+        return templates()
+
+    async def read_resource(
+        self, uri: AnyUrl | str, context: Context[Any, Any] | None = None
+    ) -> Iterable[ReadResourceContents] | InputRequiredResult:
+        """Read a resource; see `Resources.read`."""
+        begin = urls_begin(context, self._public_url) if context is not None else self._public_url
+        with self.calls.running():
+            return await self._readable.read(str(uri), base_url=begin)
+
+
+def build_server(
+    service: JobService, *, version: str, public_url: str | None = None, clock: Clock | None = None
+) -> AgentServer:
     """Make the one MCP server that every transport serves.
 
     Args:
         service: what the tools call.
         version: of this program, as clients are told.
         public_url: what the urls of outputs begin with; the caller's own Host when None.
+        clock: the time; the machine's unless given.
     """
-    calls = OpenCalls()
-    tools = AgentTools(service, calls, public_url=public_url)
-    return AgentServer(_listed(tools), version=version, calls=calls)
+    return AgentServer(service, version=version, public_url=public_url, clock=clock or SystemClock())
 
 
 def _listed(tools: AgentTools) -> list[Tool]:

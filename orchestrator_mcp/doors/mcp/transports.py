@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator_mcp.domain.access import Caller
 from orchestrator_mcp.doors.mcp.callers import name_principal
-from orchestrator_mcp.doors.mcp.eras import lowlevel, serve_connection
+from orchestrator_mcp.doors.mcp.eras import serve_connection
+from orchestrator_mcp.doors.mcp.inside import lowlevel
 from orchestrator_mcp.doors.mcp.tools import AgentServer
 from orchestrator_mcp.errors import TooLargeError
 
@@ -67,9 +68,11 @@ class McpDoor:
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Hold the sessions of `/mcp`; enter it once, in the app's lifespan, before the first request."""
-        async with self._sessions.run():
+        """Hold the sessions of `/mcp`, and tell of changes; enter it once, in the app's lifespan, before a request."""
+        async with anyio.create_task_group() as tasks, self._sessions.run():
+            tasks.start_soon(self._server.run_updates, name="mcp updates")
             yield
+            tasks.cancel_scope.cancel()
 
     async def close_streams(self) -> None:
         """End every open stream in a way that clients understand; takes at most two seconds.

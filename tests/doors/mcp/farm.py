@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ import anyio
 
 from orchestrator_mcp.domain.access import LOCAL, Caller
 from orchestrator_mcp.domain.deliveries import InboxClaim
+from orchestrator_mcp.domain.events import Event, JobDelivered
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.views import (
@@ -26,6 +27,7 @@ from orchestrator_mcp.domain.views import (
 )
 from orchestrator_mcp.errors import JobFinishedError, NotFoundError
 from orchestrator_mcp.service import JobService
+from orchestrator_mcp.service.service import OutputFile
 
 JOB = "01997b1e-0000-7000-8000-00000000abcd"
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -51,6 +53,8 @@ class ServiceDouble(JobService):
         self.view = JobView(job_id=JOB, status="queued", workflow_id="shot", submitted_at=AT, queue_position=1)
         self.submitted: list[tuple[Manifest, Door, str]] = []
         self.any_job = False
+        self.files: dict[str, OutputFile] = {}
+        self.listeners: list[Callable[[Event], None]] = []
         self.failure: Exception | None = None
         self.gate: anyio.Event | None = None  # what a submission waits for
         self.entered = anyio.Event()
@@ -69,8 +73,13 @@ class ServiceDouble(JobService):
         self._changed = anyio.Event()
         self.watched = anyio.Event()
 
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        self.listeners.append(listener)
+
     def change(self, **fields: Any) -> None:
         self.view = self.view.model_copy(update=fields)
+        for listener in self.listeners:
+            listener(JobDelivered(job_id=JOB))
         self._changed.set()
         self._changed = anyio.Event()
 
@@ -129,12 +138,27 @@ class ServiceDouble(JobService):
 
     async def jobs(self, **wanted: Any) -> JobListView:
         self.listings.append(wanted)
-        begin, end = int(wanted["cursor"] or 0), len(self.listed)
+        begin, end = int(wanted.get("cursor") or 0), len(self.listed)
         upto = min(begin + wanted["limit"], end)
         return JobListView(jobs=self.listed[begin:upto], next_cursor=str(upto) if upto < end else None)
 
     def backends(self) -> list[BackendView]:
         return self.farm
+
+    def backend(self, backend_id: str) -> BackendView:
+        for view in self.farm:
+            if view.id == backend_id:
+                return view
+        raise NotFoundError("backend", backend_id)
+
+    async def outputs(self, job_id: str, *, base_url: str | None = None) -> list[OutputView]:
+        return (await self.job(job_id, base_url=base_url)).outputs
+
+    async def output_file(self, job_id: str, name: str) -> OutputFile:
+        await self.job(job_id)
+        if name not in self.files:
+            raise NotFoundError("output", name)
+        return self.files[name]
 
     async def workflows(self) -> list[WorkflowView]:
         return self.library

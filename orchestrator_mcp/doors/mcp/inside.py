@@ -1,0 +1,41 @@
+"""The SDK's inside, where it has no public way: private names are used here and only here. Checked with mcp 2.3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcp.server.connection import Connection
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel.server import Server
+from mcp.server.mcpserver import MCPServer
+from mcp.types import CompleteRequestParams, CompleteResult, SubscribeRequestParams, UnsubscribeRequestParams
+
+from orchestrator_mcp.doors.mcp.resources import Resources
+from orchestrator_mcp.doors.mcp.updates import SubscribeRequests, Updates
+
+
+def lowlevel(server: MCPServer[Any]) -> Server[Any]:
+    """The SDK's server beneath: the only way to serve a pair of streams, or a request that it does not know."""
+    return server._lowlevel_server
+
+
+def connection_of(ctx: ServerRequestContext[Any, Any]) -> Connection:
+    """What stays when a request is over: notifications go to it, and it ends when the client leaves."""
+    return ctx.session._connection
+
+
+def serve_completion(server: MCPServer[Any], resources: Resources) -> None:
+    """Answer `completion/complete`; the SDK's own decorator has no types."""
+
+    async def complete(_ctx: ServerRequestContext[Any, Any], params: CompleteRequestParams) -> CompleteResult:
+        return CompleteResult(completion=await resources.complete(params.ref, params.argument, params.context))
+
+    lowlevel(server).add_request_handler("completion/complete", CompleteRequestParams, complete)
+
+
+def serve_subscriptions(server: MCPServer[Any], updates: Updates) -> None:
+    """Answer the subscriptions of the older era, for which the SDK has no place."""
+    requests = SubscribeRequests(updates, connection_of)
+    low = lowlevel(server)
+    low.add_request_handler("resources/subscribe", SubscribeRequestParams, requests.subscribe)
+    low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, requests.unsubscribe)
