@@ -159,16 +159,19 @@ def write_new(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, _WRITE_NEW, 0o666), "wb")
 
 
-def write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Write a whole file, or leave the one before as it was; on disk when this returns.
 
     Args:
         path: where; the folder must exist. What stands there is replaced in one step.
         content: all of it.
+        mode: its permission bits, from its first byte on; None gives it those of every new file. Windows has none.
     """
     hidden = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with write_new(hidden) as target:
+            if mode is not None and os.name == "posix":
+                os.fchmod(target.fileno(), mode)
             target.write(content)
             flush(target)
         os.replace(hidden, path)

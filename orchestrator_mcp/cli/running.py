@@ -1,15 +1,17 @@
-"""The commands that run an orchestrator: `serve`, `stdio` and `demo`."""
+"""The commands that run an orchestrator: `serve`, `stdio` and `demo`; and `mcp-config`, by which agents start one."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from orchestrator_mcp.cli.options import RUN, Config, LogLevel, end_with
 
 commands = typer.Typer()
+Client = Literal["claude-desktop", "claude-code", "cursor", "vscode", "codex", "gemini"]
+Transport = Literal["stdio", "http"]
 
 
 @commands.command(rich_help_panel=RUN)
@@ -57,6 +59,35 @@ def stdio(config: Config = None, log_level: LogLevel = "info") -> None:
     from orchestrator_mcp.command import serving
 
     end_with(lambda: serving.serve_stdio(config, log_level))
+
+
+@commands.command("mcp-config", rich_help_panel=RUN)
+def mcp_config(
+    client: Annotated[Client, typer.Argument(help="The program in which the agent lives.")],
+    write: Annotated[
+        bool, typer.Option("--write", help="Merge it into the program's own file; the old one is kept beside it.")
+    ] = False,
+    transport: Annotated[
+        Transport,
+        typer.Option(
+            "--transport",
+            help="stdio: the program starts the orchestrator, or joins one. http: it calls one that runs.",
+        ),
+    ] = "stdio",
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="PATH", help="The file to change, when it is not where the program has it."),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Tell an agent's program of this orchestrator: print what belongs into its settings, or write it there.
+
+    Names this installation and the configuration in force by their full paths. Never writes a token: where one is
+    needed, the program takes it from $ORCHESTRATOR_TOKEN.
+    """
+    from orchestrator_mcp.command.mcp_config import configure
+
+    end_with(lambda: configure(client, transport, config, write=write, file=file))
 
 
 @commands.command(rich_help_panel=RUN)
