@@ -33,7 +33,8 @@ class ShiftedClock:
 def retention(running: Core, shift: timedelta, **choices: Any) -> Retention:
     """Retention over the files of a running core."""
     service = running.service
-    return Retention(service._store, service._artifacts, lambda: RetentionSettings(**choices), ShiftedClock(shift))
+    artifacts = service._served.artifacts
+    return Retention(service._store, artifacts, lambda: RetentionSettings(**choices), ShiftedClock(shift))
 
 
 async def delivered_job(running: Core) -> str:

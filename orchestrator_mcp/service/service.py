@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,17 +12,15 @@ from orchestrator_mcp.artifacts import ArtifactStore
 from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.access import LOCAL, Caller
-from orchestrator_mcp.domain.deliveries import Delivery, DeliveryFile, InboxClaim
+from orchestrator_mcp.domain.deliveries import Delivery, InboxClaim
 from orchestrator_mcp.domain.dry_runs import DryRunView
-from orchestrator_mcp.domain.events import Event, JobDelivered
+from orchestrator_mcp.domain.events import Event
 from orchestrator_mcp.domain.jobs import Door, JobState
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.parameter_schema import object_schema
 from orchestrator_mcp.domain.steps import AtStep, no_step
-from orchestrator_mcp.domain.text import without_secrets
 from orchestrator_mcp.domain.views import (
     AcceptedView,
-    AssetView,
     BackendView,
     HealthView,
     JobListView,
@@ -34,11 +31,11 @@ from orchestrator_mcp.domain.views import (
 )
 from orchestrator_mcp.errors import ForbiddenError, ManifestError, NotFoundError, StorageError
 from orchestrator_mcp.events import Events
-from orchestrator_mcp.service.acceptance import resolved_graph
 from orchestrator_mcp.service.batch_submission import BatchSubmissions
 from orchestrator_mcp.service.batches import BatchService
 from orchestrator_mcp.service.condition import Condition
-from orchestrator_mcp.service.deliveries import DeliveryQueue
+from orchestrator_mcp.service.delivering import JobDeliveries
+from orchestrator_mcp.service.files import Files, KeptAsset, OutputFile
 from orchestrator_mcp.service.gate import Gate
 from orchestrator_mcp.service.inputs import InputFiles
 from orchestrator_mcp.service.listing import row_before, states_of
@@ -47,15 +44,9 @@ from orchestrator_mcp.service.preflight import Preflight
 from orchestrator_mcp.service.previewing import JobPreview, Previewing
 from orchestrator_mcp.service.reruns import Reruns
 from orchestrator_mcp.service.showing import (
-    Live,
-    asset_output,
-    asset_view,
     backend_view,
     job_view,
-    last_report,
     links,
-    output_views,
-    timings,
     workflow_view,
 )
 from orchestrator_mcp.service.submission import Submission, Submissions
@@ -70,27 +61,6 @@ from orchestrator_mcp.workflows.library import WorkflowLibrary
 log = logging.getLogger(__name__)
 
 DELIVERY_GRACE: Final = 2.0  # seconds that a stream's last word waits for the files in Outbox
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutputFile:
-    """An artifact to serve: what it is, and where its bytes lie."""
-
-    view: OutputView
-    path: Path
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeptAsset:
-    """An input file that was taken in.
-
-    Attributes:
-        view: what it is.
-        known: whether it was here before.
-    """
-
-    view: AssetView
-    known: bool
 
 
 class JobService:
@@ -131,27 +101,26 @@ class JobService:
     ) -> None:
         self._store = store
         self._pool = pool
-        self._library = library
-        self._artifacts = artifacts
         self._events = events
+        self._library = library
         self._clock = clock
         self._settings = settings
         self._running = running
         self._version = version
         self._began = clock.monotonic()
-        self._deliveries = DeliveryQueue(clock)
         self._delivery_grace = 0.0
         self._gate = Gate(settings, clock)
         self._watching = Watching(store, events, clock, self._show)
         self._previewing = Previewing(store=store, pool=pool, artifacts=artifacts)
-        self._inputs = InputFiles(store=store, artifacts=artifacts, settings=settings, clock=clock)
+        inputs = InputFiles(store=store, artifacts=artifacts, settings=settings, clock=clock)
         self.condition = Condition(store)
+        self._served = Files(store=store, artifacts=artifacts, inputs=inputs, gate=self._gate, condition=self.condition)
         preflight = Preflight(pool=pool, settings=settings, running=running)
         self._submissions = Submissions(
             store=store,
             pool=pool,
             workflows=WorkflowReader(library, settings, pool),
-            inputs=self._inputs,
+            inputs=inputs,
             reruns=Reruns(store, library),
             settings=settings,
             clock=clock,
@@ -169,7 +138,7 @@ class JobService:
             submissions=BatchSubmissions(
                 submissions=self._submissions,
                 store=store,
-                inputs=self._inputs,
+                inputs=inputs,
                 settings=settings,
                 gate=self._gate,
                 condition=self.condition,
@@ -184,7 +153,14 @@ class JobService:
             condition=self.condition,
             base_url=self.base_url,
         )
-        events.listen(self._deliveries.hear)
+        self._deliveries = JobDeliveries(
+            store=store,
+            artifacts=artifacts,
+            events=events,
+            clock=clock,
+            every_job=lambda: settings.now.outbox == "all",
+            base_url=self.base_url,
+        )
 
     async def submit(
         self,
@@ -292,16 +268,11 @@ class JobService:
 
     async def outputs(self, job_id: str, *, base_url: str | None = None) -> list[OutputView]:
         """The verified files of a job; empty until it is completed. Raises NotFoundError."""
-        stored = await self._store.job(job_id)
-        return output_views(stored.job, base_url or self.base_url)
+        return await self._served.outputs(job_id, base_url or self.base_url)
 
     async def output_file(self, job_id: str, name: str) -> OutputFile:
         """One file to serve. Raises NotFoundError."""
-        stored = await self._store.job(job_id)
-        views = {view.name: view for view in output_views(stored.job, self.base_url)}
-        if name not in views:
-            raise NotFoundError("output", name, known=views)
-        return OutputFile(view=views[name], path=self._artifacts.path_of(views[name].sha256))
+        return await self._served.output(job_id, name, self.base_url)
 
     async def keep_asset(
         self, chunks: AsyncIterator[bytes], *, name_hint: str = "", by: Caller = LOCAL, base_url: str | None = None
@@ -319,16 +290,11 @@ class JobService:
             TooManyError: this caller is too fast.
             StorageError: it cannot be kept now.
         """
-        self._gate.pass_submission(by)
-        self.condition.require_open()
-        asset, known = await self._inputs.keep(chunks, name_hint=name_hint)
-        log.info("an asset of %d bytes was sent by %s", asset.size, by.name)
-        return KeptAsset(view=asset_view(asset, base_url or self.base_url), known=known)
+        return await self._served.keep(chunks, name_hint=name_hint, by=by, base_url=base_url or self.base_url)
 
     async def asset_file(self, sha256: str) -> OutputFile:
         """One input file to serve. Raises NotFoundError."""
-        asset, path = await self._inputs.file(sha256)
-        return OutputFile(view=asset_output(asset, self.base_url), path=path)
+        return await self._served.asset(sha256, self.base_url)
 
     async def preview(
         self, *job_ids: str, name: str | None = None, longest: int | None = None, base_url: str | None = None
@@ -447,17 +413,11 @@ class JobService:
 
     async def next_deliveries(self, *, limit: int = 20) -> list[Delivery]:
         """Finished jobs that are not delivered yet; waits until there is at least one that is due."""
-        while True:
-            job_ids = await self._deliveries.due(self._store, limit)
-            if job_ids:
-                return [await self._delivery(await self._store.job(job_id)) for job_id in job_ids]
-            await self._deliveries.wait()
+        return await self._deliveries.due(limit)
 
     async def record_delivery(self, job_id: str, folder: Path | None) -> None:
         """A job's result stands in Outbox (or needs none) and its Inbox file is put away."""
-        await self._store.record_delivery(job_id, str(folder) if folder is not None else None)
-        self._deliveries.done(job_id)
-        self._events.publish(JobDelivered(job_id=job_id))
+        await self._deliveries.record(job_id, folder)
 
     async def put_off_delivery(self, job_id: str, reason: str) -> None:
         """A delivery failed; it is due again after a growing pause, and health tells the reason."""
@@ -485,26 +445,3 @@ class JobService:
         position = await self._store.queue_position(stored) if stored.job.state is JobState.QUEUED else None
         [live] = await self._waiting.live([stored], position=position)
         return job_view(stored.job, live, base_url or self.base_url)
-
-    async def _delivery(self, stored: StoredJob) -> Delivery:
-        job = stored.job
-        history = await self._store.history(stored.row)
-        document = await self._store.document(stored.row)
-        return Delivery(
-            job=job_view(job, Live(), self.base_url),
-            stem=job.stem,
-            to_outbox=self._settings.now.outbox == "all" or stored.claim is not None or job.door is Door.INBOX,
-            files=tuple(
-                DeliveryFile(
-                    name=artifact.name,
-                    source=self._artifacts.path_of(artifact.sha256),
-                    size=artifact.size,
-                    sha256=artifact.sha256,
-                )
-                for artifact in job.outputs
-            ),
-            graph=without_secrets(resolved_graph(document, stored.spec)),
-            timings=timings(job, history),
-            report=last_report(job),
-            claim=stored.claim,
-        )

@@ -26,8 +26,7 @@ from orchestrator_mcp.domain.views import (
     WorkflowView,
 )
 from orchestrator_mcp.errors import JobFinishedError, NotFoundError
-from orchestrator_mcp.service import JobService
-from orchestrator_mcp.service.service import OutputFile
+from orchestrator_mcp.service import JobService, OutputFile
 
 JOB = "01997b1e-0000-7000-8000-00000000abcd"
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

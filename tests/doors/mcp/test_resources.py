@@ -29,7 +29,7 @@ from orchestrator_mcp.domain.events import BackendChanged
 from orchestrator_mcp.domain.views import ErrorView, WorkflowView
 from orchestrator_mcp.doors.mcp.resources import LARGEST_OUTPUT
 from orchestrator_mcp.doors.mcp.tools import AgentServer, build_server
-from orchestrator_mcp.service.service import OutputFile
+from orchestrator_mcp.service import OutputFile
 from tests.doors.mcp.farm import JOB, ServiceDouble, picture
 from tests.doors.mcp.served import served
 
