@@ -20,7 +20,8 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks.reporting import Report, machine
-from benchmarks.simulation import FirstFree, LeastDepth, Machine, Outcome, Placed, Policy, Simulation, Task
+from benchmarks.rivals import FirstFree, LeastDepth
+from benchmarks.simulation import Machine, Outcome, Placed, Policy, Simulation, Task
 from orchestrator_mcp.domain.experience import Experience
 from orchestrator_mcp.domain.opening_hours import OpeningHours
 

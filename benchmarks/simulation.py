@@ -1,7 +1,7 @@
 """A farm in a fake clock: machines that render and load, work that arrives, and a policy that says who does what.
 
 Nothing is waited for: an hour of a farm takes a second. `Placed` is the product's own decision, with everything that
-it knows learned from the renders before; the rivals are what a script or the usual dispatcher does.
+it knows learned from the renders before; its rivals are in `benchmarks.rivals`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -332,76 +332,6 @@ class Placed:
 
 def _millis(now: float) -> int:
     return _EPOCH + round(1000 * now)
-
-
-class _Bound:
-    """What binds a job to a machine as soon as it arrives."""
-
-    def __init__(self, machines: Sequence[Machine]) -> None:
-        self._machines = machines
-        self._queues: dict[str, deque[Task]] = {machine.id: deque() for machine in machines}
-        self._depth = {machine.id: 0 for machine in machines}
-
-    def pick(self, able: Sequence[Machine]) -> Machine:
-        raise NotImplementedError
-
-    def arrived(self, task: Task, now: float) -> None:
-        able = [machine for machine in self._machines if task.labels <= machine.labels]
-        machine = self.pick([one for one in able if one.takes_work(now)] or able)
-        self._queues[machine.id].append(task)
-        self._depth[machine.id] += 1
-
-    def decide(self, free: Sequence[Machine], everybody: Sequence[Machine], now: float) -> list[tuple[Machine, Task]]:
-        return [(machine, self._queues[machine.id].popleft()) for machine in free if self._queues[machine.id]]
-
-    def ended(self, machine: Machine, task: Task, seconds: float, now: float, *, rendered: bool) -> None:
-        self._depth[machine.id] -= 1
-
-
-class RoundRobin(_Bound):
-    """A script that deals jobs out in turn."""
-
-    def __init__(self, machines: Sequence[Machine]) -> None:
-        super().__init__(machines)
-        self._turn = itertools.count()
-
-    def pick(self, able: Sequence[Machine]) -> Machine:
-        return able[next(self._turn) % len(able)]
-
-
-class LeastDepth(_Bound):
-    """What the usual dispatcher does: the machine with the shortest queue."""
-
-    def pick(self, able: Sequence[Machine]) -> Machine:
-        return min(able, key=lambda machine: self._depth[machine.id])
-
-
-class FirstFree:
-    """One queue, first in first out; whoever is free takes the next."""
-
-    def __init__(self) -> None:
-        self._queue: list[Task] = []
-
-    def arrived(self, task: Task, now: float) -> None:
-        self._queue.append(task)
-
-    def decide(self, free: Sequence[Machine], everybody: Sequence[Machine], now: float) -> list[tuple[Machine, Task]]:
-        pairs = []
-        left = list(free)
-        at = 0
-        while left and at < len(self._queue):
-            task = self._queue[at]
-            machine = next((one for one in left if task.labels <= one.labels), None)
-            if machine is None:
-                at += 1
-                continue
-            left.remove(machine)
-            pairs.append((machine, task))
-            del self._queue[at]
-        return pairs
-
-    def ended(self, machine: Machine, task: Task, seconds: float, now: float, *, rendered: bool) -> None:
-        pass
 
 
 def trained(machines: Sequence[Machine], tasks: Iterable[Task], rng: random.Random, times: int = 3) -> Experience:

@@ -17,7 +17,8 @@ from typing import Any
 
 from benchmarks.bounds import clairvoyant, least_loads, lower_bound
 from benchmarks.reporting import Report, machine
-from benchmarks.simulation import FirstFree, LeastDepth, Machine, Placed, Policy, RoundRobin, Simulation, Task, trained
+from benchmarks.rivals import FirstFree, LeastDepth, RoundRobin
+from benchmarks.simulation import Machine, Placed, Policy, Simulation, Task, trained
 
 _KINDS = 4  # workflows for each model
 

@@ -7,18 +7,8 @@ import random
 import pytest
 
 from benchmarks.bounds import clairvoyant, least_loads, lower_bound
-from benchmarks.simulation import (
-    FirstFree,
-    LeastDepth,
-    Machine,
-    Outcome,
-    Placed,
-    Policy,
-    RoundRobin,
-    Simulation,
-    Task,
-    trained,
-)
+from benchmarks.rivals import FirstFree, LeastDepth, RoundRobin
+from benchmarks.simulation import Machine, Outcome, Placed, Policy, Simulation, Task, trained
 from benchmarks.utilization import Scene, scenes
 from orchestrator_mcp.domain.experience import Experience
 from orchestrator_mcp.domain.limits import Limit
