@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from orchestrator_mcp.clock import Clock, SystemClock
 from orchestrator_mcp.composition.choices import Choices, Orchestrator
 from orchestrator_mcp.composition.core import core
-from orchestrator_mcp.composition.doors import doors
-from orchestrator_mcp.errors import StartError
+from orchestrator_mcp.errors import DataDirInUseError, StartError
 from orchestrator_mcp.listening import take_port
 from orchestrator_mcp.presence import hold_data_dir
 from orchestrator_mcp.settings import BackendSettings, Settings
 from orchestrator_mcp.stop_signals import stop_signals
+
+if TYPE_CHECKING:
+    from orchestrator_mcp.doors.mcp.bridge import Target
 
 __all__ = ["Choices", "Orchestrator", "orchestrator", "serve", "serve_stdio"]
 
@@ -57,6 +59,8 @@ async def orchestrator(
         if not settings.backends:
             settings = settings.model_copy(update={"backends": (await stack.enter_async_context(_sandbox()),)})
         service = await stack.enter_async_context(core(settings, choices, clock))
+        from orchestrator_mcp.composition.doors import doors
+
         yield await stack.enter_async_context(doors(settings, choices, clock, service, listener))
 
 
@@ -80,27 +84,51 @@ async def serve(settings: Settings, choices: Choices | None = None, *, ready: Ca
 async def serve_stdio(settings: Settings, choices: Choices) -> int:
     """MCP over stdin and stdout: join the orchestrator that runs on this configuration, else run everything here.
 
+    When the one that was joined goes away, the next one is joined; when none comes, everything runs here.
+
     Returns:
         The exit code.
     """
-    from orchestrator_mcp.doors.mcp.bridge import bridge_stdio
+    from orchestrator_mcp.doors.mcp.bridge import bridge_to_nearest
     from orchestrator_mcp.doors.mcp.stdio import serve_stdio as serve_agents
+    from orchestrator_mcp.presence import is_held
+
+    async with stop_signals() as stopped, AsyncExitStack() as stack:
+        if not is_held(settings.data_dir):
+            with suppress(DataDirInUseError):  # another host was a moment faster
+                running = await stack.enter_async_context(orchestrator(settings, choices))
+                log.info("serving MCP over stdio, and %s", running.url)
+
+                async def talk() -> int:
+                    await serve_agents(running.agents)
+                    return 0
+
+                return await _until(stopped, talk)
+        return await _until(stopped, lambda: bridge_to_nearest(lambda: _nearest(settings, choices)))
+
+
+@asynccontextmanager
+async def _nearest(settings: Settings, choices: Choices) -> AsyncIterator[Target]:
+    """The orchestrator that runs on this configuration; one of our own when there has been none for a while."""
+    from orchestrator_mcp.doors.mcp.bridge import Target
     from orchestrator_mcp.presence import find_running, is_held
 
-    async with stop_signals() as stopped:
-        while is_held(settings.data_dir):
-            if (present := find_running(settings.data_dir)) is not None:
-                log.info("joining the orchestrator at %s", present.url)
-                return await _until(stopped, lambda: bridge_stdio(f"{present.url}/sse", token=present.token))
-            await anyio.sleep(0.1)  # the other one is just starting: its note is not written yet
-        async with orchestrator(settings, choices) as running:
-            log.info("serving MCP over stdio, and %s", running.url)
-
-            async def talk() -> int:
-                await serve_agents(running.agents)
-                return 0
-
-            return await _until(stopped, talk)
+    clock, alone_since = SystemClock(), None
+    async with AsyncExitStack() as stack:
+        while (present := find_running(settings.data_dir)) is None:
+            now = clock.monotonic()
+            if is_held(settings.data_dir):
+                alone_since = None  # the other one is just starting: its note is not written yet
+            elif alone_since is None:
+                alone_since = now
+            elif now - alone_since >= choices.takeover_after:
+                with suppress(DataDirInUseError):
+                    running = await stack.enter_async_context(orchestrator(settings, choices))
+                    log.warning("no orchestrator runs any more: this process has taken over, at %s", running.url)
+                alone_since = None
+            await clock.sleep(0.1)
+        log.info("joined the orchestrator at %s", present.url)
+        yield Target(url=present.url, token=present.token)
 
 
 @asynccontextmanager

@@ -25,8 +25,7 @@ WITH_PROCESSES = {
     "orchestrator_mcp/command/serving.py",  # the child of --reload, which watchfiles starts
 }
 LATE_IMPORTS = {
-    "orchestrator_mcp/app.py",  # stdio and the sandbox are imported when they are wanted
-    "orchestrator_mcp/composition/doors.py",  # they are heavy, and come after recovery
+    "orchestrator_mcp/app.py",  # the doors when recovery is done, stdio and the sandbox when they are wanted
     "orchestrator_mcp/store/sqlite.py",  # Alembic takes 0.7 s, and is needed once in a long time
 }
 CATCH_ALL = {

@@ -1,4 +1,4 @@
-"""HTTP, MCP and the Inbox, hung before the service. Their imports are heavy and come after recovery."""
+"""HTTP, MCP and the Inbox, hung before the service. Heavy to import: the app does so after recovery."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from orchestrator_mcp import __version__
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.composition.choices import Choices, Orchestrator
 from orchestrator_mcp.domain.access import KnownToken, Scope, digest_of
+from orchestrator_mcp.doors.http import BodyLimits, StreamShutdown, build_middleware, build_routes, exception_handlers
+from orchestrator_mcp.doors.mcp.tools import build_server
+from orchestrator_mcp.doors.mcp.transports import McpDoor
 from orchestrator_mcp.listening import reachable_url
 from orchestrator_mcp.logs import hide
 from orchestrator_mcp.presence import announce
@@ -25,6 +28,9 @@ from orchestrator_mcp.service import JobService
 from orchestrator_mcp.settings import Settings
 from orchestrator_mcp.settings.token_file import OWN, read_token_file
 from orchestrator_mcp.tokens import load_token
+from watcher.inbox import Inbox, InboxLimits
+from watcher.outbox import Outbox
+from watcher.scanner import ScanLimits
 
 log = logging.getLogger(__name__)
 
@@ -62,57 +68,14 @@ async def doors(
     settings: Settings, choices: Choices, clock: Clock, service: JobService, listener: socket.socket
 ) -> AsyncIterator[Orchestrator]:
     """HTTP, MCP and the Inbox: open when this yields."""
-    from orchestrator_mcp.doors.http import (
-        BodyLimits,
-        StreamShutdown,
-        build_middleware,
-        build_routes,
-        exception_handlers,
-    )
-    from orchestrator_mcp.doors.mcp.tools import build_server
-    from orchestrator_mcp.doors.mcp.transports import McpDoor
-    from watcher.inbox import Inbox, InboxLimits
-    from watcher.outbox import Outbox
-    from watcher.scanner import ScanLimits
-
     tokens, token_file = _tokens(settings, choices)
     if settings.server.asks_for_token and choices.open_to_all:
         service.condition.report_notice(lambda: NO_TOKEN)
     agents = build_server(service, version=__version__, public_url=settings.server.public_url)
     mcp = McpDoor(agents, max_message_bytes=settings.limits.body_bytes, count=service.counted_stream)
     streams = StreamShutdown()
-    most, deepest = settings.limits.body_bytes, settings.limits.graph_depth
-    routes = build_routes(
-        service,
-        version=__version__,
-        public_url=settings.server.public_url,
-        limits=lambda: BodyLimits(document=most, depth=deepest, upload=service.upload_bytes),
-        streams=streams,
-    )
-    web = Starlette(
-        routes=[*routes, *mcp.routes],
-        middleware=build_middleware(
-            tokens=tokens,
-            allowed_hosts=settings.server.allowed_hosts,
-            cors_origins=settings.server.cors_origins,
-            public_url=settings.server.public_url,
-        ),
-        exception_handlers=exception_handlers(),
-    )
-    http = HttpServer(
-        uvicorn.Config(
-            web,
-            log_config=None,
-            lifespan="off",
-            timeout_graceful_shutdown=HTTP_GRACE,
-            server_header=False,
-            ws="websockets-sansio",
-            ws_per_message_deflate=False,  # 300 kB of memory for each listener, to save a few hundred bytes
-        )
-    )
-    scan = ScanLimits(file_bytes=most, depth=deepest, picture_bytes=lambda: service.upload_bytes)
-    inbox = Inbox(settings.inbox_dir, service, clock=clock, limits=InboxLimits(scan=scan), at_step=choices.at_step)
-    outbox = Outbox(settings.outbox_dir, settings.inbox_dir, service, clock=clock, at_step=choices.at_step)
+    http = _http(_web(settings, service, tokens, mcp, streams))
+    inbox, outbox = _watchers(settings, choices, clock, service)
     url = reachable_url(settings.server.host, settings.server.port)
     async with mcp.run(), anyio.create_task_group() as tasks:
         tasks.start_soon(http.run_on, [listener], name="http")
@@ -129,6 +92,52 @@ async def doors(
                 streams.close()
                 await mcp.close_streams()
                 await _stop(http, tasks)
+
+
+def _web(
+    settings: Settings, service: JobService, tokens: tuple[KnownToken, ...], mcp: McpDoor, streams: StreamShutdown
+) -> Starlette:
+    most, deepest = settings.limits.body_bytes, settings.limits.graph_depth
+    routes = build_routes(
+        service,
+        version=__version__,
+        public_url=settings.server.public_url,
+        limits=lambda: BodyLimits(document=most, depth=deepest, upload=service.upload_bytes),
+        streams=streams,
+    )
+    return Starlette(
+        routes=[*routes, *mcp.routes],
+        middleware=build_middleware(
+            tokens=tokens,
+            allowed_hosts=settings.server.allowed_hosts,
+            cors_origins=settings.server.cors_origins,
+            public_url=settings.server.public_url,
+        ),
+        exception_handlers=exception_handlers(),
+    )
+
+
+def _http(web: Starlette) -> HttpServer:
+    return HttpServer(
+        uvicorn.Config(
+            web,
+            log_config=None,
+            lifespan="off",
+            timeout_graceful_shutdown=HTTP_GRACE,
+            server_header=False,
+            ws="websockets-sansio",
+            ws_per_message_deflate=False,  # 300 kB of memory for each listener, to save a few hundred bytes
+        )
+    )
+
+
+def _watchers(settings: Settings, choices: Choices, clock: Clock, service: JobService) -> tuple[Inbox, Outbox]:
+    limits = settings.limits
+    scan = ScanLimits(
+        file_bytes=limits.body_bytes, depth=limits.graph_depth, picture_bytes=lambda: service.upload_bytes
+    )
+    inbox = Inbox(settings.inbox_dir, service, clock=clock, limits=InboxLimits(scan=scan), at_step=choices.at_step)
+    return inbox, Outbox(settings.outbox_dir, settings.inbox_dir, service, clock=clock, at_step=choices.at_step)
 
 
 async def _stop(http: HttpServer, tasks: TaskGroup) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
+from orchestrator_mcp.domain.chains import Handover
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.documents import value_problems
 from orchestrator_mcp.domain.jobs import Door, Graph, new_job_id
@@ -101,28 +102,9 @@ def new_job(
         raise ManifestError(problems)
     draft = draft or Draft(manifest, graph)
     bound = targets_for(graph, manifest.parameters, manifest.metadata, declared, types=types, names=draft.names)
+    wanted = handovers({**manifest.parameters, **bound.defaults}, bound.targets, graph, declared, types)
     key, needed = draft.needs(bound)
-    source = manifest.metadata.get("source")
-    workflow_id = manifest.workflow_id or UNNAMED
-    lane = LaneSpec(
-        source=source[:MOST_SOURCE] if isinstance(source, str) else "",
-        capabilities=frozenset({*manifest.required_capabilities, *capabilities}),
-        pin=manifest.backend_affinity,
-        model_key=key,
-        requirements=needed,
-    )
-    parameters = {**manifest.parameters, **bound.defaults}
-    wanted = handovers(parameters, bound.targets, graph, declared, types)
-    spec = JobSpec(
-        parameters=parameters,
-        targets=bound.targets,
-        values={name: value for name, value in bound.values.items() if parameters.get(name) != value},
-        seeds=bound.seeds,
-        metadata=dict(manifest.metadata),
-        warnings=[*warnings, *draft.warnings, *bound.warnings],
-        parents=parents(manifest.depends_on, wanted),
-        handovers=wanted,
-    )
+    source, workflow_id = _source(manifest), manifest.workflow_id or UNNAMED
     return NewJob(
         job_id=new_job_id(now),
         owner=owner,
@@ -131,15 +113,40 @@ def new_job(
         stem=stem or workflow_id,
         graph=graph,
         graph_hash=draft.hash,
-        lane=lane,
+        lane=LaneSpec(
+            source=source or "",
+            capabilities=frozenset({*manifest.required_capabilities, *capabilities}),
+            pin=manifest.backend_affinity,
+            model_key=key,
+            requirements=needed,
+        ),
         priority=manifest.priority,
-        spec=spec,
+        spec=_spec(manifest, bound, wanted, [*warnings, *draft.warnings, *bound.warnings]),
         submitted_at=now,
-        source=source[:MOST_SOURCE] if isinstance(source, str) else None,
+        source=source,
         idempotency_key=manifest.idempotency_key,
         body_hash=body_hash(manifest) if manifest.idempotency_key else None,
         claim=claim,
         rerun_of=manifest.rerun_of,
+    )
+
+
+def _source(manifest: Manifest) -> str | None:
+    source = manifest.metadata.get("source")
+    return source[:MOST_SOURCE] if isinstance(source, str) else None
+
+
+def _spec(manifest: Manifest, bound: Bound, wanted: list[Handover], warnings: list[str]) -> JobSpec:
+    parameters = {**manifest.parameters, **bound.defaults}
+    return JobSpec(
+        parameters=parameters,
+        targets=bound.targets,
+        values={name: value for name, value in bound.values.items() if parameters.get(name) != value},
+        seeds=bound.seeds,
+        metadata=dict(manifest.metadata),
+        warnings=warnings,
+        parents=parents(manifest.depends_on, wanted),
+        handovers=wanted,
     )
 
 
