@@ -5,6 +5,7 @@ Messages and documentation are made from these models, so a key is described her
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -21,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from orchestrator_mcp.domain.opening_hours import OpeningHours
 from orchestrator_mcp.settings.addresses import (
     check_allowed_host,
     check_headers,
@@ -61,6 +63,17 @@ def _read_folder(value: Any) -> Any:
     return Path(value).expanduser() if isinstance(value, str | Path) else value
 
 
+@lru_cache(maxsize=1024)
+def _read_hours(text: str) -> OpeningHours:
+    return OpeningHours.parse(text)
+
+
+def _check_hours(text: str | None) -> str | None:
+    if text is not None:
+        _read_hours(text)
+    return text
+
+
 Whole = Annotated[int, Field(strict=True), Needs("a whole number")]
 Switch = Annotated[bool, Field(strict=True), Needs("true or false", lambda value: "true" if value else "false")]
 Text = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
@@ -96,6 +109,19 @@ class BackendSettings(BaseModel):
         default="http", description="`https` for a server behind a reverse proxy with a certificate."
     )
     enabled: Switch = Field(default=True, description="`false` takes it out of the farm without deleting the entry.")
+    paused: Switch = Field(
+        default=False, description="`true` gives it nothing new for as long as that stands; what it has, it ends."
+    )
+    available: Annotated[
+        str | None,
+        Field(strict=True),
+        AfterValidator(_check_hours),
+        Needs('opening hours as text (such as "Mon-Fri 19:00-08:00, Sat-Sun")'),
+    ] = Field(
+        default=None,
+        description="When it may render, in this machine's time; at all times without it. Outside, nothing new goes "
+        "there, and a standby is taken back.",
+    )
     capabilities: Labels = Field(
         default=(),
         description="Labels that a manifest may ask for. Nodes and models are found without them; case is ignored.",
@@ -108,6 +134,10 @@ class BackendSettings(BaseModel):
     )
     kind: Annotated[Literal["comfyui", "sandbox"], Needs("comfyui or sandbox")] = Field(
         default="comfyui", description="`sandbox` marks a server that draws placeholder pictures; results then say so."
+    )
+    free_between_models: Switch = Field(
+        default=False,
+        description="Have it free its memory (`/free`) before a job that needs other models than the last one there.",
     )
     headers: Annotated[
         dict[str, SecretStr], Field(max_length=32), Needs("header names with texts (such as {Authorization: ...})")
@@ -123,6 +153,11 @@ class BackendSettings(BaseModel):
     def slots(self) -> int:
         """How many jobs it is given at once: 1 or 2."""
         return min(self.max_concurrent_jobs, MAX_SLOTS)
+
+    @property
+    def hours(self) -> OpeningHours | None:
+        """When it may render; None for at all times."""
+        return _read_hours(self.available) if self.available is not None else None
 
     @field_validator("name", mode="after")
     @classmethod
@@ -233,6 +268,20 @@ class SchedulingSettings(BaseModel):
         default=3.0, ge=0.01, le=600, description="How often at last, while events arrive."
     )
     connect_timeout: Duration = Field(default=5.0, ge=0.01, le=600, description="How long connecting may take.")
+    foreign_patience: Duration = Field(
+        default=120.0,
+        ge=0,
+        le=604800,
+        description="How long prompts that somebody else put into a backend's queue go first; then one of ours may.",
+    )
+    block_after: Whole = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="So many jobs of a kind in a row that fail in a node of one backend, and succeed on another, make "
+        "further ones avoid it.",
+    )
+    block_for: Duration = Field(default=3600.0, ge=0, le=604800, description="How long they avoid it; 0 is not at all.")
     allow_partial: Switch = Field(
         default=False, description="Let a job run although its backend refused some of its output nodes."
     )
