@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from orchestrator_mcp.domain.jobs import JobState
 
-SCHEMA_REVISION: Final = "0002"
+SCHEMA_REVISION: Final = "0003"
 """The newest migration; a database with another number is upgraded, or refused when it is newer."""
 
 STATE_CODES: Final = {
@@ -240,4 +240,14 @@ node = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("url", sa.Text),
     sa.Column("expires_at", RowId),
+)
+
+backend_wish = sa.Table(
+    "backend_wish",
+    metadata,
+    sa.Column("backend_id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("at", RowId, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
 )

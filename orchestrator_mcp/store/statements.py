@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from orchestrator_mcp.store import asset_statements, batch_statements
+from orchestrator_mcp.store import asset_statements, backend_statements, batch_statements
 from orchestrator_mcp.store.schema import (
     artifact,
     asset,
@@ -297,6 +297,7 @@ def compile_statements(dialect: sa.Dialect) -> dict[str, Compiled]:
         "keep_input": [column.name for column in job_asset.columns],
         "add_lease": ["backend_id"],
         **asset_statements.COLUMNS,
+        **backend_statements.COLUMNS,
         **batch_statements.COLUMNS,
     }
     statements = {
@@ -304,6 +305,8 @@ def compile_statements(dialect: sa.Dialect) -> dict[str, Compiled]:
         **_reads(),
         **asset_statements.writes(dialect),
         **asset_statements.reads(),
+        **backend_statements.writes(),
+        **backend_statements.reads(),
         **batch_statements.writes(),
         **batch_statements.reads(),
     }

@@ -22,6 +22,7 @@ from orchestrator_mcp.domain.placement import Candidate
 from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.errors import NotFoundError, StorageError
 from orchestrator_mcp.store import accepting, assets, claiming, operations, upkeep
+from orchestrator_mcp.store.backend_store import BackendStore
 from orchestrator_mcp.store.backups import Backup, DamageError, make_backup
 from orchestrator_mcp.store.batch_store import BatchStore
 from orchestrator_mcp.store.job_lists import JobFilter, page_query
@@ -56,6 +57,7 @@ class JobStore:
 
     Attributes:
         batches: the same, for batches.
+        backends: what outlives the process about backends.
     """
 
     def __init__(self, path: Path, *, tell: Callable[[JobChanged], None], exclusive: bool = False) -> None:
@@ -66,6 +68,7 @@ class JobStore:
         self._reading = self._writer.thread if exclusive else anyio.CapacityLimiter(1)
         self._backing_up = self._writer.thread if exclusive else anyio.CapacityLimiter(1)
         self.batches = BatchStore(self._writer, self._read)
+        self.backends = BackendStore(self._writer, self._read)
 
     async def open(self) -> None:
         """Open the database and bring its schema up to date. Raises StartError."""
