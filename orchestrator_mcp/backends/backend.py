@@ -18,6 +18,9 @@ from orchestrator_mcp.backends.comfy import ComfyClient
 from orchestrator_mcp.backends.input_folder import InputFolder
 from orchestrator_mcp.backends.messages import Message, PreviewReceived, StatusChanged, TextReceived
 from orchestrator_mcp.backends.queues import BackendStats
+from orchestrator_mcp.backends.sharing import Sharing
+from orchestrator_mcp.clock import Clock, SystemClock
+from orchestrator_mcp.domain.wishes import Wish, WishKind
 from orchestrator_mcp.settings import BackendSettings, Settings
 
 MESSAGES_WAITING: Final = 256
@@ -48,6 +51,10 @@ class Backend:
         forgets: how often its catalogue was given up; a look that began before counts as old.
         ear: cancelled to have a new WebSocket made.
         draining: it left the configuration, and goes when no runner needs it.
+        family: the models of the last job that was sent there.
+        wish: what an operator wants of it.
+        sharing: what others have in its queue.
+        clock: the time.
         looked: set once it has been looked at, whatever came of it.
         inputs: what of ours lies in its input folder.
         clients: open connections, those before a change of the configuration too: they may be in use.
@@ -58,6 +65,10 @@ class Backend:
     epoch: int = 0
     attempts: int = 0
     draining: bool = False
+    family: str = ""
+    wish: Wish | None = None
+    sharing: Sharing = field(default_factory=Sharing)
+    clock: Clock = field(default_factory=SystemClock)
     breaker: Breaker = field(default_factory=Breaker)
     abandoned: dict[str, dict[str, Any]] = field(default_factory=dict)
     canary: str | None = None
@@ -100,9 +111,41 @@ class Backend:
             return "it left the configuration and ends what it has"
         if not self.settings.enabled:
             return "it is disabled in the configuration"
+        if self.wish is not None:
+            return self.wish.words
+        if self.settings.paused:
+            return "it is paused in the configuration"
+        if (closed := self.closed) is not None:
+            return closed
         if not self.online:
             return f"it is offline: {self.reason}"
         return f"it is suspect: {self.breaker.reason}" if self.breaker.open else None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it is part of the farm: neither the configuration nor an operator has disabled it."""
+        return self.settings.enabled and (self.wish is None or self.wish.kind is not WishKind.DISABLED)
+
+    @property
+    def closed(self) -> str | None:
+        """Until when it is outside of its opening hours, in words; None when it is open."""
+        hours, now = self.settings.hours, self.clock.now()
+        if hours is None or hours.is_open(now):
+            return None
+        opens = hours.next_change(now)
+        until = f" until {opens.astimezone(hours.zone):%a %H:%M}" if opens is not None else ""
+        return f"it is outside of its opening hours ({self.settings.available}){until}"
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether what stands by there is to go elsewhere."""
+        drained = self.wish is not None and self.wish.kind is not WishKind.PAUSED
+        return drained or self.closed is not None
+
+    @property
+    def ours(self) -> int:
+        """How many prompts in its queue may be ours, at the most."""
+        return len({id(reader) for reader in self.readers.values()}) + len(self.abandoned)
 
     @contextmanager
     def messages(self, prompt_id: str) -> Iterator[MemoryObjectReceiveStream[Message | None]]:

@@ -208,6 +208,18 @@ class ComfyClient:
         await self._post("/interrupt", {})
         return True
 
+    async def free(self) -> bool:
+        """Have the server unload its models and drop its cache (`POST /free`): after the running prompt, if any.
+
+        Returns:
+            Whether it was told; False for a server that is too old to say its version, which may not know the request.
+        """
+        version = self._version if self._version is not None else (await self.stats()).version_tuple
+        if not version:
+            return False
+        await self._post("/free", {"unload_models": True, "free_memory": True})
+        return True
+
     @asynccontextmanager
     async def view(self, output: DeclaredOutput) -> AsyncIterator[OutputStream]:
         """Open an output file (`GET /view`).

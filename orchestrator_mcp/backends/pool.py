@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, Literal
+from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
@@ -23,10 +23,13 @@ from orchestrator_mcp.backends.catalogue import NodeCatalogue
 from orchestrator_mcp.backends.comfy import ComfyClient
 from orchestrator_mcp.backends.looks import CatalogueLooks
 from orchestrator_mcp.backends.recovery import clear_abandoned, still_sick
+from orchestrator_mcp.backends.showing import backend_view
 from orchestrator_mcp.clock import Clock
+from orchestrator_mcp.domain.blocklist import Blocklist
 from orchestrator_mcp.domain.events import BackendChanged
 from orchestrator_mcp.domain.placement import Candidate
 from orchestrator_mcp.domain.views import BackendView
+from orchestrator_mcp.domain.wishes import Wish
 from orchestrator_mcp.errors import BackendError, BackendRefusedError, NotFoundError
 from orchestrator_mcp.logs import log_context
 from orchestrator_mcp.settings import BackendSettings, CurrentSettings, Settings
@@ -50,6 +53,7 @@ class BackendPool:
 
     Attributes:
         looks: asks backends what they can run.
+        blocklist: which kinds of work avoid which backend.
     """
 
     def __init__(self, settings: CurrentSettings, *, clock: Clock, tell: Callable[[BackendChanged], None]) -> None:
@@ -57,13 +61,39 @@ class BackendPool:
         self._clock = clock
         self._tell = tell
         self.looks = CatalogueLooks(clock, tell)
-        self._backends = {
-            entry.id: Backend(settings=entry, client=client_for(entry, settings.now)) for entry in settings.now.backends
-        }
+        self.blocklist = Blocklist()
+        self._wishes: dict[str, Wish] = {}
+        self._backends = {entry.id: self._made(entry, settings.now) for entry in settings.now.backends}
         self._moved: list[Backend] = []
         self._placing = 0
         self._tasks: TaskGroup | None = None
         self._random = random.Random()  # its own, so that nobody else's draws depend on it
+
+    def _made(self, entry: BackendSettings, settings: Settings) -> Backend:
+        wish = self._wishes.get(entry.id)
+        return Backend(settings=entry, client=client_for(entry, settings), clock=self._clock, wish=wish)
+
+    def remember(self, wishes: Mapping[str, Wish]) -> None:
+        """Before the first dispatch: what operators want of backends, by backend."""
+        for backend_id, wish in wishes.items():
+            self._wish(backend_id, wish)
+
+    def heed(self, backend_id: str, wish: Wish | None) -> None:
+        """An operator wants something of a backend from now on, or (None) nothing any more."""
+        self._wish(backend_id, wish)
+        self._attend(self[backend_id])
+        self._let_go()
+        self[backend_id].wake.set()
+        self._tell(BackendChanged(backend_id=backend_id))
+
+    def _wish(self, backend_id: str, wish: Wish | None) -> None:
+        if wish is None:
+            self._wishes.pop(backend_id, None)
+        else:
+            self._wishes[backend_id] = wish
+        for backend in (*self, *self._moved):
+            if backend.id == backend_id:
+                backend.wish = wish
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[BackendPool]:
@@ -109,7 +139,7 @@ class BackendPool:
         for entry in settings.backends:
             known = self._backends.get(entry.id)
             if known is None or known.settings.url != entry.url:
-                made[entry.id] = Backend(settings=entry, client=client_for(entry, settings))
+                made[entry.id] = self._made(entry, settings)
                 await made[entry.id].clients.enter_async_context(made[entry.id].client)
             elif needs_new_client(known.settings, entry, self._current.now, settings):
                 clients[entry.id] = await known.clients.enter_async_context(client_for(entry, settings))
@@ -144,7 +174,7 @@ class BackendPool:
 
     def _attend(self, backend: Backend) -> None:
         """Look at a backend and listen to it, if that is not done already."""
-        if self._tasks is not None and backend.settings.enabled and backend.tasks is None:
+        if self._tasks is not None and backend.enabled and backend.tasks is None:
             backend.tasks = anyio.CancelScope()
             self._tasks.start_soon(self._watch_and_listen, backend, backend.tasks, name=f"backend {backend.id}")
 
@@ -174,6 +204,7 @@ class BackendPool:
     def leave(self, backend: Backend) -> None:
         """An attempt needs a backend no longer."""
         backend.attempts -= 1
+        backend.sharing.had_a_turn(self._clock.monotonic())
         self._let_go()
 
     def _let_go(self) -> None:
@@ -183,7 +214,7 @@ class BackendPool:
         for backend in [backend for backend in (*self, *self._moved) if not backend.attempts]:
             if backend.draining:
                 self._remove(backend)
-            elif not backend.settings.enabled:
+            elif not backend.enabled:
                 backend.rest()
 
     def _remove(self, backend: Backend) -> None:
@@ -230,13 +261,13 @@ class BackendPool:
         Args:
             running: attempts that each backend holds now.
         """
-        return [
+        candidates = [
             Candidate(
                 backend_id=backend.id,
                 epoch=backend.epoch,
-                unavailable=backend.unavailable,
+                unavailable=self._withheld(backend),
                 capabilities=frozenset(backend.settings.capabilities),
-                slots=1 if backend.breaker.trial else backend.settings.slots,
+                slots=1 if backend.breaker.trial or backend.sharing.foreign else backend.settings.slots,
                 running=running.get(backend.id, 0),
                 catalogue=backend.catalogue,
                 warm=backend.warm,
@@ -244,6 +275,12 @@ class BackendPool:
             )
             for backend in self
         ]
+        return self.blocklist.applied(candidates, self._clock.now())
+
+    def _withheld(self, backend: Backend) -> str | None:
+        """Why it takes no job now: it is not there, it may not, or it is somebody else's turn."""
+        patience = self._current.now.scheduling.foreign_patience
+        return backend.unavailable or backend.sharing.words(self._clock.monotonic(), patience)
 
     def view(self, backend: Backend, running: int) -> BackendView:
         """What callers see of a backend.
@@ -252,27 +289,8 @@ class BackendPool:
             backend: one of ours.
             running: attempts that it holds now.
         """
-        settings = backend.settings
-        foreign = max(0, backend.queue_remaining - running) if backend.online else 0
-        return BackendView(
-            id=settings.id,
-            name=settings.name,
-            host=settings.host,
-            port=settings.port,
-            kind=settings.kind,
-            enabled=settings.enabled,
-            online=backend.online,
-            status=_status(backend, running + foreign),
-            reason=backend.unavailable or _on_trial(backend),
-            capabilities=list(settings.capabilities),
-            slots=settings.slots,
-            running=running,
-            foreign=foreign,
-            warm=backend.warm or None if backend.online else None,
-            comfyui_version=backend.stats.version if backend.stats else None,
-            devices=_devices(backend.stats.devices) if backend.stats else [],
-            last_seen=backend.last_seen,
-        )
+        blocks = self.blocklist.of(backend.id, self._clock.now())
+        return backend_view(backend, running=running, withheld=self._withheld(backend), blocks=blocks)
 
     async def _watch(self, backend: Backend) -> None:
         with log_context(backend_id=backend.id):
@@ -288,7 +306,7 @@ class BackendPool:
         try:
             if not backend.online or backend.stats is None:
                 backend.stats = await backend.client.stats()
-            backend.queue_remaining = await backend.client.queue_remaining()
+            await self._count(backend)
             await self.looks.renew(backend, older_than=CATALOGUE_AGE)
             if backend.abandoned:
                 await clear_abandoned(backend)
@@ -306,6 +324,15 @@ class BackendPool:
             backend.came_online.set()
             version = backend.stats.version if backend.stats else "unknown"
             log.info("backend is online at %s, ComfyUI %s", backend.settings.url, version)
+            self._tell(BackendChanged(backend_id=backend.id))
+
+    async def _count(self, backend: Backend) -> None:
+        """How many prompts it has, and how many of them cannot be ours."""
+        ours = backend.ours
+        backend.queue_remaining = await backend.client.queue_remaining()
+        foreign = max(0, backend.queue_remaining - max(ours, backend.ours))
+        if backend.sharing.seen(foreign, self._clock.monotonic()):
+            log.info("somebody else uses the backend" if foreign else "nobody else uses the backend any more")
             self._tell(BackendChanged(backend_id=backend.id))
 
     async def _consider_trial(self, backend: Backend) -> None:
@@ -360,24 +387,3 @@ class BackendPool:
                 backend.tell_of_a_gap()
                 await self._clock.sleep(pause * self._random.uniform(0.8, 1.2))
                 pause = min(pause * 2, SOCKET_PAUSE[1])
-
-
-def _status(backend: Backend, prompts: int) -> Literal["idle", "busy", "offline", "disabled", "draining", "suspect"]:
-    if backend.draining:
-        return "draining"
-    if not backend.settings.enabled:
-        return "disabled"
-    if not backend.online:
-        return "offline"
-    if backend.breaker.reason is not None:
-        return "suspect"
-    return "busy" if prompts else "idle"
-
-
-def _on_trial(backend: Backend) -> str | None:
-    return f"it is on trial with one job: {backend.breaker.reason}" if backend.breaker.trial else None
-
-
-def _devices(devices: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    shown = ("name", "type", "index", "vram_total", "vram_free")
-    return [{key: device.get(key) for key in shown} for device in devices[:16]]

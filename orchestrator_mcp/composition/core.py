@@ -76,6 +76,7 @@ async def core(settings: Settings, choices: Choices, clock: Clock) -> AsyncItera
 
 async def _set_to_work(parts: Parts, work: TaskGroup) -> None:
     """Start everything that runs for as long as the house stands; recovery and the first looks are done on return."""
+    parts.pool.remember(await parts.store.backends.wishes())
     work.start_soon(parts.pool.run, name="backends")
     await work.start(parts.dispatcher.run, name="dispatcher")
     work.start_soon(_sweep, parts.artifacts, name="sweep")

@@ -17,7 +17,7 @@ class Scope(StrEnum):
 
     READ = "read"  # look at everything
     SUBMIT = "submit"  # hand in work, and end its own
-    ADMIN = "admin"  # end everybody's work
+    ADMIN = "admin"  # end everybody's work, and look after the backends
 
 
 SCOPES: Final = (Scope.READ, Scope.SUBMIT, Scope.ADMIN)

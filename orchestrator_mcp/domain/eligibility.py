@@ -22,6 +22,8 @@ def refusal(spec: LaneSpec, candidate: Candidate) -> str | None:
         return f"the job is pinned to {spec.pin}"
     if candidate.backend_id in spec.avoid:
         return "an earlier attempt failed there"
+    if (blocked := candidate.block(spec)) is not None:
+        return blocked
     if missing := spec.capabilities - candidate.capabilities:
         return f"it lacks the capabilities {', '.join(sorted(missing))}"
     if candidate.catalogue is None:
@@ -100,6 +102,8 @@ class Eligibility:
         """
         catalogue = candidate.catalogue
         if catalogue is None or not spec.capabilities <= candidate.capabilities:
+            return False
+        if candidate.block(spec) is not None:
             return False
         if candidate.backend_id in spec.avoid or spec.pin not in (None, candidate.backend_id):
             return False

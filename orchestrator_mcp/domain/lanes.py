@@ -71,6 +71,16 @@ class LaneSpec:
         """A short name for the needs alone: lanes that differ only in their source have the same."""
         return lane_key(replace(self, source="").to_json())
 
+    @cached_property
+    def anywhere(self) -> LaneSpec:
+        """The same needs of jobs that may run on any backend, from anybody."""
+        return replace(self, source="", pin=None, avoid=frozenset())
+
+    @cached_property
+    def needs(self) -> str:
+        """A short name for what the jobs need, wherever they may run and whoever they come from."""
+        return self.anywhere.kind[:16]
+
     def to_json(self) -> str:
         """The canonical spelling: equal specs give equal text."""
         spec = {

@@ -100,7 +100,7 @@ class _Round:
         named = {name for spec in self._backlog.specs() for name in (spec.pin, *spec.avoid) if name is not None}
         for candidate in candidates:
             own = candidate.backend_id if candidate.backend_id in named else None
-            key = (candidate.capabilities, id(candidate.catalogue), own)
+            key = (candidate.capabilities, id(candidate.catalogue), own, frozenset(candidate.blocked))
             if key not in self._groups:
                 self._groups[key] = _Group(candidate, eligibility)
             self._group_of[candidate.backend_id] = self._groups[key]

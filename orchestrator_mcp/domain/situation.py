@@ -87,6 +87,7 @@ class Candidate:
         pace: how long it takes for what takes 1 second on a backend of pace 1; above 0, 2.0 is half as fast.
         paces: signature -> pace, where it differs.
         loads: model key -> seconds that loading takes there.
+        blocked: what failed there and goes elsewhere for a while: `LaneSpec.needs` -> why, in words.
         remaining: seconds until all that it holds now is done; None while unknown.
     """
 
@@ -104,6 +105,7 @@ class Candidate:
     pace: float = 1.0
     paces: Mapping[str, float] = field(default_factory=dict, hash=False)
     loads: Mapping[str, float] = field(default_factory=dict, hash=False)
+    blocked: Mapping[str, str] = field(default_factory=dict, hash=False)
     remaining: float | None = None
 
     @property
@@ -121,6 +123,10 @@ class Candidate:
         return (
             not key or key == self.warm or (bool(spec.requirements.models) and spec.requirements.models <= self.loaded)
         )
+
+    def block(self, spec: LaneSpec) -> str | None:
+        """Why the jobs of a lane avoid it for a while, or None; those that are pinned to it do not."""
+        return self.blocked.get(spec.needs) if self.blocked and spec.pin is None else None
 
     def render_seconds(self, lane: Lane) -> float | None:
         """How long the next job of a lane takes here once its models are there; None while unknown."""

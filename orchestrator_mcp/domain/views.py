@@ -139,6 +139,29 @@ class AssetView(View):
     url: str = Field(description="Where the bytes are served.")
 
 
+BackendStatus = Literal["idle", "busy", "offline", "disabled", "draining", "paused", "suspect"]
+
+
+class WishView(View):
+    """What an operator wants of a backend."""
+
+    kind: Literal["draining", "paused", "disabled"]
+    by: str = Field(description="Whose token said so; anonymous where none is asked for.")
+    at: Time
+    note: str | None = Field(default=None, description="Why, in the operator's words.")
+
+
+class BlockView(View):
+    """A kind of work that avoids a backend for a while, because it failed there."""
+
+    signature: str = Field(description="Names the kind: the nodes and models that it needs.")
+    workflow_id: str = Field(description="Of the last job that failed.")
+    failures: int = Field(description="How many failed there in a row.")
+    reason: str = Field(description="Of the last one.")
+    since: Time
+    until: Time
+
+
 class BackendView(View):
     """One ComfyUI server as the orchestrator sees it."""
 
@@ -149,13 +172,17 @@ class BackendView(View):
     kind: Literal["comfyui", "sandbox"] = "comfyui"
     enabled: bool = True
     online: bool = False
-    status: Literal["idle", "busy", "offline", "disabled", "draining", "paused", "suspect"] = "offline"
+    status: BackendStatus = "offline"
     reason: str | None = None
     capabilities: list[str] = Field(default_factory=list)
     slots: int = 1
     running: int = 0
     foreign: int = Field(default=0, description="Prompts in its queue that are not ours.")
     warm: str | None = Field(default=None, description="The models that our last render there has left in its memory.")
+    available: str | None = Field(default=None, description="Its opening hours, as they are configured.")
+    opens_at: Time | None = Field(default=None, description="When it opens again; null while it is open.")
+    wish: WishView | None = Field(default=None, description="What an operator wants of it; null for nothing.")
+    blocked: list[BlockView] = Field(default_factory=list, description="Kinds of work that avoid it for a while.")
     comfyui_version: str | None = None
     devices: list[dict[str, Any]] = Field(default_factory=list)
     last_seen: Time | None = None

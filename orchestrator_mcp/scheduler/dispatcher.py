@@ -80,6 +80,7 @@ class Dispatcher:
         try:
             if self._due is not None and self._is_due(self._due):
                 await store.promote_due(clock.now(), due_by=max(self._due, to_millis(clock.now())))
+            self._take_back()
             candidates = self._resources.pool.candidates(self.running)
             if any(c.idle or c.standing_by for c in candidates):
                 with self._resources.pool.placing():
@@ -123,6 +124,14 @@ class Dispatcher:
     def _slot_free(self, runner: Runner) -> None:
         self._occupying.get(runner.held.backend_id, set()).discard(runner)
         self._wake.set()
+
+    def _take_back(self) -> None:
+        """Take standbys back from backends that are to get nothing more."""
+        for runner in list(self._runners.values()):
+            backend = runner.backend
+            if backend is not None and backend.gives_back and runner.standing_by:
+                log.info("taking back the standby %s: %s", runner.held.job_id, backend.unavailable)
+                runner.revoke(f"taken back: {backend.unavailable}")
 
     def _revoke_standbys(self) -> None:
         """Take standbys back for backends that are idle now and could render them at once."""

@@ -59,10 +59,12 @@ class Wishes:
     Attributes:
         cancel: stop it, wherever it is.
         revoke: take it back, if it has not begun to render.
+        why: it is taken back, in words.
     """
 
     cancel: bool = False
     revoke: bool = False
+    why: str = ""
 
     @property
     def any(self) -> bool:
@@ -294,7 +296,7 @@ class Follower:
         withdrawn = await self._withdraw()
         self.wishes.revoke = False
         if withdrawn:
-            return Ended(outcome=Outcome.REVOKED, reason="taken back for a backend that is idle")
+            return Ended(outcome=Outcome.REVOKED, reason=self.wishes.why)
         return None
 
     async def _stop(self, insist: float | None) -> Sighting:

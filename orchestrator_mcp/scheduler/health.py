@@ -6,15 +6,19 @@ import logging
 from typing import Any, Final
 
 from orchestrator_mcp.backends.backend import Backend
+from orchestrator_mcp.domain.blocklist import End
 from orchestrator_mcp.domain.events import BackendChanged
 from orchestrator_mcp.domain.jobs import Outcome
 from orchestrator_mcp.domain.retry import Ended
+from orchestrator_mcp.domain.text import told
 from orchestrator_mcp.scheduler.resources import Resources
+from orchestrator_mcp.store import OpenAttempt
 
 log = logging.getLogger(__name__)
 
 MOST_ABANDONED: Final = 1_000  # prompts remembered of one backend
 _WELL: Final = frozenset({Outcome.SUCCEEDED, Outcome.ERRORED})
+_ENDS: Final = {"node_error": End.NODE_ERROR, "out_of_memory": End.OUT_OF_MEMORY}
 _SICK: Final = frozenset({Outcome.REFUSED, Outcome.TIMED_OUT})
 
 
@@ -32,6 +36,35 @@ def learn(resources: Resources, backend: Backend, ended: Ended) -> None:
             resources.events.publish(BackendChanged(backend_id=backend.id))
     elif ended.outcome in _SICK or (ended.outcome is Outcome.LOST and ended.died):
         fail(resources, backend, ended.reason)
+
+
+def learn_of_kind(resources: Resources, backend: Backend, held: OpenAttempt, ended: Ended) -> None:
+    """Take into account what the end of an attempt says of this kind of work on this backend.
+
+    Args:
+        resources: see `Resources`.
+        backend: where it was made.
+        held: the attempt.
+        ended: how it ended.
+    """
+    code = ended.failure.code if ended.failure is not None else ""
+    end = End.WELL if ended.outcome is Outcome.SUCCEEDED else _ENDS.get(code)
+    if end is None:
+        return
+    scheduling = resources.scheduling
+    block = resources.pool.blocklist.ended(
+        backend.id,
+        held.lane,
+        end,
+        resources.clock.now(),
+        workflow_id=held.workflow_id,
+        reason=told(ended.reason),
+        after=scheduling.block_after,
+        lasting=scheduling.block_for,
+    )
+    if block is not None:
+        log.warning("%s avoids the backend until %s: %s", held.workflow_id, block.until, block.reason)
+        resources.events.publish(BackendChanged(backend_id=backend.id))
 
 
 def fail(resources: Resources, backend: Backend, reason: str) -> None:

@@ -33,6 +33,7 @@ from orchestrator_mcp.scheduler import health, verdicts
 from orchestrator_mcp.scheduler.bringing import bring, lacking
 from orchestrator_mcp.scheduler.collecting import collect
 from orchestrator_mcp.scheduler.following import Follower, Wishes
+from orchestrator_mcp.scheduler.freeing import free_before
 from orchestrator_mcp.scheduler.recalling import marker_for
 from orchestrator_mcp.scheduler.reconciler import NeverArrived, Place, settle_doubt
 from orchestrator_mcp.scheduler.reporting import report_of
@@ -58,6 +59,10 @@ class Runner:
         held: the attempt, as it was claimed or adopted.
         adopted: whether a process before this one may have sent it.
         slot_free: called once, when the backend no longer works for this attempt.
+
+    Attributes:
+        held: the attempt as it is on record.
+        backend: where it is made; None when that left the configuration.
     """
 
     def __init__(
@@ -67,7 +72,7 @@ class Runner:
         self.held = held
         self._adopted = adopted
         self._slot_free = slot_free
-        self._backend = resources.pool.take(held.backend_id)
+        self.backend = resources.pool.take(held.backend_id)
         self._follower: Follower | None = None
         self._report: RenderReport | None = None
         self._wishes = Wishes(cancel=held.cancel_requested)
@@ -78,7 +83,7 @@ class Runner:
         self._brought_again = False
         self._sent_at: float | None = None
         self._falls = 0
-        self._canary = self._backend.canary if self._backend is not None else None
+        self._canary = self.backend.canary if self.backend is not None else None
         self._marker = marker_for(resources.instance, held.job_id, held.number)
 
     @property
@@ -97,9 +102,13 @@ class Runner:
         self._wishes.cancel = True
         self._nudge()
 
-    def revoke(self) -> None:
-        """Take a standby back, if it does not render yet; the job is queued again."""
-        self._wishes.revoke = True
+    def revoke(self, why: str = "taken back for a backend that is idle") -> None:
+        """Take a standby back, if it does not render yet; the job is queued again.
+
+        Args:
+            why: what is put on record.
+        """
+        self._wishes.revoke, self._wishes.why = True, why
         self._nudge()
 
     def _nudge(self) -> None:
@@ -119,11 +128,11 @@ class Runner:
                 log.warning("%s", error)
             finally:
                 self._release()
-                if self._backend is not None:
-                    self.resources.pool.leave(self._backend)
+                if self.backend is not None:
+                    self.resources.pool.leave(self.backend)
 
     async def _render(self) -> Ended:
-        backend = self._backend
+        backend = self.backend
         if backend is None:
             return verdicts.lost(f"{self.held.backend_id} is no longer in the configuration")
         graph = self._resolved_graph(backend)
@@ -184,6 +193,7 @@ class Runner:
         if self._wishes.any:  # bringing a film may take a while
             return self._unsent()
         self.resources.at_step(Step.BROUGHT)
+        await free_before(backend, self.held.lane)
         graph = with_files(graph, self.held.spec.inputs, names)
         self._falls = backend.falls
         self._sent_as = backend.client_id
@@ -319,8 +329,9 @@ class Runner:
             retry_delay=scheduling.retry_delay,
             retry_delay_max=scheduling.retry_delay_max,
         )
-        if self._backend is not None:
-            health.learn(self.resources, self._backend, ended)
+        if self.backend is not None:
+            health.learn(self.resources, self.backend, ended)
+            health.learn_of_kind(self.resources, self.backend, self.held, ended)
         self._release()
         if isinstance(verdict, Again):
             log.warning("attempt ended (%s), the job is queued again: %s", ended.outcome.value, ended.reason)
@@ -361,7 +372,7 @@ class Runner:
     def _others_may_run(self) -> bool:
         """Whether another enabled backend may be able to: one that is offline or not yet known may be."""
         spec = self.held.lane.avoiding(self.held.backend_id)
-        enabled = {backend.id for backend in self.resources.pool if backend.settings.enabled}
+        enabled = {backend.id for backend in self.resources.pool if backend.enabled}
         candidates = self.resources.pool.candidates({})
         return any(c.backend_id in enabled and refusal(spec, c) is None for c in candidates)
 

@@ -112,11 +112,11 @@ class Preflight:
             found = findings.get(backend.id)
             against = [_lacking_labels(backend, new.lane), in_words(found, pack_of) if found else None]
             unknown = [backend.unavailable, _silent(backend)]
-            cannot = not backend.settings.enabled or any(against)
+            cannot = not backend.enabled or any(against)
             told.append(
                 Prospect(
                     backend_id=backend.id,
-                    can_run=None if any(unknown) and backend.settings.enabled else not cannot,
+                    can_run=None if any(unknown) and backend.enabled else not cannot,
                     reasons=tuple(reason for reason in [*against, *unknown] if reason),
                 )
             )
@@ -125,10 +125,11 @@ class Preflight:
     def is_free(self, backend_id: str) -> bool:
         """Whether a backend would begin with a job at once."""
         backend = self._pool[backend_id]
-        return backend.unavailable is None and not self._running().get(backend_id, 0)
+        used = self._running().get(backend_id, 0) or backend.sharing.foreign
+        return backend.unavailable is None and not used
 
     def _asked(self, spec: LaneSpec) -> list[Backend]:
-        return [backend for backend in self._pool if backend.settings.enabled and spec.pin in (None, backend.id)]
+        return [backend for backend in self._pool if backend.enabled and spec.pin in (None, backend.id)]
 
     async def _is_known_to_run(self, graph: Graph, spec: LaneSpec) -> bool:
         """Whether the backend that could run the last job with these needs can run this one: the usual case."""

@@ -40,6 +40,7 @@ from orchestrator_mcp.service.gate import Gate
 from orchestrator_mcp.service.inputs import InputFiles
 from orchestrator_mcp.service.listing import row_before, states_of
 from orchestrator_mcp.service.node_classes import NodeClasses, node_classes
+from orchestrator_mcp.service.operators import Operators
 from orchestrator_mcp.service.preflight import Preflight
 from orchestrator_mcp.service.previewing import JobPreview, Previewing
 from orchestrator_mcp.service.reruns import Reruns
@@ -83,6 +84,7 @@ class JobService:
 
     Attributes:
         batches: the same, for batches.
+        operators: what operators do with backends.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class JobService:
         self._dry_runs = DryRuns(submissions=self._submissions, preflight=preflight, gate=self._gate)
         server = settings.now.server
         self.base_url = server.public_url or f"http://{server.host}:{server.port}"
+        self.operators = Operators(store=store, pool=pool, running=running, clock=clock)
         self.batches = BatchService(
             store=store,
             submissions=BatchSubmissions(

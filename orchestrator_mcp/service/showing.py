@@ -216,6 +216,7 @@ def backend_view(view: BackendView) -> BackendView:
             "reason": told_or_none(view.reason),
             "warm": told_or_none(view.warm, limit=NODE_BYTES),
             "comfyui_version": told_or_none(view.comfyui_version, limit=NODE_BYTES),
+            "blocked": [block.model_copy(update={"reason": told(block.reason)}) for block in view.blocked],
             "devices": told_values(view.devices),
         }
     )

@@ -32,6 +32,7 @@ QUICK = SchedulingSettings(
     lost_after=2.0,
     retry_delay=0.05,
     connect_timeout=1.0,
+    foreign_patience=0.0,
 )
 
 PICTURE: dict[str, Any] = {

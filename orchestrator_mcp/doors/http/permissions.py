@@ -22,6 +22,8 @@ CHANGING: Final[dict[tuple[str, str], Scope]] = {
     ("POST", "/api/assets"): Scope.SUBMIT,
     ("POST", "/api/batch/*/retry"): Scope.SUBMIT,
     ("DELETE", "/api/batch/*"): Scope.SUBMIT,
+    ("POST", "/api/backends/*/*"): Scope.ADMIN,
+    ("DELETE", "/api/backends/*/blocked"): Scope.ADMIN,
     # A message of an agent: each tool asks for its own scope, see doors/mcp/tools.py.
     ("POST", "/messages"): Scope.READ,
     ("POST", "/mcp"): Scope.READ,

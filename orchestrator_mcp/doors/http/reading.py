@@ -16,6 +16,7 @@ from orchestrator_mcp.domain.access import Caller
 from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH, parse_document
 from orchestrator_mcp.domain.manifests import Changes, Manifest, problems_in, unknown_fields
 from orchestrator_mcp.domain.views import Status
+from orchestrator_mcp.domain.wishes import LONGEST_NOTE
 from orchestrator_mcp.domain.workflow_documents import as_manifest, is_around
 from orchestrator_mcp.doors.http.answers import WrongRequest
 from orchestrator_mcp.doors.http.uploads import FORM, Form, media_type_of, received, received_file, received_form
@@ -93,6 +94,24 @@ class SubmitQuery(BaseModel):
     def is_dry(self) -> bool:
         """Whether nothing is to be queued."""
         return self.dry_run in ("1", "true")
+
+
+class OperateQuery(BaseModel):
+    """The query of `POST /api/backends/{backend_id}/drain` and its like."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    note: str = Field(default="", max_length=LONGEST_NOTE, description="Why; shown with the backend.")
+
+
+class UnblockQuery(BaseModel):
+    """The query of `DELETE /api/backends/{backend_id}/blocked`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    signature: str | None = Field(
+        default=None, max_length=200, description="Only this kind of work, as `blocked` names it; all without it."
+    )
 
 
 class PreviewQuery(BaseModel):

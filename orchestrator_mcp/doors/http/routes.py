@@ -15,12 +15,11 @@ from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.doors.http.answers import (
     WrongRequest,
     answer,
-    answer_backends,
-    answer_once,
     answer_outputs,
     answer_workflows,
 )
 from orchestrator_mcp.doors.http.assets import sent_file
+from orchestrator_mcp.doors.http.backends import BackendDoor
 from orchestrator_mcp.doors.http.batches import BATCH, BatchDoor
 from orchestrator_mcp.doors.http.outputs import serve_output, serve_preview
 from orchestrator_mcp.doors.http.pages import page_routes
@@ -155,16 +154,6 @@ class HttpDoor:
             headers={"upgrade": "websocket", "connection": "Upgrade"},
         )
 
-    async def backends(self, request: Request) -> Response:
-        return answer_backends(self.service.backends())
-
-    async def backend(self, request: Request) -> Response:
-        return answer(self.service.backend(request.path_params["backend_id"]))
-
-    async def node_classes(self, request: Request) -> Response:
-        found = await self.service.node_classes(request.path_params["backend_id"])
-        return answer_once(request, found.text, digest=found.digest)
-
     async def workflows(self, request: Request) -> Response:
         return answer_workflows(await self.service.workflows())
 
@@ -219,9 +208,7 @@ def _http_routes(door: HttpDoor) -> list[BaseRoute]:
         **door.batches.endpoints,
         "/api/assets": {"POST": door.upload},
         "/api/assets/{sha256}": {"GET": door.asset},
-        "/api/backends": {"GET": door.backends},
-        "/api/backends/{backend_id}": {"GET": door.backend},
-        "/api/backends/{backend_id}/object_info": {"GET": door.node_classes},
+        **BackendDoor(service=door.service).endpoints,
         "/api/workflows": {"GET": door.workflows},
         "/api/workflows/{workflow_id}": {"GET": door.workflow},
         "/api/health": {"GET": door.health},
