@@ -24,8 +24,9 @@ program = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (running, jobs, backends, looking_after):
+for group in (running, jobs, looking_after):
     program.add_typer(group.commands)
+program.add_typer(backends.commands, name="backends", rich_help_panel=USE)
 program.add_typer(workflows.commands, name="workflows", rich_help_panel=USE)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -10,7 +9,7 @@ import anyio
 
 from orchestrator_mcp.backends.comfy import INTERRUPT_BY_ID, ComfyClient
 from orchestrator_mcp.command.findings import Finding, Verdict
-from orchestrator_mcp.command.tables import size_text
+from orchestrator_mcp.command.tables import device_text
 from orchestrator_mcp.errors import BackendError
 from orchestrator_mcp.settings import BackendSettings, Settings
 
@@ -82,13 +81,3 @@ def _weighed(backend: BackendSettings, answer: Finding | None, none_answers: boo
         return Finding(subject=f"backend {backend.id}", verdict="ok", message=f"{backend.url}: disabled in config.yaml")
     verdict: Verdict = "warn" if answer.verdict == "fail" and not none_answers else answer.verdict
     return Finding(subject=answer.subject, verdict=verdict, message=answer.message, mend=answer.mend)
-
-
-def device_text(device: Mapping[str, object]) -> str:
-    """A device as people say it: its name, and its memory.
-
-    Args:
-        device: as ComfyUI describes it.
-    """
-    name, memory = str(device.get("name") or "unnamed device"), device.get("vram_total")
-    return f"{name} ({size_text(memory)})" if isinstance(memory, int) and memory > 0 else name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,9 @@ from rich.text import Text
 
 from orchestrator_mcp.backends.comfy import ComfyClient
 from orchestrator_mcp.command import editing
-from orchestrator_mcp.command.check_backends import device_text
 from orchestrator_mcp.command.ending import ExitCode, UsageError, say
 from orchestrator_mcp.command.printing import print_json
-from orchestrator_mcp.command.tables import paint
+from orchestrator_mcp.command.tables import device_text, paint
 from orchestrator_mcp.errors import BackendError
 from orchestrator_mcp.redaction import escape
 from orchestrator_mcp.settings import BackendSettings, Settings, load_settings
@@ -30,7 +28,6 @@ MOST_ADDRESSES: Final = 1024
 AT_ONCE: Final = 64
 CONNECT_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 4.0
-USUAL_PORT: Final = 8188
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -53,9 +50,7 @@ class Found:
     @property
     def entry(self) -> dict[str, Any]:
         """What config.yaml would say of it."""
-        name = re.sub(r"[^A-Za-z0-9]+", "-", self.host).strip("-")
-        own = {} if self.port == USUAL_PORT else {"port": self.port}
-        return {"id": f"comfy-{name}" + (f"-{self.port}" if own else ""), "host": self.host, **own}
+        return editing.entry_at(self.host, self.port)
 
 
 def discover(

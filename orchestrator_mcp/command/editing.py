@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,43 @@ from orchestrator_mcp.settings.editing import with_backend, without_backend
 from orchestrator_mcp.settings.settings import CONFIG_NAME, locate_config
 
 COPY_SUFFIX: Final = ".bak"
+USUAL_PORT: Final = 8188
 _RELOADED: Final = "A running orchestrator takes it over by itself, within seconds."
+_ADDRESS: Final = re.compile(r"(?:(https?)://)?(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(?::([0-9]{1,5}))?/?")
+
+
+def entry_at(host: str, port: int) -> dict[str, Any]:
+    """What config.yaml says of a server of which no more is known than where it listens.
+
+    Args:
+        host: a name or an address.
+        port: 1 to 65535.
+    """
+    name = re.sub(r"[^A-Za-z0-9]+", "-", host).strip("-")[:50]
+    own = {} if port == USUAL_PORT else {"port": port}
+    return {"id": f"comfy-{name}" + (f"-{port}" if own else ""), "host": host, **own}
+
+
+def entry_for(address: str, backend_id: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry for a server as somebody names it.
+
+    Args:
+        address: `HOST`, `HOST:PORT`, or either as a url.
+        backend_id: its id; made of the address when None.
+        given: further keys; those without a value are left out.
+
+    Raises:
+        UsageError: the address is none.
+    """
+    found = _ADDRESS.fullmatch(address.strip())
+    port = int(found[3] or USUAL_PORT) if found else 0
+    if found is None or not 0 < port < 65536:
+        raise UsageError(f"{address[:80]!r} is no address.", hint="Write it as 192.168.1.100:8188, or as node1.studio.")
+    entry = entry_at(found[2].strip("[]"), port)
+    scheme = {"scheme": "https"} if found[1] == "https" else {}
+    if backend_id is not None:
+        entry["id"] = backend_id
+    return {**entry, **scheme, **{key: value for key, value in given.items() if value}}
 
 
 def add(entry: dict[str, Any], config: Path | None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -111,6 +111,47 @@ def backend_table(backends: Sequence[BackendView]) -> RenderableType:
     return table
 
 
+def backend_details(backend: BackendView) -> RenderableType:
+    """Everything about one backend, below each other.
+
+    Args:
+        backend: as the API shows it.
+    """
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_row(plain_text(backend.id), Text(backend.status, style=_BACKEND_COLOURS.get(backend.status, "yellow")))
+    for label, text in _backend_details(backend):
+        table.add_row(label, plain_text(text))
+    return table
+
+
+def _backend_details(one: BackendView) -> Iterable[tuple[str, str]]:
+    if one.reason:
+        yield "Why", one.reason
+    yield "Name", one.name
+    yield "Address", f"{one.host}:{one.port}"
+    yield "Jobs", f"{one.running} of {one.slots}" + (f", {one.foreign} of others" if one.foreign else "")
+    if one.kind == "sandbox":
+        yield "Kind", "sandbox: draws placeholder pictures"
+    if one.comfyui_version:
+        yield "ComfyUI", one.comfyui_version
+    for device in one.devices:
+        yield "Device", device_text(device)
+    if one.available:
+        yield "Open", one.available + (f" (opens {local_time(one.opens_at)})" if one.opens_at else "")
+    for block in one.blocked:
+        yield (
+            "Blocked",
+            (
+                f"{block.signature} ({block.workflow_id}) until {local_time(block.until)}: {block.failures} failures, "
+                f"at last: {block.reason}"
+            ),
+        )
+    if one.capabilities:
+        yield "Capabilities", ", ".join(one.capabilities)
+    if one.last_seen:
+        yield "Last seen", local_time(one.last_seen)
+
+
 def prospect_table(prospects: Sequence[ProspectView]) -> RenderableType:
     """Which backends could render a job, and why the others cannot."""
     if not prospects:
@@ -181,6 +222,16 @@ def size_text(size: int) -> str:
         if size >= factor:
             return f"{size / factor:.3g} {unit}"
     return f"{size} bytes"
+
+
+def device_text(device: Mapping[str, object]) -> str:
+    """A device as people say it: its name, and its memory.
+
+    Args:
+        device: as ComfyUI describes it.
+    """
+    name, memory = str(device.get("name") or "unnamed device"), device.get("vram_total")
+    return f"{name} ({size_text(memory)})" if isinstance(memory, int) and memory > 0 else name
 
 
 def _details(job: JobView) -> Iterable[tuple[str, str]]:
