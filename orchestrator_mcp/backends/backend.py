@@ -97,6 +97,7 @@ class Backend:
     readers: dict[str, MemoryObjectSendStream[Message | None]] = field(default_factory=dict)
     _previews: dict[str, PreviewReceived] = field(default_factory=dict)
     _speaks_of: str = ""  # the prompt of the last message; where a frame does not say whose it is, it is of that
+    _was_closed: bool = False
     _told_remaining: int | None = None
     _doubted: tuple[int, float] | None = None
 
@@ -135,6 +136,11 @@ class Backend:
         opens = hours.next_change(now)
         until = f" until {opens.astimezone(hours.zone):%a %H:%M}" if opens is not None else ""
         return f"it is outside of its opening hours ({self.settings.available}){until}"
+
+    def opened_or_closed(self) -> bool:
+        """Whether its opening hours have begun or ended since this was last asked."""
+        before, self._was_closed = self._was_closed, self.closed is not None
+        return before != self._was_closed
 
     @property
     def gives_back(self) -> bool:

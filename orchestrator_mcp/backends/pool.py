@@ -297,6 +297,8 @@ class BackendPool:
             while True:
                 await self._look(backend)
                 backend.looked.set()
+                if backend.opened_or_closed():
+                    self._tell(BackendChanged(backend_id=backend.id))
                 backend.wake = anyio.Event()
                 pause = self._current.now.scheduling.probe_interval * self._random.uniform(0.9, 1.1)
                 with anyio.move_on_after(pause):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
+import anyio
+
 from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.access import LOCAL, Caller, Scope
@@ -35,6 +37,7 @@ class Operators:
         self._pool = pool
         self._running = running
         self._clock = clock
+        self._one_at_a_time = anyio.Lock()
 
     async def act(self, backend_id: str, action: Action, *, by: Caller = LOCAL, note: str = "") -> BackendView:
         """Drain, pause, resume, enable or disable a backend.
@@ -58,6 +61,11 @@ class Operators:
         _require_admin(by)
         if len(note) > LONGEST_NOTE:
             raise ManifestError.at("note", message=f"found {len(note)} characters; at most {LONGEST_NOTE} are taken")
+        async with self._one_at_a_time:
+            await self._act(backend_id, action, by, note)
+        return self._view(backend_id)
+
+    async def _act(self, backend_id: str, action: Action, by: Caller, note: str) -> None:
         backend = self._pool[backend_id]
         settings = backend.settings
         reason = against(action, backend.wish, enabled=settings.enabled, paused=settings.paused)
@@ -71,7 +79,6 @@ class Operators:
             await self._store.backends.keep_wish(backend_id, wish)
             log.info("%s: %s by %s", backend_id, action.value, by.name)
             self._pool.heed(backend_id, wish)
-        return self._view(backend_id)
 
     def unblock(self, backend_id: str, signature: str | None = None, *, by: Caller = LOCAL) -> BackendView:
         """Forget what failed on a backend: no kind of work avoids it any more.

@@ -12,6 +12,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from orchestrator_mcp.domain import batch_views, views
 from orchestrator_mcp.domain.dry_runs import DryRunView
 from orchestrator_mcp.domain.manifests import Changes, Manifest
+from orchestrator_mcp.doors.http.backend_operations import BACKEND_OPERATIONS
 from orchestrator_mcp.doors.http.batch_operations import BATCH_OPERATIONS
 from orchestrator_mcp.doors.http.batches import BatchPage
 from orchestrator_mcp.doors.http.examples import EXAMPLES
@@ -28,7 +29,7 @@ from orchestrator_mcp.doors.http.operations import (
     Operation,
     WrongFieldsDocument,
 )
-from orchestrator_mcp.doors.http.reading import JobFilters, PreviewQuery, SubmitQuery
+from orchestrator_mcp.doors.http.reading import JobFilters, OperateQuery, PreviewQuery, SubmitQuery, UnblockQuery
 
 _REF: Final = "#/components/schemas/"
 _TAGS: Final = {
@@ -45,6 +46,8 @@ QUERIES: Final[dict[str, type[BaseModel]]] = {
     "filters": JobFilters,
     "preview": PreviewQuery,
     "batches": BatchPage,
+    "operate": OperateQuery,
+    "unblock": UnblockQuery,
 }
 _READ: Final[tuple[type[BaseModel], ...]] = (Manifest, Changes)
 _WRITTEN: Final[tuple[type[BaseModel], ...]] = (
@@ -79,7 +82,7 @@ def openapi_document(version: str) -> dict[str, Any]:
         Plain JSON values.
     """
     paths: dict[str, dict[str, Any]] = {}
-    for operation in (*OPERATIONS, *BATCH_OPERATIONS):
+    for operation in (*OPERATIONS, *BACKEND_OPERATIONS, *BATCH_OPERATIONS):
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
     return {
         "openapi": "3.1.0",

@@ -351,47 +351,6 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     ),
     Operation(
         method="get",
-        path="/api/backends",
-        name="list_backends",
-        tag="farm",
-        summary="List backends",
-        text="Every configured ComfyUI server as it is now, as a bare list.",
-        answers=((200, Answer(text="The backends.", schema="BackendView", is_list=True, example="backends")),),
-    ),
-    Operation(
-        method="get",
-        path="/api/backends/{backend_id}",
-        name="get_backend",
-        tag="farm",
-        summary="Look at a backend",
-        text="One ComfyUI server as it is now.",
-        answers=((200, Answer(text="The backend.", schema="BackendView", example="backend")),),
-        errors=(404,),
-    ),
-    Operation(
-        method="get",
-        path="/api/backends/{backend_id}/object_info",
-        name="get_node_classes",
-        tag="farm",
-        summary="The nodes of a backend",
-        text="What the backend's own `GET /object_info` said when it was last asked: node class -> definition. Some "
-        "megabytes; send the ETag back to learn that nothing has changed.",
-        headers=("If-None-Match",),
-        answers=(
-            (
-                200,
-                Answer(
-                    text="The node classes.",
-                    schema="NodeClassesDocument",
-                    headers=(("ETag", "The same for equal node classes."),),
-                ),
-            ),
-            (304, Answer(text="The caller has it already.")),
-        ),
-        errors=(404, 503),
-    ),
-    Operation(
-        method="get",
         path="/api/workflows",
         name="list_workflows",
         tag="workflows",
