@@ -22,12 +22,15 @@ class Choices:
         any_port: take a free port when the configured one is taken.
         open_to_all: ask for no token, even beyond loopback.
         reload_on_hangup: read the configuration again on SIGHUP.
+        takeover_after: seconds without any orchestrator, after which a stdio process that had joined one runs
+            everything itself; time enough for a server that is being restarted.
         at_step: see `domain.steps`; only a chaos run gives one.
     """
 
     any_port: bool = False
     open_to_all: bool = False
     reload_on_hangup: bool = False
+    takeover_after: float = 8.0
     at_step: AtStep = no_step
 
 

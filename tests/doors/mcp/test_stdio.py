@@ -44,12 +44,12 @@ class Pipe:
     def __init__(self, process: Process) -> None:
         assert process.stdout is not None and process.stderr is not None
         self.process = process
-        self._out = BufferedByteReceiveStream(process.stdout)
+        self.out = BufferedByteReceiveStream(process.stdout)
         self.errors = BufferedByteReceiveStream(process.stderr)
 
     async def ask(self, method: str, params: dict[str, Any], *, number: int = 1) -> dict[str, Any]:
         await self.say(_line(method, params, number=number))
-        line = await self._out.receive_until(b"\n", 1_000_000)
+        line = await self.out.receive_until(b"\n", 1_000_000)
         answer: dict[str, Any] = json.loads(line)  # anything but the protocol fails here
         return answer
 
@@ -69,7 +69,7 @@ class Pipe:
         return await self.rest()
 
     async def rest(self) -> tuple[bytes, bytes]:
-        out = b"".join([chunk async for chunk in self._out])
+        out = b"".join([chunk async for chunk in self.out])
         errors = b"".join([chunk async for chunk in self.errors])
         await self.process.wait()
         return out, errors
