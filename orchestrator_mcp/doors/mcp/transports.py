@@ -128,6 +128,8 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name_principal(scope)
+        # White space around a header's value is no part of it (RFC 9110, 5.5); uvicorn leaves it there.
+        scope["headers"] = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
         if declared.isdigit() and (len(declared) > 18 or int(declared) > self._most):
             # The SDK refuses it too, without a word about how much would be right.
