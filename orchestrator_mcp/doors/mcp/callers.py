@@ -24,8 +24,16 @@ def request_of(ctx: Context[Any, Any]) -> Request | None:
 
 def caller_of(ctx: Context[Any, Any]) -> Caller:
     """Who calls: as the app's guard found, or whoever started this process."""
-    request = request_of(ctx)
-    if request is None:
+    return sender_of(request_of(ctx))
+
+
+def sender_of(request: object) -> Caller:
+    """Who sent an HTTP request; whoever started this process, when it did not come by HTTP.
+
+    Args:
+        request: as the SDK hands it on; None over stdio.
+    """
+    if not isinstance(request, Request):
         return LOCAL
     caller = request.scope["state"]["caller"]
     assert isinstance(caller, Caller)  # the guard stands in front of these routes
@@ -39,8 +47,12 @@ def urls_begin(ctx: Context[Any, Any], public_url: str | None) -> str | None:
         ctx: of the call.
         public_url: the configured address, which comes before the caller's own Host.
     """
-    request = request_of(ctx)
-    if public_url or request is None:
+    return urls_seen_by(request_of(ctx), public_url)
+
+
+def urls_seen_by(request: object, public_url: str | None) -> str | None:
+    """The same, for what the SDK hands on as the request."""
+    if public_url or not isinstance(request, Request):
         return public_url.rstrip("/") if public_url else None
     host = request.headers.get("host", "")
     return f"{request.scope['scheme']}://{host}" if _HOST.fullmatch(host) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from itertools import islice
 from typing import Annotated, Any, Final, Literal
@@ -19,6 +18,7 @@ from orchestrator_mcp.doors.mcp import answers, batch_answers, several_answers, 
 from orchestrator_mcp.doors.mcp.callers import caller_of, urls_begin
 from orchestrator_mcp.doors.mcp.calls import OpenCalls
 from orchestrator_mcp.doors.mcp.following import Following
+from orchestrator_mcp.doors.mcp.states import result_of, state_of
 from orchestrator_mcp.errors import ForbiddenError, JobFinishedError, ManifestError
 from orchestrator_mcp.service import JobService
 from orchestrator_mcp.service.previewing import LONGEST_SIDE, SHORTEST_SIDE
@@ -103,12 +103,12 @@ class AgentTools:
             batch=batch,
         )
         if dry_run:
-            return _result(answers.tried(await self._service.try_out(manifest, door=Door.MCP, by=caller_of(ctx))))
+            return result_of(answers.tried(await self._service.try_out(manifest, door=Door.MCP, by=caller_of(ctx))))
         given: dict[str, Any] = {"door": Door.MCP, "by": caller_of(ctx), "base_url": self._urls_begin(ctx)}
         if manifest.batch is not None:
-            return _result(batch_answers.submitted(await self._service.batches.submit(manifest, **given)))
+            return result_of(batch_answers.submitted(await self._service.batches.submit(manifest, **given)))
         accepted = await self._service.submit(manifest, **given)
-        return _result(answers.submitted(accepted))
+        return result_of(answers.submitted(accepted))
 
     async def job_status(
         self,
@@ -124,21 +124,21 @@ class AgentTools:
         if wait_seconds > 0 and waiting:
             await self._following.wait(ctx, waiting, wait_seconds)
             told = [await self._state(ctx, one) for one in ids]
-        return _result(told[0] if isinstance(job_id, str) else several_answers.side_by_side(told))
+        return result_of(told[0] if isinstance(job_id, str) else several_answers.side_by_side(told))
 
     async def list_backends(self) -> Annotated[CallToolResult, answers.Backends]:
-        return _result(answers.backend_lines(self._service.backends()))
+        return result_of(answers.backend_lines(self._service.backends()))
 
     async def cancel_job(self, ctx: Context[Any, Any], job_id: JobIds) -> Annotated[CallToolResult, answers.Cancelled]:
         if isinstance(job_id, str):
-            return _result(await self._cancel(ctx, job_id))
+            return result_of(await self._cancel(ctx, job_id))
         ends: list[tuple[str, str | None, str | None]] = []
         for one in _listed(job_id):
             try:
                 ends.append((one, (await self._cancel(ctx, one)).status, None))
             except (ForbiddenError, JobFinishedError) as refusal:
                 ends.append((one, None, str(refusal)))
-        return _result(several_answers.cancelled_together(ends))
+        return result_of(several_answers.cancelled_together(ends))
 
     async def list_workflows(
         self,
@@ -146,7 +146,7 @@ class AgentTools:
             str | None, Field(max_length=200, description='Words that must all occur, e.g. "flux upscale".')
         ] = None,
     ) -> Annotated[CallToolResult, workflow_answers.Workflows]:
-        return _result(workflow_answers.workflow_lines(await self._service.workflows(), search=search))
+        return result_of(workflow_answers.workflow_lines(await self._service.workflows(), search=search))
 
     async def list_jobs(
         self,
@@ -170,7 +170,7 @@ class AgentTools:
         fits = several_answers.most_that_fit(page)
         if fits < len(page.jobs):
             page = await self._service.jobs(**wanted, limit=fits)
-        return _result(several_answers.job_lines(page))
+        return result_of(several_answers.job_lines(page))
 
     async def get_preview(
         self,
@@ -193,14 +193,7 @@ class AgentTools:
         return urls_begin(ctx, self._public_url)
 
     async def _state(self, ctx: Context[Any, Any], one: str) -> answers.JobAnswer:
-        begin = self._urls_begin(ctx)
-        if not is_batch_id(one):
-            return answers.job_answer(await self._service.job(one, base_url=begin))
-        batches = self._service.batches
-        view = await batches.batch(one, base_url=begin)
-        outputs = await batches.outputs(one, base_url=begin) if view.status in answers.FINAL else []
-        failures = await batches.failures(one) if view.counts["failed"] else []
-        return batch_answers.batch_answer(view, outputs, failures)
+        return await state_of(self._service, one, base_url=self._urls_begin(ctx))
 
     async def _cancel(self, ctx: Context[Any, Any], one: str) -> answers.Cancelled:
         if is_batch_id(one):
@@ -229,9 +222,3 @@ def _manifest(**fields: Any) -> Manifest:
         return Manifest.model_validate({name: value for name, value in fields.items() if value is not None})
     except ValidationError as error:
         raise ManifestError(problems_in(error)) from error
-
-
-def _result(answer: answers.Answer) -> CallToolResult:
-    structured = answer.model_dump(mode="json", exclude_defaults=True)
-    text = json.dumps(structured, ensure_ascii=False, separators=(",", ":"))
-    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structured)

@@ -22,6 +22,7 @@ from orchestrator_mcp.doors.mcp.prompts import Prompts
 from orchestrator_mcp.doors.mcp.refusals import CheckedTool
 from orchestrator_mcp.doors.mcp.resources import Resources, templates
 from orchestrator_mcp.doors.mcp.schemas import slim
+from orchestrator_mcp.doors.mcp.tasks import JobTasks
 from orchestrator_mcp.doors.mcp.toolbox import AgentTools
 from orchestrator_mcp.doors.mcp.updates import Listeners, Updates
 from orchestrator_mcp.service import JobService
@@ -60,6 +61,7 @@ class AgentServer(MCPServer[Any]):
             version=version,
             icons=[manual.ICON],
             tools=_listed(AgentTools(service, self.calls, public_url=public_url)),
+            extensions=[JobTasks(service, public_url=public_url)],
             subscriptions=listeners,
             cache_hints=_UNCHANGING,
         )
