@@ -234,6 +234,7 @@ class HealthView(View):
     backends_online: int
     version: str
     backends_total: int = 0
+    backends_available: int = Field(default=0, description="That render or would begin at once: `idle` or `busy`.")
     accepting: bool = True
     sandbox: bool = False
     jobs_queued: int = 0

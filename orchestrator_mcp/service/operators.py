@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import anyio
 
@@ -16,6 +17,8 @@ from orchestrator_mcp.domain.wishes import LONGEST_NOTE, WISHED, Action, Wish, a
 from orchestrator_mcp.errors import ConflictError, ForbiddenError, ManifestError, NotFoundError
 from orchestrator_mcp.service.showing import backend_view
 from orchestrator_mcp.store import JobStore
+
+MOST_TOLD: Final = 10
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +82,13 @@ class Operators:
             await self._store.backends.keep_wish(backend_id, wish)
             log.info("%s: %s by %s", backend_id, action.value, by.name)
             self._pool.heed(backend_id, wish)
+
+    @property
+    def notices(self) -> list[str]:
+        """Which backends somebody holds back, in sentences: it is forgotten easily."""
+        held = [f"{backend.id}: {backend.wish.words}." for backend in self._pool if backend.wish is not None]
+        more = [f"{len(held) - MOST_TOLD} more backends are held back."] if len(held) > MOST_TOLD else []
+        return [*held[:MOST_TOLD], *more]
 
     def unblock(self, backend_id: str, signature: str | None = None, *, by: Caller = LOCAL) -> BackendView:
         """Forget what failed on a backend: no kind of work avoids it any more.

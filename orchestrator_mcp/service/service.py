@@ -401,13 +401,14 @@ class JobService:
             backends_online=sum(view.online for view in views),
             version=self._version,
             backends_total=len(views),
+            backends_available=sum(view.status in ("idle", "busy") for view in views),
             accepting=self.condition.accepting,
             sandbox=any(view.kind == "sandbox" for view in views),
             jobs_queued=queued,
             jobs_running=running,
             uptime_seconds=round(self._clock.monotonic() - self._began, 1),
             problems=problems,
-            notices=self.condition.notices,
+            notices=[*self.condition.notices, *self.operators.notices],
         )
 
     async def claimed_job(self, claim_id: str) -> str | None:
@@ -438,6 +439,11 @@ class JobService:
     def upload_bytes(self) -> int:
         """The largest file that is taken now."""
         return self._settings.now.limits.upload_bytes
+
+    @property
+    def confirm_jobs(self) -> int:
+        """How many jobs a batch of an agent may have before a person is asked; 0 never asks."""
+        return self._settings.now.limits.confirm_jobs
 
     @property
     def closed_because(self) -> str | None:

@@ -222,6 +222,7 @@ EXAMPLES: Final[dict[str, Any]] = {
         "backends_online": 1,
         "version": "0.1.0",
         "backends_total": 1,
+        "backends_available": 1,
         "accepting": True,
         "sandbox": False,
         "jobs_queued": 0,

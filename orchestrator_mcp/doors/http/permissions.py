@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from orchestrator_mcp.domain.access import Scope
+from orchestrator_mcp.domain.wishes import Action
 
 OPEN: Final = frozenset({"/health"})
 """Answers without a token, because a load balancer has none."""
@@ -22,7 +23,7 @@ CHANGING: Final[dict[tuple[str, str], Scope]] = {
     ("POST", "/api/assets"): Scope.SUBMIT,
     ("POST", "/api/batch/*/retry"): Scope.SUBMIT,
     ("DELETE", "/api/batch/*"): Scope.SUBMIT,
-    ("POST", "/api/backends/*/*"): Scope.ADMIN,
+    **{("POST", f"/api/backends/*/{action.value}"): Scope.ADMIN for action in Action},
     ("DELETE", "/api/backends/*/blocked"): Scope.ADMIN,
     # A message of an agent: each tool asks for its own scope, see doors/mcp/tools.py.
     ("POST", "/messages"): Scope.READ,

@@ -19,6 +19,7 @@ from orchestrator_mcp.domain import batch_views, dry_runs, views
 from orchestrator_mcp.domain.manifests import Changes, Manifest
 from orchestrator_mcp.doors.http import build_routes
 from orchestrator_mcp.doors.http.answers import STATUS
+from orchestrator_mcp.doors.http.backend_operations import BACKEND_OPERATIONS
 from orchestrator_mcp.doors.http.batch_operations import BATCH_OPERATIONS
 from orchestrator_mcp.doors.http.operations import OPERATIONS, ErrorDocument, WrongFieldsDocument
 from orchestrator_mcp.doors.http.reading import JobFilters
@@ -61,7 +62,7 @@ def test_every_yaml_block_is_yaml() -> None:
 
 
 def test_every_operation_has_its_place() -> None:
-    for operation in (*OPERATIONS, *BATCH_OPERATIONS):
+    for operation in (*OPERATIONS, *BACKEND_OPERATIONS, *BATCH_OPERATIONS):
         path = operation.path.replace("{backend_id}", "{id}").replace("{workflow_id}", "{id}")
         assert path in PAGE, path
 
