@@ -152,3 +152,23 @@ def test_a_farm_begins_without_a_file(tmp_path: Path) -> None:
     ended = run("backends", "add", "[::1]:9000", folder=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert backends_in(tmp_path) == [{"id": "comfy-1-9000", "host": "::1", "port": 9000}]
+
+
+def test_a_backend_is_drained_and_resumed_by_command(tmp_path: Path) -> None:
+    with served(tmp_path):
+        [before] = json.loads(run("backends", "--json", folder=tmp_path).stdout)
+        name = before["id"]
+        ended = run("backends", "drain", name, "--note", "new RAM & dust", folder=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        assert "draining" in ended.stdout and "new RAM & dust" in ended.stdout
+        shown = json.loads(run("backends", name, "--json", folder=tmp_path).stdout)
+        assert (shown["wish"]["kind"], shown["wish"]["note"]) == ("draining", "new RAM & dust")
+        assert "it is drained" in run("backends", folder=tmp_path).stdout
+        assert json.loads(run("backends", "resume", name, "--json", folder=tmp_path).stdout)["wish"] is None
+        assert run("backends", "disable", name, folder=tmp_path).returncode == 0
+        refused = run("backends", "resume", name, folder=tmp_path)
+        assert (refused.returncode, refused.stdout) == (1, "") and "enable it" in refused.stderr
+        assert run("backends", "enable", name, folder=tmp_path).returncode == 0
+        assert run("backends", "unblock", name, folder=tmp_path).returncode == 0
+        unknown = run("backends", "pause", name + "x", folder=tmp_path)
+        assert unknown.returncode == 1 and f"Did you mean {name}" in unknown.stderr
