@@ -48,6 +48,23 @@ def varying(batch: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in batch if name != MODE)
 
 
+def extent(batch: Mapping[str, Any]) -> int:
+    """How many jobs a batch makes; 0 when it is wrong, which `expand` tells.
+
+    Args:
+        batch: the field `batch` of a manifest, as it came.
+    """
+    lengths = []
+    for varied in (batch[name] for name in varying(batch)):
+        counted_out = isinstance(varied, Mapping) and _is_whole(varied.get("count"), 1, MOST_JOBS)
+        if not counted_out and not isinstance(varied, list):
+            return 0
+        lengths.append(_length(varied))
+    if not lengths:
+        return 0
+    return max(lengths) if batch.get(MODE) == MODES[1] else math.prod(lengths)
+
+
 def expand(
     batch: Mapping[str, Any],
     parameters: Mapping[str, Any],

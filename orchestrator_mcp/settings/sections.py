@@ -315,6 +315,12 @@ class LimitSettings(BaseModel):
         default=2**25, ge=1, le=2**30, description="The largest JSON answer taken from a backend."
     )
     batch_jobs: Whole = Field(default=10_000, ge=1, le=10_000, description="The most jobs in one batch.")
+    confirm_jobs: Whole = Field(
+        default=100,
+        ge=0,
+        le=10_000,
+        description="An agent's batch of more jobs is confirmed by a person, where its program can ask; 0 never asks.",
+    )
     queued_jobs: Annotated[int | None, Field(strict=True), Needs("a whole number")] = Field(
         default=None,
         ge=0,

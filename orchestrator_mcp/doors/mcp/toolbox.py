@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Annotated, Any, Final, Literal
 
+from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.resolve import Resolve
 from mcp.types import CallToolResult, ImageContent, TextContent
 from pydantic import Field, ValidationError
 
@@ -17,6 +19,7 @@ from orchestrator_mcp.domain.manifests import MAX_PRIORITY, Manifest, problems_i
 from orchestrator_mcp.doors.mcp import answers, batch_answers, several_answers, workflow_answers
 from orchestrator_mcp.doors.mcp.callers import caller_of, urls_begin
 from orchestrator_mcp.doors.mcp.calls import OpenCalls
+from orchestrator_mcp.doors.mcp.confirming import Confirmation, confirm, require_agreement
 from orchestrator_mcp.doors.mcp.following import Following
 from orchestrator_mcp.doors.mcp.states import result_of, state_of
 from orchestrator_mcp.errors import ForbiddenError, JobFinishedError, ManifestError
@@ -54,6 +57,7 @@ class AgentTools:
     async def submit_job(
         self,
         ctx: Context[Any, Any],
+        agreement: Annotated[ElicitationResult[Confirmation], Resolve(confirm)],
         workflow_id: Annotated[
             str | None, Field(description='Library name, e.g. "my_workflow_001"; with workflow only a label.')
         ] = None,
@@ -104,6 +108,7 @@ class AgentTools:
         )
         if dry_run:
             return result_of(answers.tried(await self._service.try_out(manifest, door=Door.MCP, by=caller_of(ctx))))
+        require_agreement(agreement)
         given: dict[str, Any] = {"door": Door.MCP, "by": caller_of(ctx), "base_url": self._urls_begin(ctx)}
         if manifest.batch is not None:
             return result_of(batch_answers.submitted(await self._service.batches.submit(manifest, **given)))

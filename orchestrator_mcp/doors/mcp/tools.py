@@ -73,6 +73,11 @@ class AgentServer(MCPServer[Any]):
         serve_completion(self, self._readable)
         serve_subscriptions(self, self.updates)
 
+    @property
+    def confirm_jobs(self) -> int:
+        """How many jobs a batch may have before a person is asked; 0 never asks."""
+        return self._service.confirm_jobs
+
     async def run_updates(self) -> None:
         """Tell subscribers what changes, for ever."""
         self._service.listen(self.updates.hear)

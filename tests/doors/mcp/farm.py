@@ -11,6 +11,8 @@ from typing import Any
 import anyio
 
 from orchestrator_mcp.domain.access import LOCAL, Caller
+from orchestrator_mcp.domain.batch_views import BatchAcceptedView
+from orchestrator_mcp.domain.batches import extent
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.events import Event, JobDelivered
 from orchestrator_mcp.domain.jobs import Door
@@ -27,6 +29,7 @@ from orchestrator_mcp.domain.views import (
 )
 from orchestrator_mcp.errors import JobFinishedError, NotFoundError
 from orchestrator_mcp.service import JobService, OutputFile
+from orchestrator_mcp.service.batches import BatchService
 
 JOB = "01997b1e-0000-7000-8000-00000000abcd"
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -45,6 +48,17 @@ def picture(base_url: str | None, name: str = "shot_00001_.png") -> OutputView:
     )
 
 
+class BatchesDouble(BatchService):
+    """Takes batches in."""
+
+    def __init__(self, manifests: list[Manifest]) -> None:
+        self._manifests = manifests
+
+    async def submit(self, manifest: Manifest, **_given: Any) -> BatchAcceptedView:
+        self._manifests.append(manifest)
+        return BatchAcceptedView(batch_id="batch-1", count=extent(manifest.batch or {}), job_ids=[JOB], submitted_at=AT)
+
+
 class ServiceDouble(JobService):
     """Knows one job; `change` moves it on, and every watcher hears of it."""
 
@@ -52,6 +66,8 @@ class ServiceDouble(JobService):
         self.view = JobView(job_id=JOB, status="queued", workflow_id="shot", submitted_at=AT, queue_position=1)
         self.submitted: list[tuple[Manifest, Door, str]] = []
         self.any_job = False
+        self.batch_manifests: list[Manifest] = []
+        self.batches = BatchesDouble(self.batch_manifests)
         self.files: dict[str, OutputFile] = {}
         self.listeners: list[Callable[[Event], None]] = []
         self.failure: Exception | None = None
@@ -71,6 +87,10 @@ class ServiceDouble(JobService):
         self.listings: list[dict[str, Any]] = []
         self._changed = anyio.Event()
         self.watched = anyio.Event()
+
+    @property
+    def confirm_jobs(self) -> int:
+        return 10
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         self.listeners.append(listener)
