@@ -26,3 +26,8 @@ def node_of(folder: Path) -> str | None:
         if said.startswith("v") and int(said[1:].partition(".")[0]) >= _OLDEST_NODE:
             return found
     return None
+
+
+def without(program: Path) -> bool:
+    """Whether a program is missing, or no folder of programs is named at all."""
+    return FOREIGN is None or not program.exists()
