@@ -35,7 +35,7 @@ async def test_a_result_names_its_backend_the_models_and_how_long_each_node_took
             "device": view["devices"][0]["name"],
         }
         assert result["models"] == {"4.ckpt_name": "sd15.safetensors"}
-        assert result["node_timings"]["3"] >= 0.15, "five steps of 40 ms"
+        assert result["node_timings"]["3"] > 0
         assert set(result["node_timings"]) <= set("3456789")
         assert all(seconds >= 0 for seconds in result["node_timings"].values())
         assert sum(result["node_timings"].values()) <= result["timings"]["total"] + 0.1

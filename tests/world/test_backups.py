@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from orchestrator_mcp.cli import program
 from orchestrator_mcp.clock import SystemClock
+from orchestrator_mcp.command.ending import ExitCode
 from orchestrator_mcp.errors import StartError, StorageError
 from orchestrator_mcp.presence import hold_data_dir
 from orchestrator_mcp.store import JobFilter
@@ -167,7 +168,7 @@ async def test_a_clean_stop_leaves_a_backup_from_which_a_damaged_database_comes_
         data = at.settings.data_dir
         database = data / "orchestrator.db"
         refused = await anyio.to_thread.run_sync(doctor, tmp_path, "--restore")
-        assert refused.exit_code == 1 and "is in use by" in refused.stderr
+        assert refused.exit_code == ExitCode.IN_USE and "is in use by" in refused.stderr
     assert len(list_backups(data / "backups")) == 1
     undamaged = await anyio.to_thread.run_sync(doctor, tmp_path, "--restore")
     assert undamaged.exit_code == 0 and "undamaged" in undamaged.stderr
@@ -326,5 +327,5 @@ async def test_a_restore_never_runs_beside_an_orchestrator(tmp_path: Path) -> No
     write_config(tmp_path, "server: {port: 0}\n")
     with hold_data_dir(tmp_path / "data"):
         refused = await anyio.to_thread.run_sync(doctor, tmp_path, "--restore")
-    assert refused.exit_code == 1
+    assert refused.exit_code == ExitCode.IN_USE
     assert "in use" in refused.stderr
