@@ -98,6 +98,7 @@ class Backend:
     _previews: dict[str, PreviewReceived] = field(default_factory=dict)
     _speaks_of: str = ""  # the prompt of the last message; where a frame does not say whose it is, it is of that
     _was_closed: bool = False
+    _hours_told: tuple[object, str | None] = (None, None)
     _told_remaining: int | None = None
     _doubted: tuple[int, float] | None = None
 
@@ -130,7 +131,16 @@ class Backend:
     @property
     def closed(self) -> str | None:
         """Until when it is outside of its opening hours, in words; None when it is open."""
-        hours, now = self.settings.hours, self.clock.now()
+        if self.settings.available is None:
+            return None
+        now = self.clock.now()
+        asked = (self.settings.available, now.replace(second=0, microsecond=0))
+        if self._hours_told[0] != asked:  # hours change with the minute, and many ask in between
+            self._hours_told = (asked, self._closed_at(now))
+        return self._hours_told[1]
+
+    def _closed_at(self, now: datetime) -> str | None:
+        hours = self.settings.hours
         if hours is None or hours.is_open(now):
             return None
         opens = hours.next_change(now)
@@ -145,8 +155,9 @@ class Backend:
     @property
     def gives_back(self) -> bool:
         """Whether what stands by there is to go elsewhere."""
-        drained = self.wish is not None and self.wish.kind is not WishKind.PAUSED
-        return drained or self.closed is not None
+        if self.wish is not None and self.wish.kind is not WishKind.PAUSED:
+            return True
+        return self.closed is not None
 
     @property
     def ours(self) -> int:

@@ -241,6 +241,11 @@ class BackendPool:
         except KeyError:
             raise NotFoundError("backend", backend_id, known=self._backends) from None
 
+    @property
+    def giving_back(self) -> list[str]:
+        """The backends whose standbys are to go elsewhere."""
+        return [backend.id for backend in self if backend.gives_back]
+
     def catalogues(self) -> dict[str, NodeCatalogue]:
         """What is known of the backends' node classes, by backend, in the order of the configuration."""
         return {backend.id: backend.catalogue for backend in self if backend.catalogue is not None}

@@ -7,7 +7,7 @@ and restarts the orchestrator wants it forgotten.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -36,6 +36,7 @@ class Block:
     """A kind of work that avoids a backend.
 
     Attributes:
+        spec: what the kind needs.
         signature: of the kind: what it needs.
         backend_id: which backend.
         workflow_id: of the last job that failed there.
@@ -45,6 +46,7 @@ class Block:
         until: when it is tried again.
     """
 
+    spec: LaneSpec
     signature: str
     backend_id: str
     workflow_id: str
@@ -68,10 +70,8 @@ class _Tally:
 
 @dataclass(kw_only=True)
 class _Kind:
-    spec: LaneSpec
     tallies: dict[str, _Tally] = field(default_factory=dict)
     well: set[str] = field(default_factory=set)
-    blocks: dict[str, Block] = field(default_factory=dict)
 
 
 class Blocklist:
@@ -79,6 +79,7 @@ class Blocklist:
 
     def __init__(self) -> None:
         self._kinds: OrderedDict[str, _Kind] = OrderedDict()
+        self._blocks: dict[tuple[str, str], Block] = {}  # by backend and signature
 
     def ended(
         self,
@@ -107,14 +108,11 @@ class Blocklist:
         Returns:
             The block that this made.
         """
-        kind = self._kinds.setdefault(spec.needs, _Kind(spec=spec))
-        self._kinds.move_to_end(spec.needs)
-        if len(self._kinds) > MOST_KINDS:
-            self._kinds.popitem(last=False)
+        kind = self._kind(spec.needs)
         if end is End.WELL:
             kind.well.add(backend_id)
             kind.tallies.pop(backend_id, None)
-            kind.blocks.pop(backend_id, None)
+            self._blocks.pop((backend_id, spec.needs), None)
             return None
         kind.well.discard(backend_id)
         tally = kind.tallies.setdefault(backend_id, _Tally())
@@ -125,7 +123,8 @@ class Blocklist:
         )
         if not enough or not lasting:
             return None
-        block = kind.blocks[backend_id] = Block(
+        block = self._blocks[backend_id, spec.needs] = Block(
+            spec=spec,
             signature=spec.needs,
             backend_id=backend_id,
             workflow_id=workflow_id,
@@ -143,7 +142,7 @@ class Blocklist:
             backend_id: which.
             now: the moment.
         """
-        return [block for _, block in self._blocks(now) if block.backend_id == backend_id]
+        return [block for block in self._blocks.values() if block.backend_id == backend_id and now < block.until]
 
     def clear(self, backend_id: str, signature: str | None = None) -> int:
         """Forget what failed on a backend; how many blocks that ended.
@@ -152,12 +151,13 @@ class Blocklist:
             backend_id: which.
             signature: only this kind, as a block shows it; None for all.
         """
-        ended = 0
         for name, kind in self._kinds.items():
-            if signature is None or name == signature:
+            if signature in (None, name):
                 kind.tallies.pop(backend_id, None)
-                ended += kind.blocks.pop(backend_id, None) is not None
-        return ended
+        ended = [key for key in self._blocks if key[0] == backend_id and signature in (None, key[1])]
+        for key in ended:
+            del self._blocks[key]
+        return len(ended)
 
     def applied(self, candidates: Sequence[Candidate], now: datetime) -> list[Candidate]:
         """The same backends, each with what avoids it now.
@@ -169,13 +169,13 @@ class Blocklist:
             candidates: every backend.
             now: the moment.
         """
-        blocks = list(self._blocks(now))
-        if not blocks:
+        if not self._blocks:
             return list(candidates)
+        self._blocks = {key: block for key, block in self._blocks.items() if now < block.until}
         blocked: dict[str, dict[str, str]] = {}
-        pairs = {(block.backend_id, block.signature) for _, block in blocks}
-        for kind, block in blocks:
-            if any(_can(kind.spec, other) for other in candidates if (other.backend_id, block.signature) not in pairs):
+        for block in self._blocks.values():
+            others = (one for one in candidates if (one.backend_id, block.signature) not in self._blocks)
+            if any(_can(block.spec, other) for other in others):
                 blocked.setdefault(block.backend_id, {})[block.signature] = block.words
         return [
             with_facts(candidate, blocked=blocked[candidate.backend_id])
@@ -184,11 +184,14 @@ class Blocklist:
             for candidate in candidates
         ]
 
-    def _blocks(self, now: datetime) -> Iterator[tuple[_Kind, Block]]:
-        for kind in self._kinds.values():
-            for block in kind.blocks.values():
-                if now < block.until:
-                    yield kind, block
+    def _kind(self, signature: str) -> _Kind:
+        """What is known of a kind of work; the one that was seen longest ago makes room for a new one."""
+        kind = self._kinds.setdefault(signature, _Kind())
+        self._kinds.move_to_end(signature)
+        if len(self._kinds) > MOST_KINDS:
+            forgotten, _ = self._kinds.popitem(last=False)
+            self._blocks = {key: block for key, block in self._blocks.items() if key[1] != forgotten}
+        return kind
 
 
 def _can(spec: LaneSpec, candidate: Candidate) -> bool:

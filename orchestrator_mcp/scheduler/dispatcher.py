@@ -127,11 +127,12 @@ class Dispatcher:
 
     def _take_back(self) -> None:
         """Take standbys back from backends that are to get nothing more."""
-        for runner in list(self._runners.values()):
-            backend = runner.backend
-            if backend is not None and backend.gives_back and runner.standing_by:
-                log.info("taking back the standby %s: %s", runner.held.job_id, backend.unavailable)
-                runner.revoke(f"taken back: {backend.unavailable}")
+        pool = self._resources.pool
+        for backend_id in pool.giving_back:
+            for runner in self._occupying.get(backend_id, ()):
+                if runner.standing_by:
+                    log.info("taking back the standby %s: %s", runner.held.job_id, pool[backend_id].unavailable)
+                    runner.revoke(f"taken back: {pool[backend_id].unavailable}")
 
     def _revoke_standbys(self) -> None:
         """Take standbys back for backends that are idle now and could render them at once."""

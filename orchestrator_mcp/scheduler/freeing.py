@@ -26,8 +26,8 @@ async def free_before(backend: Backend, lane: LaneSpec) -> None:
     if not key:
         return
     backend.family = key
-    if not backend.settings.free_between_models or before in ("", key):
-        return
+    if not backend.settings.free_between_models or before in ("", key) or backend.sharing.foreign:
+        return  # whoever else uses it keeps what they have loaded
     try:
         if await backend.client.free():
             backend.stats = await backend.client.stats()
