@@ -9,10 +9,10 @@ from typing import Any, Final
 from orchestrator_mcp import files
 from orchestrator_mcp.domain.deliveries import BatchDelivery
 from orchestrator_mcp.domain.jobs import job8
+from orchestrator_mcp.domain.results import BATCH_SCHEMA
 from watcher.results import read_result
 
 SHEET: Final = "contact-sheet.png"
-SCHEMA: Final = "orchestrator-batch/1"
 
 
 class BatchContent:
@@ -35,7 +35,7 @@ class BatchContent:
         """Whether a folder is the complete result of this batch, after as many retries."""
         batch = self._delivery.batch
         written = read_result(folder)
-        wanted = (SCHEMA, batch.batch_id, batch.retries)
+        wanted = (BATCH_SCHEMA, batch.batch_id, batch.retries)
         return (written.get("schema"), written.get("batch_id"), written.get("retries")) == wanted
 
     def fill(self, hidden: Path) -> None:
@@ -53,4 +53,4 @@ class BatchContent:
         batch = {**delivery.batch.model_dump(mode="json"), "path": str(folder)}
         sheet = SHEET if delivery.sheet is not None else None
         lines = [asdict(line) for line in delivery.lines]
-        return {"schema": SCHEMA, **batch, "stem": delivery.stem, "contact_sheet": sheet, "jobs": lines}
+        return {"schema": BATCH_SCHEMA, **batch, "stem": delivery.stem, "contact_sheet": sheet, "jobs": lines}

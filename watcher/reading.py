@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from orchestrator_mcp.clock import format_time
 from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH, parse_document
+from orchestrator_mcp.domain.dry_runs import refuse_dry_field
 from orchestrator_mcp.domain.manifests import Manifest, problems_in, unknown_fields
 from orchestrator_mcp.domain.results import is_result, stem_of_result
 from orchestrator_mcp.domain.workflow_documents import as_manifest
@@ -109,6 +110,7 @@ def manifest_in(document: dict[str, Any]) -> Manifest:
     Raises:
         ManifestError: with one problem for each wrong field.
     """
+    refuse_dry_field(document)
     try:
         return Manifest.model_validate(document)
     except ValidationError as wrong:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from orchestrator_mcp.domain.views import View
+from orchestrator_mcp.errors import ManifestError
 
 
 class ProspectView(View):
@@ -28,3 +29,21 @@ class DryRunView(View):
     warnings: list[str] = Field(default_factory=list)
     backends: list[ProspectView] = Field(description="The first 50 that may run it.")
     would_wait: bool = Field(description="Whether no backend that can run it is free now.")
+
+
+def refuse_dry_field(document: dict[str, Any]) -> None:
+    """Refuse a manifest that asks for a dry run in a field: ignored like other unknown ones, it would be rendered.
+
+    Args:
+        document: of a manifest, as it came over HTTP or lay in the Inbox.
+
+    Raises:
+        ManifestError: it says `dry_run`, and means it.
+    """
+    if document.get("dry_run"):
+        raise ManifestError.at(
+            "dry_run",
+            message="a manifest does not say this; as a field it would be ignored and the job rendered",
+            code="dry_run",
+            hint="Ask with POST /api/job?dry_run=1 or `orchestrator-mcp submit --dry-run`, or take the field out.",
+        )

@@ -11,6 +11,7 @@ from orchestrator_mcp.domain.references import JobReference, parse_reference
 from orchestrator_mcp.errors import ManifestError
 
 RESULT_SCHEMA: Final = "orchestrator-result/1"
+BATCH_SCHEMA: Final = "orchestrator-batch/1"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -21,6 +22,25 @@ def is_result(document: object) -> bool:
         document: any parsed JSON.
     """
     return isinstance(document, dict) and document.get("schema") == RESULT_SCHEMA
+
+
+def refuse_batch_result(document: dict[str, Any]) -> None:
+    """Refuse the `result.json` of a batch: read as a manifest it would be one job of its workflow, and no batch.
+
+    Args:
+        document: any parsed JSON object.
+
+    Raises:
+        ManifestError: it is one.
+    """
+    if document.get("schema") == BATCH_SCHEMA:
+        raise ManifestError.at(
+            "schema",
+            message="this is the result.json of a batch; it holds no graph that could be rendered again",
+            code="batch_result",
+            hint="Take the result.json of one of its jobs; `jobs` in it names their folders. A batch is done again by "
+            "handing in its manifest.",
+        )
 
 
 def manifest_of_result(document: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from orchestrator_mcp.domain.manifests import MAX_TEXT
-from orchestrator_mcp.domain.results import is_result, manifest_of_result
+from orchestrator_mcp.domain.results import is_result, manifest_of_result, refuse_batch_result
 
 NO_CATALOGUE: Final = "no_catalogue"
 """The code of a refusal that may be lifted at any moment: nobody knows yet what nodes there are."""
@@ -50,8 +50,9 @@ def as_manifest(document: dict[str, Any], *, label: str | None = None) -> dict[s
         A document of a manifest; it need not be a valid one.
 
     Raises:
-        ManifestError: it is a result without a graph.
+        ManifestError: it is a result without a graph, or that of a batch.
     """
+    refuse_batch_result(document)
     if is_result(document):
         return manifest_of_result(document)
     if _SAYS_MANIFEST & document.keys() or not (looks_like_ui(document) or _may_be_api(document)):

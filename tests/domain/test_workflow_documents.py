@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.workflow_documents import as_manifest, is_around
+from orchestrator_mcp.errors import ManifestError
 
 GRAPH: dict[str, Any] = {"1": {"class_type": "EmptyImage", "inputs": {}}}
 PAGE: dict[str, Any] = {"nodes": [{"id": 1, "type": "EmptyImage"}], "links": [], "id": "b7e1", "extra": {}}
@@ -50,3 +51,12 @@ def test_whatever_a_file_is_called_its_label_is_one_that_a_manifest_takes(label:
     made = as_manifest(GRAPH, label=label)
     assert is_around(made)
     assert Manifest.model_validate(made).workflow == GRAPH
+
+
+def test_the_result_of_a_batch_is_refused_because_it_would_become_one_job_of_its_workflow() -> None:
+    result = {"schema": "orchestrator-batch/1", "workflow_id": "portrait", "parameters": {"steps": 3}, "jobs": []}
+    with pytest.raises(ManifestError) as refused:
+        as_manifest(result)
+    [problem] = refused.value.problems
+    assert (problem.path, problem.code) == (("schema",), "batch_result")
+    assert "one of its jobs" in (refused.value.hint or "")

@@ -140,6 +140,20 @@ async def test_a_wish_that_is_neither_yes_nor_no_is_refused_and_queues_nothing(
         assert await jobs(http) == []
 
 
+@pytest.mark.parametrize("path", [SUBMIT, DRY])
+async def test_a_wish_in_the_body_is_refused_because_as_an_unknown_field_it_would_render(
+    path: str, sandboxes: SandboxFactory, tmp_path: Path
+) -> None:
+    async with farm(tmp_path, one=await sandboxes()) as http:
+        refused = await http.post(path, json={"workflow": picture_graph(), "dry_run": True})
+        assert refused.status_code == 422
+        assert refused.json()["detail"][0]["loc"] == ["body", "dry_run"]
+        assert "?dry_run=1" in refused.json()["hint"]
+        assert await jobs(http) == []
+        taken = await http.post(SUBMIT, json={"workflow": picture_graph(), "dry_run": False})
+        assert taken.status_code == 202
+
+
 async def test_a_batch_is_not_tried_and_not_queued_either(sandboxes: SandboxFactory, tmp_path: Path) -> None:
     async with farm(tmp_path, one=await sandboxes()) as http:
         manifest = {"workflow": text_to_image(), "batch": {"seed": [1, 2]}}

@@ -121,6 +121,8 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "list": (b"[]", "not_an_object"),
     "many-objects": (b"[" + b"{}," * 6_000_000 + b"{}]", "too_large"),
     "no-such-workflow": (b'{"workflow_id": "nobody-made-this"}', "not_found"),
+    "dry-run": (b'{"workflow_id": "a", "dry_run": true}', "invalid_manifest"),
+    "a-batch": (b'{"schema": "orchestrator-batch/1", "workflow_id": "model_free_card"}', "invalid_manifest"),
     "wrong-fields": (b'{"workflow_id": 7, "priority": "high"}', "invalid_manifest"),
 }
 

@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection, Request
 
 from orchestrator_mcp.domain.access import Caller
 from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH, parse_document
+from orchestrator_mcp.domain.dry_runs import refuse_dry_field
 from orchestrator_mcp.domain.manifests import Changes, Manifest, problems_in, unknown_fields
 from orchestrator_mcp.domain.views import Status
 from orchestrator_mcp.domain.wishes import LONGEST_NOTE
@@ -222,6 +223,7 @@ async def read_changes(request: Request, job_id: str, limits: BodyLimits) -> Rea
     said = [_unknown_field(name[:200], nearest(name, Changes.model_fields, most=1)) for name in odd[:_MOST_WARNINGS]]
     if len(odd) > len(said):
         said.append(f"{len(odd) - len(said)} more unknown fields were ignored.")
+    refuse_dry_field(document)
     return _checked({**known, "rerun_of": job_id}, key=key, warnings=said)
 
 
@@ -259,6 +261,7 @@ async def _in_file(file: BinaryIO, label: str | None, limits: BodyLimits) -> Man
 
 
 def _checked(document: dict[str, Any], *, key: str | None, warnings: Sequence[str] = ()) -> ReadManifest:
+    refuse_dry_field(document)
     if key is not None:
         if document.get("idempotency_key", key) != key:
             raise ManifestError.at(
