@@ -28,7 +28,8 @@ class Finding:
         input: the input; empty where the node as a whole is meant.
         name: what is missing; empty where nothing is.
         words: what is wrong, as the end of "it lacks …" for what is missing, else as a clause of its own.
-        near: what the backend has instead, the most alike first.
+        near: what the backend has instead, the most alike first; where nothing is alike, the first that it has.
+        further: how many more it has, where nothing is alike.
     """
 
     kind: Kind
@@ -38,6 +39,7 @@ class Finding:
     name: str = ""
     words: str
     near: tuple[str, ...] = ()
+    further: int = 0
 
 
 class Stock(Protocol):
@@ -109,6 +111,7 @@ def missing_model(file: ModelFile, stock: Stock, node: str = "") -> Finding | No
     options = stock.options(file.class_type, file.input)
     if options is None or portable(file.name) in map(portable, options):
         return None
+    alike = near_files(file.name, options)
     return Finding(
         kind="model",
         node=node,
@@ -116,7 +119,8 @@ def missing_model(file: ModelFile, stock: Stock, node: str = "") -> Finding | No
         input=file.input,
         name=file.name,
         words=f"the model {file.name}",
-        near=near_files(file.name, options),
+        near=alike or options[:MOST_NEAR],
+        further=0 if alike else max(0, len(options) - MOST_NEAR),
     )
 
 
@@ -165,8 +169,8 @@ def in_words(findings: Iterable[Finding], pack_of: PackOf = no_pack) -> str:
     parts = []
     if classes:
         parts.append(f"it lacks {_joined('node class', 'node classes', [_class(one, pack_of) for one in classes])}")
-    if len(models) == 1 and models[0].near:
-        parts.append(f"it lacks the model {models[0].name}; it has {', '.join(models[0].near)}")
+    if len(models) == 1:
+        parts.append(f"it lacks the model {models[0].name}; {_instead(models[0])}")
     elif models:
         parts.append(f"it lacks {_joined('model', 'models', [_model(one) for one in models])}")
     if others:
@@ -195,4 +199,11 @@ def _class(finding: Finding, pack_of: PackOf) -> str:
 
 
 def _model(finding: Finding) -> str:
-    return f"{finding.name} (it has {', '.join(finding.near)})" if finding.near else finding.name
+    return f"{finding.name} ({_instead(finding)})"
+
+
+def _instead(finding: Finding) -> str:
+    if not finding.near:
+        return "it has none of that kind"
+    more = f" and {finding.further} more" if finding.further else ""
+    return f"it has {', '.join(finding.near)}{more}"

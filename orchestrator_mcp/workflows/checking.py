@@ -8,6 +8,7 @@ is given, and that a number is one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import islice
@@ -17,7 +18,7 @@ from orchestrator_mcp.domain.documents import describe
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.domain.preflight import Finding, missing_class, missing_model, near_files, portable
 from orchestrator_mcp.workflows.links import Link, Target, as_link, class_of, inputs_of
-from orchestrator_mcp.workflows.requirements import named_models
+from orchestrator_mcp.workflows.requirements import FILE_INPUTS, named_models
 
 MOST_FINDINGS: Final = 50
 
@@ -26,6 +27,11 @@ _CHECKS_ITSELF: Final = frozenset(
     {"LoadLatent", "LoadImage", "LoadImageMask", "LoadImageOutput", "LoadVideo", "LoadAudio", "LoadImageSetNode"}
 )
 """Classes of ComfyUI's own that look at their values themselves, so that its lists and limits do not hold."""
+
+_LISTED: Final = re.compile(r"[^/\\\\:\[\]]+\.(?:png|jpe?g|webp|gif|bmp|mp4|webm|mov|wav|mp3)", re.IGNORECASE)
+"""Files that stand in ComfyUI's list when they lie in its input folder; in folders below it, they do not."""
+
+_SENT: Final = re.compile(r"[0-9a-f]{64}\.")  # how files that are brought to a backend are called there
 
 _OPEN: Final = frozenset({"remote", "multiselect", "multi_select", "upload"})
 _ANY: Final = "*"
@@ -202,6 +208,8 @@ class _Check:
                 words = f"{slot.name} is {describe(value)}; {_WANTED[slot.kind]} is needed"
                 yield self._finding(node, slot, "value", words)
                 return
+        if (absent := self._absent_file(node, slot, value)) is not None:
+            yield self._finding(node, slot, "value", absent)
         if slot.open or not self._is_core(node) or class_of(self._graph, node) in _CHECKS_ITSELF:
             return
         if (limit := _beyond(slot.config, value)) is not None:
@@ -212,6 +220,21 @@ class _Check:
             and not _is_choice(value, slot.kind)
         ):
             yield self._no_choice(node, slot, value, slot.kind)
+
+    def _absent_file(self, node: str, slot: _Slot, value: object) -> str | None:
+        """That a file to begin with is not in the backend's own input folder, as far as its list can tell."""
+        kind = FILE_INPUTS.get((class_of(self._graph, node), slot.name))
+        if kind is None or not isinstance(value, str) or not self._is_core(node):
+            return None
+        if not _LISTED.fullmatch(value) or _SENT.match(value):
+            return None
+        listed = slot.kind if isinstance(slot.kind, list) else slot.config.get("options")
+        files = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+        if not files or value.casefold() in (name.casefold() for name in files):
+            return None
+        near = near_files(value, files)
+        told = f"; near: {', '.join(near)}" if near else ""
+        return f"{slot.name}: there is no file {value!r} in its input folder{told}"
 
     def _no_choice(self, node: str, slot: _Slot, value: object, choices: list[Any]) -> Finding:
         listed = [choice for choice in choices if isinstance(choice, str)]

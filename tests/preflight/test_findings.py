@@ -144,12 +144,61 @@ def test_a_missing_model_is_told_with_the_nearest_that_is_there() -> None:
     assert in_words([found]) == "it lacks the model sdxl_base.safetensors; it has sdxl.safetensors"
 
 
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        ([], "it has none of that kind"),
+        (["mist.ckpt"], "it has mist.ckpt"),
+        (["a1.ckpt", "b2.ckpt", "c3.ckpt", "d4.ckpt", "e5.ckpt"], "it has a1.ckpt, b2.ckpt, c3.ckpt and 2 more"),
+    ],
+)
+def test_a_missing_model_that_nothing_is_like_is_told_with_what_there_is(there: list[str], told: str) -> None:
+    loader = {**RAW["CheckpointLoaderSimple"], "input": {"required": {"ckpt_name": [there]}}}
+    [found] = problems_on(text_to_image(checkpoint="zzzz.safetensors"), catalogue(CheckpointLoaderSimple=loader))
+    assert in_words([found]) == f"it lacks the model zzzz.safetensors; {told}"
+
+
+PLATES: Graph = {
+    "1": node("LoadImage", image="plate.png"),
+    "2": node("SaveImage", images=["1", 0], filename_prefix="copy"),
+}
+
+
+def with_pictures(*names: str, newer: bool = False) -> NodeCatalogue:
+    spec: list[Any] = [list(names), {"image_upload": True}]
+    if newer:
+        spec = ["COMBO", {"options": list(names), "image_upload": True}]
+    return catalogue(LoadImage={**RAW["LoadImage"], "input": {"required": {"image": spec}}})
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_a_picture_that_is_not_in_the_input_folder_is_missed_before_the_backend_says_so(newer: bool) -> None:
+    [found] = problems_on(PLATES, with_pictures("plate_v2.png", "sky.jpg", newer=newer))
+    assert (found.kind, found.node, found.input) == ("value", "1", "image")
+    told = "node 1 (LoadImage): image: there is no file 'plate.png' in its input folder; near: plate_v2.png"
+    assert in_words([found]) == told
+    assert problems_on(PLATES, with_pictures("sky.jpg", "Plate.PNG", newer=newer)) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["shots/plate.png", "shots\\plate.png", "plate.png [output]", "plate.exr", f"{'a' * 64}.png", "job:1/a.png", ""],
+)
+def test_a_file_that_the_list_cannot_show_may_be_there(name: str) -> None:
+    assert problems_on(changed(PLATES, "1", image=name), with_pictures("sky.jpg")) == []
+
+
+def test_a_list_without_any_file_tells_nothing() -> None:
+    assert problems_on(PLATES, with_pictures()) == []
+
+
 def test_several_missing_models_stand_in_one_sentence() -> None:
     graph = {
         **text_to_image(checkpoint="zzzz.safetensors"),
         "20": node("UNETLoader", unet_name="flux1-dev-fp8.safetensors", weight_dtype="default"),
     }
-    told = "it lacks the models zzzz.safetensors, flux1-dev-fp8.safetensors (it has flux1-dev.safetensors)"
+    told = "it lacks the models zzzz.safetensors (it has sd15.safetensors, sdxl.safetensors), "
+    told += "flux1-dev-fp8.safetensors (it has flux1-dev.safetensors)"
     assert in_words(problems_on(graph, catalogue())) == told
     assert in_words(lacking(requirements(graph), catalogue())) == told
 

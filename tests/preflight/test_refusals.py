@@ -120,6 +120,21 @@ async def test_with_no_backend_at_all_jobs_wait(tmp_path: Path) -> None:
         assert (await running.service.job(job_id)).status == "queued"
 
 
+async def test_a_picture_that_lies_on_no_backend_is_refused_with_the_nearest_before_it_is_queued(
+    sandboxes: SandboxFactory, tmp_path: Path
+) -> None:
+    server = await sandboxes()
+    loaded = {"class_type": "LoadImage", "inputs": {"image": "exampel.png"}}
+    saved = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}}
+    async with core(tmp_path, named({"one": server})) as running:
+        await until_known(running)
+        told = "node 1 (LoadImage): image: there is no file 'exampel.png' in its input folder; near: example.png"
+        assert await refusal(running, {"1": loaded, "2": saved}) == {"one": told}
+        loaded["inputs"] = {"image": "example.png"}
+        ended = await running.end_of(await running.submit({"1": loaded, "2": saved}))
+        assert ended.status == "completed"
+
+
 async def test_a_model_that_came_a_moment_ago_is_seen_before_anything_is_refused(
     sandboxes: SandboxFactory, tmp_path: Path
 ) -> None:
