@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -295,6 +295,12 @@ def _conflicts(meanings: Mapping[str, Meaning], parameters: Mapping[str, Any]) -
     return list(found.values())
 
 
+def _left_alone(graph: Graph, meaning: Meaning) -> Iterable[Target]:
+    """The inputs of a name that keep what they have, where that may surprise: not the sockets that a file leads to."""
+    files = all((class_of(graph, target.node), target.input) in FILE_INPUTS for target in meaning.targets)
+    return (kept for kept in meaning.kept if not files or as_link(value_at(graph, kept)) is None)
+
+
 def _settle(
     graph: Graph,
     names: Names,
@@ -312,7 +318,8 @@ def _settle(
             values[name] = drawn[meaning.targets[0]]
         settled.update(dict.fromkeys(meaning.targets, values[name]))
     warnings = [_LABEL.format(name=name) for name in labels]
-    warnings += [_KEPT.format(name=name, target=kept.spelled) for name in meanings for kept in meanings[name].kept]
+    left_alone = [(name, kept) for name, meaning in meanings.items() for kept in _left_alone(graph, meaning)]
+    warnings += [_KEPT.format(name=name, target=kept.spelled) for name, kept in left_alone]
     seeds: dict[str, int] = {}
     for target in names.seed_places:
         seed = settled.get(target, value_at(graph, target))

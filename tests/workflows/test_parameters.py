@@ -337,3 +337,12 @@ def test_everything_listed_can_be_set_and_every_input_is_listed_once() -> None:
     listed = [target for view in views for target in view.targets]
     assert len(listed) == len(set(listed))
     assert made(graph, bound) == graph
+
+
+def test_the_sockets_that_a_picture_leads_to_are_no_surprise_and_values_of_another_kind_are() -> None:
+    loaded = node("LoadImage", image="a.png")
+    graph = {"1": loaded, "2": node("ImageInvert", image=["1", 0]), "3": node("SaveImage", images=["2", 0])}
+    assert bind(graph, image="b.png").warnings == ()
+    graph = {"1": node("KSampler", seed=1), "2": node("Noise", seed=["9", 0]), "9": node("Draw", a=1, b=2)}
+    [warning] = bind(graph, seed=7).warnings
+    assert '"2.seed"' in warning
