@@ -165,7 +165,7 @@ def job_answer(view: JobView) -> JobAnswer:
         backend_id=view.backend_id,
         queue_position=view.queue_position,
         eta_seconds=view.eta_seconds,
-        waiting_because=lines([_waiting(reason.backend_id, reason.reason) for reason in view.waiting_because]),
+        waiting_because=waiting_lines(view),
         outputs=outputs,
         error=_failure(view),
         warnings=lines(view.warnings),
@@ -215,6 +215,11 @@ def lines(texts: Sequence[str], *, most: int = 20) -> list[str]:
     return [*told, f"… and {len(texts) - most} more"] if len(texts) > most else told
 
 
+def waiting_lines(view: JobView) -> list[str]:
+    """Why a job waits, for each backend."""
+    return lines([_waiting(reason.backend_id, reason.reason) for reason in view.waiting_because])
+
+
 def _waiting(backend_id: str | None, reason: str) -> str:
     return f"{backend_id}: {reason}" if backend_id else reason
 
@@ -259,12 +264,12 @@ def _next_step(view: JobView, *, told: int) -> str:
         case "cancelled":
             return "It was cancelled; submit a new job to render it."
         case "queued" if view.waiting_because:
-            return f"{_why_it_waits(view)} Call job_status again with wait_seconds 30."
+            return f"{why_it_waits(view)} Call job_status again with wait_seconds 30."
         case _:
             return "Call job_status again with wait_seconds 30."
 
 
-def _why_it_waits(view: JobView) -> str:
+def why_it_waits(view: JobView) -> str:
     """In one sentence: the reasons, each with the backends that give it."""
     by_reason: dict[str, list[str]] = {}
     for why in view.waiting_because:

@@ -7,7 +7,7 @@ from typing import Final
 
 from orchestrator_mcp.domain.batch_views import BatchAcceptedView, BatchView
 from orchestrator_mcp.domain.text import plain
-from orchestrator_mcp.domain.views import OutputView
+from orchestrator_mcp.domain.views import JobView, OutputView
 from orchestrator_mcp.doors.mcp.answers import (
     FINAL,
     Cancelled,
@@ -16,6 +16,8 @@ from orchestrator_mcp.doors.mcp.answers import (
     Submitted,
     lines,
     output_file,
+    waiting_lines,
+    why_it_waits,
 )
 from orchestrator_mcp.doors.mcp.text import fitting
 
@@ -35,13 +37,20 @@ def submitted(view: BatchAcceptedView) -> Submitted:
     )
 
 
-def batch_answer(view: BatchView, outputs: Sequence[OutputView], failures: Sequence[tuple[str, str]]) -> JobAnswer:
+def batch_answer(
+    view: BatchView,
+    outputs: Sequence[OutputView],
+    failures: Sequence[tuple[str, str]],
+    *,
+    waiting: Sequence[JobView] = (),
+) -> JobAnswer:
     """Tell where a batch stands.
 
     Args:
         view: the batch.
         outputs: the first files of its jobs, once it has ended.
         failures: the first jobs that failed, with the reasons.
+        waiting: one of its jobs, while all of them wait.
     """
     told = fitting([output_file(output) for output in outputs], limit=_OUTPUT_BYTES)
     final = view.status in FINAL
@@ -50,12 +59,15 @@ def batch_answer(view: BatchView, outputs: Sequence[OutputView], failures: Seque
         status=view.status,
         progress=view.progress,
         counts=view.counts,
+        queue_position=waiting[0].queue_position if waiting else None,
+        eta_seconds=view.eta_seconds,
+        waiting_because=waiting_lines(waiting[0]) if waiting else [],
         outputs=told,
         error=_failure(view, failures),
         warnings=lines(view.warnings),
         attention=view.attention,
         poll_after_ms=None if final else 5000,
-        next_step=_next_step(view, told=len(told)),
+        next_step=_next_step(view, waiting, told=len(told)),
     )
 
 
@@ -79,9 +91,10 @@ def _failure(view: BatchView, failures: Sequence[tuple[str, str]]) -> Failure | 
     return Failure(code="jobs_failed", message=f"{view.counts['failed']} of {view.count} jobs failed: {told}")
 
 
-def _next_step(view: BatchView, *, told: int) -> str:
+def _next_step(view: BatchView, waiting: Sequence[JobView], *, told: int) -> str:
     if view.status not in FINAL:
-        return "Call job_status again with wait_seconds 30."
+        why = f"{why_it_waits(waiting[0])} " if waiting and waiting[0].waiting_because else ""
+        return f"{why}Call job_status again with wait_seconds 30."
     done = view.counts["completed"]
     parts = [
         f"{done} of {view.count} completed; get_preview with this id shows them side by side." if done else "",

@@ -27,7 +27,8 @@ async def state_of(service: JobService, one: str, *, base_url: str | None) -> an
     view = await service.batches.batch(one, base_url=base_url)
     outputs = await service.batches.outputs(one, base_url=base_url) if view.status in answers.FINAL else []
     failures = await service.batches.failures(one) if view.counts["failed"] else []
-    return batch_answers.batch_answer(view, outputs, failures)
+    waiting = await service.jobs(batch_id=one, status=["queued"], limit=1) if view.status == "queued" else None
+    return batch_answers.batch_answer(view, outputs, failures, waiting=waiting.jobs if waiting else ())
 
 
 def result_of(answer: answers.Answer, *, is_error: bool = False) -> CallToolResult:

@@ -54,7 +54,7 @@ async def test_an_agent_gets_from_a_wish_to_pictures(live: Orchestrator) -> None
     async with Client(sse_client(f"{live.url}/sse")) as client:
         library = told(await client.call_tool("list_workflows", {"search": "my_workflow"}))
         assert library["workflows"][0]["parameters_schema"]["properties"].keys() >= {"prompt", "steps", "seed"}
-        job = {"workflow_id": "my_workflow_001", "parameters": {"prompt": "dusk", "steps": 4, "seed": -1}}
+        job = {"workflow_id": "my_workflow_001", "parameters": {"prompt": "dusk", "steps": 40, "seed": -1}}
         job_id = told(await client.call_tool("submit_job", job))["job_id"]
         asked = {"job_id": job_id, "wait_seconds": 45}
         status = told(await client.call_tool("job_status", asked, progress_callback=hear))

@@ -127,6 +127,18 @@ async def test_two_hosts_share_a_farm_and_the_second_takes_over_when_the_first_i
     assert b"has gone" in errors and b"has taken over" in errors and b"Traceback" not in errors
 
 
+async def test_hosts_that_start_together_end_up_on_one_farm(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("data_dir: ./data\nserver: {port: 0}\n", encoding="utf-8")
+    async with piped(*HOST, str(config)) as one, piped(*HOST, str(config)) as two:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one.shake_hands)
+            tasks.start_soon(two.shake_hands)
+        job_id = (await submitted(one))["job_id"]
+        seen = await two.ask("tools/call", {"name": "job_status", "arguments": {"job_id": job_id}}, number=2)
+    assert seen["result"]["structuredContent"]["job_id"] == job_id
+
+
 async def submitted(pipe: Pipe) -> dict[str, Any]:
     job = {"workflow_id": "my_workflow_001", "parameters": {"steps": 40}}
     answer = await pipe.ask("tools/call", {"name": "submit_job", "arguments": job}, number=2)
