@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,19 @@ def machine() -> dict[str, Any]:
         "load": [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "files": file_system(Path(tempfile.gettempdir())),
     }
+
+
+def file_system(folder: Path) -> str:
+    """The kind of file system that a folder lies on; empty where nobody tells."""
+    try:
+        mounts = [line.split() for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return ""
+    place = folder.resolve()
+    above = [(len(point), kind) for _, point, kind, *_ in mounts if place.is_relative_to(point)]
+    return max(above, default=(0, ""))[1]
 
 
 def _processor() -> str:
@@ -47,6 +60,8 @@ class Report:
         name: of the files that it leaves.
         title: one line on top.
         on: the machine.
+        goals: what was to be reached, and what was.
+        notes: how it was measured, and what limits it.
     """
 
     name: str
@@ -54,6 +69,8 @@ class Report:
     on: dict[str, Any]
     tables: dict[str, list[Row]] = field(default_factory=dict)
     charts: list[tuple[str, list[tuple[str, float]], float | None]] = field(default_factory=list)
+    goals: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def table(self, name: str, rows: Iterable[Row]) -> None:
         """Add a table; its rows have the same columns."""
@@ -63,17 +80,40 @@ class Report:
         """Add a chart: a bar for each name, and a line at the goal."""
         self.charts.append((title, list(bars), goal))
 
+    def goal(self, what: str, measured: float, *, most: float | None = None, least: float | None = None) -> None:
+        """Hold a figure against its goal.
+
+        Args:
+            what: the figure, in words.
+            measured: its value.
+            most: it should be no more than this.
+            least: it should be no less than this.
+        """
+        met = (most is None or measured <= most) and (least is None or measured >= least)
+        goal = f"≤ {most:g}" if most is not None else f"≥ {least:g}"
+        self.goals.append({"what": what, "measured": f"{measured:.3g}", "goal": goal, "met": "yes" if met else "no"})
+
     def write(self, folder: Path) -> None:
         """Print all of it, and leave `<name>.json` and `<name>.png` in a folder."""
         out = sys.stdout.write
-        out(f"# {self.title}\n\n{_sentence(self.on)}\n")
+        out(f"# {self.title}\n\n{sentence(self.on)}\n")
         for name, rows in self.tables.items():
             out(f"\n## {name}\n\n{markdown(rows)}\n")
+        if self.goals:
+            out(f"\n## goals\n\n{markdown(self.goals)}\n")
+        out("".join(f"\n{note}\n" for note in self.notes))
+        sys.stdout.flush()
         folder.mkdir(parents=True, exist_ok=True)
-        content = {"title": self.title, "machine": self.on, "tables": self.tables}
+        content = {
+            "title": self.title,
+            "machine": self.on,
+            "tables": self.tables,
+            "goals": self.goals,
+            "notes": self.notes,
+        }
         (folder / f"{self.name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         if self.charts:
-            _drawn(self.title, _sentence(self.on), self.charts).save(folder / f"{self.name}.png", optimize=True)
+            _drawn(self.title, sentence(self.on), self.charts).save(folder / f"{self.name}.png", optimize=True)
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -83,8 +123,10 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines + ["| " + " | ".join(str(row[head]) for head in heads) + " |" for row in rows])
 
 
-def _sentence(on: dict[str, Any]) -> str:
-    return f"{on['processor']}, {on['cores']} cores, load {on['load']}, {on['system']}, Python {on['python']}"
+def sentence(on: dict[str, Any]) -> str:
+    """The machine in a line."""
+    said = f"{on['processor']}, {on['cores']} cores, load {on['load']}, {on['system']}, Python {on['python']}"
+    return f"{said}, {on['files']}" if on.get("files") else said
 
 
 def _drawn(title: str, below: str, charts: Sequence[tuple[str, list[tuple[str, float]], float | None]]) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The commands that look after an orchestrator: `doctor`; and `sandbox`, to try things with."""
+"""The commands that look after an orchestrator: `doctor`; `sandbox`, to try things with; and `bench`."""
 
 from __future__ import annotations
 
@@ -71,3 +71,25 @@ def sandbox(
         return 0
 
     end_with(work)
+
+
+@commands.command(rich_help_panel=LOOK)
+def bench(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these, such as gap or accepting.")
+    ] = None,
+    short: Annotated[
+        bool, typer.Option("--short", help="Only see that they work; the figures mean little then.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Leave tables, JSON and pictures there.")
+    ] = None,
+    docs: Annotated[bool, typer.Option("--docs", help="Write docs/performance.md anew.")] = False,
+) -> None:
+    """Measure: every benchmark, or those that are named. Works in a checkout; takes long without --short.
+
+    Starts orchestrators and farms of sandbox servers of its own, each on a free port of this machine.
+    """
+    from orchestrator_mcp.command.bench import bench as run_benchmarks
+
+    end_with(lambda: run_benchmarks(names or [], short=short, out=out, docs=docs))

@@ -1,0 +1,244 @@
+"""How many jobs a second the whole way can take: `python -m benchmarks.control_plane`.
+
+First without HTTP: jobs that end as soon as they were claimed, every end and claim on the disk, against the same
+turn-over by hand-written SQL on a bare `sqlite3` connection. Then the whole way, over HTTP to a farm of sandbox servers
+that render at once, against a script with one httpx client for each backend that posts, asks for the history, fetches
+the picture, and stores nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+
+from benchmarks.filling import fill
+from benchmarks.houses import farm, house, online, picture, rendered
+from benchmarks.raw import turnover
+from benchmarks.reporting import Report, Row, machine
+from orchestrator_mcp.domain.jobs import JobState, Outcome
+from orchestrator_mcp.domain.placement import Candidate
+from orchestrator_mcp.store import JobStore, OpenAttempt
+
+GOALS = {1: 0.5, 10: 0.7, 100: 0.85, 1000: 0.95}
+LARGEST = 10_000  # jobs of one batch
+
+
+class Everything:
+    """The catalogue of a backend that has every node and every model."""
+
+    def has_class(self, name: str) -> bool:
+        """Yes."""
+        return True
+
+    def options(self, class_type: str, input_name: str) -> tuple[str, ...] | None:
+        """Not known."""
+        return None
+
+
+def candidates(count: int) -> list[Candidate]:
+    """So many backends that are free."""
+    everything = Everything()
+    return [
+        Candidate(
+            backend_id=f"gpu-{number}",
+            epoch=1,
+            unavailable=None,
+            capabilities=frozenset(),
+            slots=1,
+            running=0,
+            catalogue=everything,
+        )
+        for number in range(count)
+    ]
+
+
+async def stored_turnover(folder: Path, backends: int, jobs: int) -> float:
+    """Jobs a second that are ended and followed by the next, through the store.
+
+    Args:
+        folder: where the database lies.
+        backends: how many jobs end in the same moment.
+        jobs: how many in all, at least two rounds.
+    """
+    rounds = max(2, jobs // backends)
+    path = folder / f"ours-{backends}-{time.monotonic_ns()}.db"
+    await fill(path, backends * (rounds + 1), picture())
+    store = JobStore(path, tell=lambda _event: None)
+    await store.open()
+    free = candidates(backends)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        held = await store.claim(lambda: free, datetime.now(UTC))
+        began = time.perf_counter()
+        for _ in range(rounds):
+            if len(held) != backends:
+                raise SystemExit(f"{len(held)} jobs were claimed for {backends} backends")
+            held = await _round(store, held, free)
+        took = time.perf_counter() - began
+        store.close()
+    return backends * rounds / took
+
+
+async def _round(store: JobStore, held: Sequence[OpenAttempt], free: Sequence[Candidate]) -> list[OpenAttempt]:
+    """All of these end, and the next are claimed, as the dispatcher has it: in one moment, so in one commit."""
+    claimed: list[OpenAttempt] = []
+
+    async def claim() -> None:
+        claimed.extend(await store.claim(lambda: free, datetime.now(UTC)))
+
+    async with anyio.create_task_group() as tasks:
+        now = datetime.now(UTC)
+        for one in held:
+            finish = functools.partial(store.finish, one, JobState.COMPLETED, Outcome.SUCCEEDED, now, reason="rendered")
+            tasks.start_soon(finish)
+        tasks.start_soon(claim)
+    return claimed
+
+
+async def turnovers(sizes: Sequence[int], jobs: int, turns: int) -> list[Row]:
+    """Both, by turns.
+
+    Args:
+        sizes: backends.
+        jobs: of each turn.
+        turns: how often each.
+    """
+    rows: list[Row] = []
+    for size in sizes:
+        ours, raw = [], []
+        for _ in range(turns):
+            with tempfile.TemporaryDirectory(prefix="turnover-") as place:
+                ours.append(await stored_turnover(Path(place), size, jobs))
+                raw.append(turnover(Path(place), size, jobs))
+        mine, bare = statistics.median(ours), statistics.median(raw)
+        row = {"backends": size, "ours, jobs/s": round(mine), "raw sqlite3, jobs/s": round(bare)}
+        rows.append({**row, "ratio": round(mine / bare, 3)})
+    return rows
+
+
+async def scripted(ports: Sequence[int], jobs: int) -> float:
+    """Jobs a second of a script that keeps nothing.
+
+    Args:
+        ports: of the backends.
+        jobs: how many in all.
+    """
+    numbers = iter(range(jobs))
+    began = time.perf_counter()
+    async with anyio.create_task_group() as tasks:
+        for port in ports:
+            tasks.start_soon(_script, port, numbers)
+    return jobs / (time.perf_counter() - began)
+
+
+async def _script(port: int, numbers: Iterator[int]) -> None:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
+        for number in numbers:
+            answer = await client.post("/prompt", json={"prompt": picture(2**24 - 1 - number)})
+            prompt_id = answer.raise_for_status().json()["prompt_id"]
+            while not (found := (await client.get(f"/history/{prompt_id}")).json()):  # noqa: ASYNC110 - as scripts do
+                await anyio.sleep(0.001)
+            [file] = found[prompt_id]["outputs"]["2"]["images"]
+            (await client.get("/view", params=file)).raise_for_status()
+
+
+async def orchestrated(folder: Path, ports: Sequence[int], jobs: int) -> float:
+    """Jobs a second of the whole product, from the first accepted to the last completed.
+
+    Args:
+        folder: where it lives.
+        ports: of the backends.
+        jobs: how many in all.
+    """
+    with house(folder, ports, more="outbox: inbox") as running:
+        async with httpx.AsyncClient(base_url=await running.opened(), trust_env=False, timeout=300) as client:
+            await online(client, len(ports))
+            began = time.perf_counter()
+            for first in range(0, jobs, LARGEST):
+                colors = list(range(first, min(jobs, first + LARGEST)))
+                body: dict[str, Any] = {"workflow": picture(), "batch": {"1.color": colors}}
+                (await client.post("/api/job", json=body)).raise_for_status()
+            await rendered(client, jobs)
+            return jobs / (time.perf_counter() - began)
+
+
+async def over_http(sizes: Sequence[int], jobs: int) -> list[Row]:
+    """The whole way and the script, on the same farm.
+
+    Args:
+        sizes: backends.
+        jobs: for each.
+    """
+    rows: list[Row] = []
+    for size in sizes:
+        with tempfile.TemporaryDirectory(prefix="whole-way-") as place, farm(size) as ports:
+            script = await scripted(ports, max(jobs, size))
+            ours = await orchestrated(Path(place), ports, max(jobs, size))
+        row = {"backends": size, "ours, jobs/s": round(ours, 1), "script, jobs/s": round(script, 1)}
+        rows.append({**row, "ratio": round(ours / script, 3), "ours, ms each": round(1000 / ours, 1)})
+    return rows
+
+
+async def measure(report: Report, sizes: Sequence[int], farms: Sequence[int], jobs: int, turns: int) -> None:
+    """Everything.
+
+    Args:
+        report: what to add to.
+        sizes: backends without HTTP.
+        farms: backends with it.
+        jobs: of each measurement without HTTP; a twentieth of them over HTTP.
+        turns: how often each without HTTP.
+    """
+    stored = await turnovers(sizes, jobs, turns)
+    report.table("without HTTP: ended and claimed", stored)
+    for row in stored:
+        size = row["backends"]
+        report.goal(f"{size} backends, over raw sqlite3", row["ratio"], least=GOALS.get(size, 0.5))
+    whole = await over_http(farms, max(20, jobs // 20))
+    report.table("the whole way", whole)
+    for row in whole:
+        report.goal(
+            f"{row['backends']} backends over HTTP, over a script that stores nothing", row["ratio"], least=0.85
+        )
+    report.bars(
+        "Jobs a second without HTTP",
+        [(f"{r['backends']}: {w}", r[f"{w}, jobs/s"]) for r in stored for w in ("ours", "raw sqlite3")],
+    )
+    report.bars(
+        "Jobs a second, the whole way",
+        [(f"{r['backends']}: {w}", r[f"{w}, jobs/s"]) for r in whole for w in ("ours", "script")],
+    )
+    report.notes.append(
+        "Raw sqlite3 knows one lane, no history, no lanes to count and no events. Over HTTP, one other process plays "
+        "all backends, draws a picture for every job, and shares the cores: on two of them it is most of the time. "
+        "Rivals that need a server of their own (pgqueuer, procrastinate) and comfy-api-proxy are not measured here."
+    )
+
+
+def main() -> None:
+    """Measure, and write the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.control_plane", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 10, 100, 1000], help="backends without HTTP")
+    parser.add_argument("--farms", type=int, nargs="+", default=[1, 10, 100, 1000], help="backends with it")
+    parser.add_argument("--jobs", type=int, default=10_000, help="without HTTP; a twentieth over HTTP")
+    parser.add_argument("--turns", type=int, default=3)
+    given = parser.parse_args()
+    report = Report("control_plane", "How many jobs a second the whole way can take", machine())
+    options = {"use_uvloop": True}
+    anyio.run(measure, report, given.sizes, given.farms, given.jobs, given.turns, backend_options=options)
+    report.write(given.out)
+
+
+if __name__ == "__main__":
+    main()

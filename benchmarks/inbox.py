@@ -1,0 +1,220 @@
+"""What the Inbox costs: `python -m benchmarks.inbox`.
+
+From the renaming of a manifest into the Inbox until its job is stored, against a bare file event on the same disk with
+the same way of watching; thousands of files that wait when the orchestrator starts, against reading, renaming and
+inserting each of them by hand; and from the end of a render to `result.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import anyio
+import httpx
+from watchfiles import awatch
+
+from benchmarks.crowd import percentile
+from benchmarks.houses import LOOK, PATIENCE, farm, house, online, picture
+from benchmarks.raw import commits, connect
+from benchmarks.reporting import Report, Row, machine
+
+GATHER, STEP = 10, 5  # milliseconds, as the Inbox watches
+QUICK = 0.0005  # seconds between two looks at the database
+COMMITS = 100
+
+
+def manifest(number: int) -> bytes:
+    """A manifest that differs from others."""
+    return json.dumps({"workflow": picture(), "parameters": {"1.color": number}}).encode()
+
+
+def drop(folder: Path, name: str, content: bytes) -> float:
+    """Write beside an Inbox and rename into it, as careful programs do; the moment of the renaming."""
+    hidden = folder / f".{name}.part"
+    hidden.write_bytes(content)
+    at = time.perf_counter()
+    hidden.rename(folder / name)
+    return at
+
+
+@contextmanager
+def counting(database: Path) -> Iterator[Callable[[], int]]:
+    """How many jobs a database has, asked from outside."""
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        yield lambda: int(connection.execute("SELECT coalesce(max(id), 0) FROM job").fetchone()[0])
+
+
+async def bare_events(folder: Path, count: int) -> list[float]:
+    """The seconds from a renaming to its event, sorted."""
+    spans: list[float] = []
+    stop = anyio.Event()
+    heard: anyio.Event = anyio.Event()
+
+    async def watch() -> None:
+        nonlocal heard
+        async for _ in awatch(folder, debounce=GATHER, step=STEP, recursive=False, stop_event=stop):
+            heard.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch)
+        await anyio.sleep(0.5)  # nobody tells when the watch stands; what comes before is an event, too
+        for number in range(count):
+            heard = anyio.Event()
+            at = drop(folder, f"{number}.json", manifest(number))
+            with anyio.move_on_after(2):
+                await heard.wait()
+                spans.append(time.perf_counter() - at)
+            await anyio.sleep(0.05)
+        stop.set()
+    return sorted(spans)
+
+
+async def dropped(folder: Path, database: Path, count: int) -> list[float]:
+    """The seconds from a renaming into the Inbox until the job is stored, sorted."""
+    spans = []
+    with counting(database) as jobs:
+        for number in range(count):
+            before = jobs()
+            at = drop(folder, f"drop-{number}.json", manifest(number))
+            with anyio.fail_after(PATIENCE):
+                while jobs() == before:  # noqa: ASYNC110 - the row is what is measured
+                    await anyio.sleep(QUICK)
+            spans.append(time.perf_counter() - at)
+            await anyio.sleep(0.05)
+    return sorted(spans)
+
+
+async def waiting_files(place: Path, count: int) -> float:
+    """Files a second that an orchestrator takes that finds them at its start.
+
+    Args:
+        place: where it lives.
+        count: how many wait.
+    """
+    inbox = place / "Inbox"
+    inbox.mkdir(parents=True)
+    for number in range(count):
+        (inbox / f"waiting-{number}.json").write_bytes(manifest(number))
+    with house(place) as running:
+        await running.opened()
+        with counting(place / "data" / "orchestrator.db") as jobs, anyio.fail_after(PATIENCE + count / 10):
+            first, began = jobs(), time.perf_counter()
+            while jobs() < count:  # noqa: ASYNC110 - the rows are what is measured
+                await anyio.sleep(LOOK)
+            return max(1, count - first) / (time.perf_counter() - began)
+
+
+def by_hand(place: Path, count: int) -> float:
+    """Files a second that are read, parsed, renamed and inserted, a hundred in each commit."""
+    inbox, claimed = place / "In", place / "Claimed"
+    inbox.mkdir(parents=True)
+    claimed.mkdir()
+    for number in range(count):
+        (inbox / f"waiting-{number}.json").write_bytes(manifest(number))
+    with closing(connect(place / "by-hand.db")) as connection:
+        connection.execute("CREATE TABLE job (id INTEGER PRIMARY KEY, uid TEXT UNIQUE, spec TEXT)")
+        began = time.perf_counter()
+        names = sorted(os.listdir(inbox))
+        for first in range(0, count, 100):
+            connection.execute("BEGIN IMMEDIATE")
+            for name in names[first : first + 100]:
+                read = json.loads((inbox / name).read_bytes())
+                (inbox / name).rename(claimed / name)
+                connection.execute("INSERT INTO job (uid, spec) VALUES (?, ?)", (name, json.dumps(read)))
+            connection.execute("COMMIT")
+        return count / (time.perf_counter() - began)
+
+
+async def results(place: Path, count: int) -> list[float]:
+    """The seconds from the end of a render, as its backend says it, until `result.json` can be seen, sorted."""
+    oracle = place / "seen"
+    outbox = place / "Outbox"
+    spans = []
+    with farm(1, oracle=oracle) as ports, house(place, ports) as running:
+        async with httpx.AsyncClient(base_url=await running.opened(), trust_env=False, timeout=60) as client:
+            await online(client, 1)
+            for number in range(count):
+                body = {"workflow": picture(), "parameters": {"1.color": 1000 + number}}
+                job_id = (await client.post("/api/job", json=body)).raise_for_status().json()["job_id"]
+                with anyio.fail_after(PATIENCE):
+                    while not list(outbox.glob(f"*__{job_id[-8:]}/result.json")):  # noqa: ASYNC110
+                        await anyio.sleep(QUICK)
+                seen = time.time()
+                ended = [line for line in map(json.loads, oracle.read_text().splitlines()) if line["event"] == "ended"]
+                spans.append(seen - ended[-1]["ended"] / 1000)
+    return sorted(spans)
+
+
+async def measure(report: Report, drops: int, waiting: int) -> None:
+    """Everything.
+
+    Args:
+        report: what to add to.
+        drops: files one after the other.
+        waiting: files that wait at the start.
+    """
+    with tempfile.TemporaryDirectory(prefix="inbox-") as name:
+        place = Path(name)
+        (place / "bare").mkdir()
+        with house(place / "house") as running:
+            await running.opened()
+            bare = await bare_events(place / "bare", drops)
+            ours = await dropped(place / "house" / "Inbox", place / "house" / "data" / "orchestrator.db", drops)
+        commit = statistics.median(commits(place, COMMITS))
+        seen = await results(place / "results", drops)
+        found = await waiting_files(place / "waiting", waiting)
+        hand = by_hand(place / "hand", waiting)
+    rows = [
+        _row("a bare file event", bare),
+        _row("renamed until stored", ours),
+        _row("end of a render until result.json", seen),
+    ]
+    report.table("one after the other", rows)
+    report.table(
+        f"{waiting:,} files that wait",
+        [{"who": "the Inbox", "files/s": round(found)}, {"who": "by hand", "files/s": round(hand)}],
+    )
+    median = percentile(ours, 0.5)
+    report.goal("renamed until stored, over a bare file event", median / percentile(bare, 0.5), most=1.15)
+    report.goal("renamed until stored, ms", median * 1000, most=15)
+    report.goal("files that wait, over the rate by hand", found / hand, least=0.85)
+    report.bars("Median milliseconds", [(row["what"], row["median ms"]) for row in rows])
+    report.notes.append(
+        f"A bare event gathers for {GATHER} ms, as the Inbox does; a commit of one row took {commit * 1000:.2f} ms. "
+        "By hand means: read, parse, rename, and insert a hundred in each commit, with no check of anything."
+    )
+
+
+def _row(what: str, spans: Sequence[float]) -> Row:
+    ordered = list(spans)
+    return {
+        "what": what,
+        "times": len(ordered),
+        "median ms": round(percentile(ordered, 0.5) * 1000, 1),
+        "p99 ms": round(percentile(ordered, 0.99) * 1000, 1),
+    }
+
+
+def main() -> None:
+    """Measure, and write the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.inbox", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--drops", type=int, default=100, help="files one after the other")
+    parser.add_argument("--waiting", type=int, default=10_000, help="files that wait at the start")
+    given = parser.parse_args()
+    report = Report("inbox", "What the Inbox costs", machine())
+    anyio.run(measure, report, given.drops, given.waiting)
+    report.write(given.out)
+
+
+if __name__ == "__main__":
+    main()
