@@ -20,7 +20,7 @@ from orchestrator_mcp.workflows.declaration_file import Declared, merged, read_d
 from orchestrator_mcp.workflows.graph import check_graph
 from orchestrator_mcp.workflows.input_types import InputTypes
 from orchestrator_mcp.workflows.library_files import is_document
-from orchestrator_mcp.workflows.parameters import infer_parameters
+from orchestrator_mcp.workflows.parameters import infer_parameters, with_limits
 from orchestrator_mcp.workflows.requirements import requirements
 from orchestrator_mcp.workflows.studio_files import studio_declarations, unfold
 
@@ -169,9 +169,12 @@ def typed_anew(read: ReadWorkflow, catalogues: Sequence[Catalogue]) -> ReadWorkf
         read: a workflow.
         catalogues: see `read_workflow`.
     """
-    shown = [view for view in read.said.parameters if view.name not in read.said.hidden]
-    if not read.said.parameters:
-        shown = infer_parameters(read.workflow.graph, InputTypes([catalogue.raw for catalogue in catalogues]))
+    graph, types = read.workflow.graph, InputTypes([catalogue.raw for catalogue in catalogues])
+    if read.said.parameters:
+        declared = (view for view in read.said.parameters if view.name not in read.said.hidden)
+        shown = [with_limits(graph, view, types) for view in declared]
+    else:
+        shown = infer_parameters(graph, types)
     return replace(read, workflow=replace(read.workflow, parameters=tuple(shown)))
 
 

@@ -147,6 +147,25 @@ def apply(
     return bound
 
 
+def with_limits(graph: Graph, view: ParameterView, types: InputTypes) -> ParameterView:
+    """A declared parameter as callers see it: what its author left open is what the backends take.
+
+    Args:
+        graph: a checked graph.
+        view: the parameter, as `declared.view_of` makes it.
+        types: what the inputs take, as far as the backends say.
+    """
+    target = _located(graph, view.targets[0])
+    known = types.of(class_of(graph, target.node), target.input, value_at(graph, target))
+    if known is None or view.choices:
+        return view
+    if view.type == "string" and known.type == "choice":
+        return view.model_copy(update={"type": "choice", "choices": list(known.choices)})
+    if view.type not in {"integer", "number"} or view.minimum is not None or view.maximum is not None:
+        return view
+    return view.model_copy(update={"minimum": known.minimum, "maximum": known.maximum})
+
+
 def infer_parameters(graph: Graph, types: InputTypes = UNKNOWN_TYPES) -> list[ParameterView]:
     """List what a caller may set without knowing node numbers.
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from orchestrator_mcp.domain.views import ParameterType, ParameterView
 from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.workflows.graph import check_graph
 from orchestrator_mcp.workflows.input_types import MAX_CHOICES, InputType, InputTypes
-from orchestrator_mcp.workflows.parameters import infer_parameters, targets_for
+from orchestrator_mcp.workflows.parameters import infer_parameters, targets_for, with_limits
 from tests.workflows.graphs import node
 
 CLASSES: dict[str, Any] = {
@@ -94,3 +95,25 @@ def test_fractions_fit_where_a_backend_says_so_and_not_where_a_name_only_sounds_
     assert targets_for(graph, {"strength": 0.5}, {}).values == {"strength": 0.5}
     with pytest.raises(ManifestError, match="a whole number is needed"):
         targets_for(graph, {"strength": 0.5}, {}, types=TYPES)
+
+
+@pytest.mark.parametrize(
+    ("name", "type", "said", "shown"),
+    [
+        ("bend", "number", {}, {"minimum": 0.0, "maximum": 4.0}),
+        ("bend", "number", {"maximum": 2}, {}),
+        ("strength", "integer", {}, {"minimum": -3, "maximum": 3}),
+        ("mode", "string", {}, {"type": "choice", "choices": ["soft", "hard"]}),
+        ("mode", "choice", {"choices": ["soft"]}, {}),
+        ("words", "string", {}, {}),
+        ("seed", "integer", {}, {}),
+        ("bend", "any", {}, {}),
+    ],
+)
+def test_what_a_declaration_leaves_open_is_shown_as_the_backends_take_it(
+    name: str, type: ParameterType, said: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    graph = check_graph({"1": node("Warp", bend=1.0, strength=1, mode="soft", words="a", seed=7)})
+    view = ParameterView(name="x", type=type, default=None, targets=[f"1.{name}"], **said)
+    assert with_limits(graph, view, TYPES) == view.model_copy(update=shown)
+    assert with_limits(graph, view, InputTypes()) == view

@@ -174,3 +174,13 @@ async def test_parameters_have_the_types_that_the_backends_say(tmp_path: Path) -
     assert (views["cfg"].type, views["cfg"].maximum) == ("number", 100)
     file = next(view for view in views.values() if view.targets == ["1.file"])
     assert (file.type, file.choices) == ("choice", ["a.safetensors", "b.safetensors"])
+
+
+async def test_a_range_that_the_file_beside_a_workflow_leaves_open_is_that_of_the_backends(tmp_path: Path) -> None:
+    write(tmp_path / "page.json", chain())
+    beside = "parameters:\n  - {name: file, node: 1, input: file, type: string}\n"
+    write(tmp_path / "page.yaml", beside.encode())
+    found = await library(tmp_path, Farm(a=CATALOGUE)).get("page")
+    [shown] = found.parameters
+    assert (shown.type, shown.choices) == ("choice", ["a.safetensors", "b.safetensors"])
+    assert [(view.type, view.choices) for view in found.declared] == [("string", [])], "what is enforced stays"
