@@ -160,9 +160,14 @@ class Backend:
         return self.closed is not None
 
     @property
-    def ours(self) -> int:
-        """How many prompts in its queue may be ours, at the most."""
-        return len({id(reader) for reader in self.readers.values()}) + len(self.abandoned)
+    def own_prompts(self) -> set[str]:
+        """Prompts in its queue that are ours, as far as they are there: all that we follow or gave up."""
+        return {*self.readers, *self.abandoned}
+
+    @property
+    def most_own(self) -> int:
+        """How many they are at the most: a server that draws its own ids knows one prompt under two."""
+        return len(set(map(id, self.readers.values()))) + len(self.abandoned)
 
     @contextmanager
     def messages(self, prompt_id: str) -> Iterator[MemoryObjectReceiveStream[Message | None]]:

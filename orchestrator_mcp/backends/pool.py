@@ -21,6 +21,7 @@ from anyio.abc import TaskGroup
 from orchestrator_mcp.backends.backend import Backend, client_for, needs_new_client, new_client_id
 from orchestrator_mcp.backends.catalogue import NodeCatalogue
 from orchestrator_mcp.backends.comfy import ComfyClient
+from orchestrator_mcp.backends.counting import count_foreign
 from orchestrator_mcp.backends.looks import CatalogueLooks
 from orchestrator_mcp.backends.recovery import clear_abandoned, still_sick
 from orchestrator_mcp.backends.showing import backend_view
@@ -53,6 +54,7 @@ class BackendPool:
 
     Attributes:
         looks: asks backends what they can run.
+        adopted: whether each prompt of ours that backends may hold has its runner; only then others' can be counted.
         blocklist: which kinds of work avoid which backend.
     """
 
@@ -61,6 +63,7 @@ class BackendPool:
         self._clock = clock
         self._tell = tell
         self.looks = CatalogueLooks(clock, tell)
+        self.adopted = False
         self.blocklist = Blocklist()
         self._wishes: dict[str, Wish] = {}
         self._backends = {entry.id: self._made(entry, settings.now) for entry in settings.now.backends}
@@ -334,11 +337,8 @@ class BackendPool:
             self._tell(BackendChanged(backend_id=backend.id))
 
     async def _count(self, backend: Backend) -> None:
-        """How many prompts it has, and how many of them cannot be ours."""
-        ours = backend.ours
-        backend.queue_remaining = await backend.client.queue_remaining()
-        foreign = max(0, backend.queue_remaining - max(ours, backend.ours))
-        if backend.sharing.seen(foreign, self._clock.monotonic()):
+        foreign = await count_foreign(backend)
+        if self.adopted and backend.sharing.seen(foreign, self._clock.monotonic()):
             log.info("somebody else uses the backend" if foreign else "nobody else uses the backend any more")
             self._tell(BackendChanged(backend_id=backend.id))
 

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup, TaskStatus
 
 from orchestrator_mcp.clock import to_millis
@@ -50,6 +51,8 @@ class Dispatcher:
         async with anyio.create_task_group() as tasks:
             await self._adopt(tasks)
             task_status.started()
+            await anyio.lowlevel.checkpoint()  # the adopted runners begin to listen
+            self._resources.pool.adopted = True
             tasks.start_soon(MissingWatch(self._resources).run, name="missing")
             tasks.start_soon(self._recall, name="what was left behind")
             while True:

@@ -143,6 +143,25 @@ async def test_our_own_jobs_are_never_taken_for_somebody_elses(sandboxes: Sandbo
             assert (await running.end_of(job)).status == "completed"
 
 
+async def test_what_an_earlier_process_of_ours_left_running_is_not_taken_for_somebody_elses(
+    sandboxes: SandboxFactory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await sandboxes()
+    farm = [backend_for(server, "one", max_concurrent_jobs=2)]
+    times = quick(foreign_patience=3600.0, probe_interval=0.01)
+    server.set_fault("freeze")
+    async with core(tmp_path, farm, times) as running:
+        left = await running.submit(render(steps=2))
+        await running.until(left, "running", stage="rendering")
+    caplog.set_level("INFO")
+    async with core(tmp_path, farm, times) as running:
+        standby = await running.submit(render(steps=1, seed=2))
+        await running.until(standby, "running", stage="waiting")
+        server.clear_faults()
+        assert (await running.end_of(left)).status == (await running.end_of(standby)).status == "completed"
+    assert "somebody else" not in caplog.text
+
+
 @pytest.mark.parametrize("patience", [0.0, 10.0])
 def test_their_turn_begins_when_they_come_and_again_after_each_of_ours(patience: float) -> None:
     sharing = Sharing()
