@@ -139,6 +139,11 @@ class Inbox:
             return self._scanner.trouble(self._clock.monotonic()) or self._unknowing()
         return self._trouble
 
+    @property
+    def notice(self) -> str | None:
+        """What lies in the Inbox and is not for it, in words, or None."""
+        return None if self._scanner is None else self._scanner.notice
+
     def _unknowing(self) -> str | None:
         """Which files wait until a backend has told of its nodes."""
         waiting = [each for each in self._waiting.values() if each.reason is not None]

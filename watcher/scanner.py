@@ -138,6 +138,7 @@ class Scanner:
         self._folders: dict[str, FolderSighting] = {}
         self._waiting_claims: dict[str, Sighting] = {}
         self._stuck: dict[str, _Stuck] = {}
+        self._strangers: dict[str, None] = {}
 
     def entries(self) -> list[Entry]:
         """All that lies in the Inbox, oldest first, and forget what is gone."""
@@ -148,6 +149,7 @@ class Scanner:
         present = {entry.name for entry in found}
         self._seen = {name: sighting for name, sighting in self._seen.items() if name in present}
         self._folders = {name: sighting for name, sighting in self._folders.items() if name in present}
+        self._strangers = {name: None for name in self._strangers if name in present}
         self._stuck = {name: stuck for name, stuck in self._stuck.items() if name in present or stuck.claimed}
         return sorted(found, key=lambda entry: (entry.modified, entry.name))
 
@@ -163,6 +165,18 @@ class Scanner:
         name, reason = next(iter(stuck.items()))
         others = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
         return f"{printable(name)!r}{others} in the Inbox cannot be taken: {reason}."
+
+    @property
+    def notice(self) -> str | None:
+        """Which files lie in the Inbox and are not for it, in words; None when there are none."""
+        strangers = tuple(self._strangers)  # in one step: scans run in another thread
+        if not strangers:
+            return None
+        others = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
+        return (
+            f"{printable(strangers[0])!r}{others} in the Inbox: neither a manifest (name.json) nor a "
+            "folder with one in it, so nothing is made of it. Pictures are rendered again from its folder rerender."
+        )
 
     def arriving(self, now: float) -> list[float]:
         """When each manifest that may be arriving just now was last seen to change."""
@@ -243,6 +257,7 @@ class Scanner:
         claim = self._claims.claim(entry.name, new_claim_id(), folder=entry.sort is Sort.FOLDER)
         self._seen.pop(entry.name, None)
         self._folders.pop(entry.name, None)
+        self._strangers.pop(entry.name, None)
         if isinstance(document, Document) and not self._is_still(claim, document):
             batch.open.append(claim)
             return None
@@ -335,6 +350,7 @@ class Scanner:
         if sighting.told or now - sighting.since < self._patience.stranger:
             return
         sighting.told = True
+        self._strangers[name] = None
         logger.warning(
             "%r in the Inbox is neither a manifest (name.json) nor a folder with one in it; it stays there (%s). "
             "Pictures are rendered again from its folder rerender.",

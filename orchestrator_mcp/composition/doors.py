@@ -80,6 +80,7 @@ async def doors(
     async with mcp.run(), anyio.create_task_group() as tasks:
         tasks.start_soon(http.run_on, [listener], name="http")
         service.expect_deliveries()
+        service.condition.report_notice(lambda: inbox.notice)
         for door in (inbox, outbox):
             service.condition.report_trouble(lambda door=door: door.trouble)  # type: ignore[misc]
             tasks.start_soon(door.run, name=type(door).__name__.lower())

@@ -255,14 +255,25 @@ async def test_strangers_stay_and_are_told_of_once(
     os.mkfifo(inbox / "pipe.json")
     (inbox / "picture\n.png").write_bytes(b"x")
     (inbox / ".hidden.json").write_bytes(GOOD)
-    async with watching(inbox, service):
+    async with watching(inbox, service) as door:
         await until(lambda: caplog.text.count("is neither a manifest") == 3)
+        assert " and 2 more in the Inbox: neither a manifest" in (door.notice or "")
         drop(inbox, "good.json")
         await until(lambda: len(service.submissions) == 1)
         await anyio.sleep(0.5)  # some more scans
     assert caplog.text.count("is neither a manifest") == 3
     assert "'picture\\n.png'" in caplog.text
     assert left_in_inbox(inbox) == [".hidden.json", "folder.json", "picture\n.png", "pipe.json"]
+
+
+async def test_health_stops_telling_of_a_stranger_that_is_gone(inbox: Path, service: RecordingService) -> None:
+    async with watching(inbox, service) as door:
+        assert door.notice is None
+        (inbox / "holiday.jpg").write_bytes(b"x")
+        await until(lambda: door.notice is not None)
+        assert (door.notice or "").startswith("'holiday.jpg' in the Inbox")
+        (inbox / "holiday.jpg").unlink()
+        await until(lambda: door.notice is None)
 
 
 async def test_a_job_folder_is_claimed_whole(inbox: Path, service: RecordingService) -> None:
