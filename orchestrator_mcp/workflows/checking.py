@@ -234,7 +234,7 @@ class _Check:
             return None
         near = near_files(value, files)
         told = f"; near: {', '.join(near)}" if near else ""
-        return f"{slot.name}: there is no file {value!r} in its input folder{told}"
+        return f"{slot.name}: no file {value!r} came with the job, and there is none in its input folder{told}"
 
     def _no_choice(self, node: str, slot: _Slot, value: object, choices: list[Any]) -> Finding:
         listed = [choice for choice in choices if isinstance(choice, str)]

@@ -175,7 +175,8 @@ def with_pictures(*names: str, newer: bool = False) -> NodeCatalogue:
 def test_a_picture_that_is_not_in_the_input_folder_is_missed_before_the_backend_says_so(newer: bool) -> None:
     [found] = problems_on(PLATES, with_pictures("plate_v2.png", "sky.jpg", newer=newer))
     assert (found.kind, found.node, found.input) == ("value", "1", "image")
-    told = "node 1 (LoadImage): image: there is no file 'plate.png' in its input folder; near: plate_v2.png"
+    told = "node 1 (LoadImage): image: "
+    told += "no file 'plate.png' came with the job, and there is none in its input folder; near: plate_v2.png"
     assert in_words([found]) == told
     assert problems_on(PLATES, with_pictures("sky.jpg", "Plate.PNG", newer=newer)) == []
 

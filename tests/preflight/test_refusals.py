@@ -128,7 +128,8 @@ async def test_a_picture_that_lies_on_no_backend_is_refused_with_the_nearest_bef
     saved = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}}
     async with core(tmp_path, named({"one": server})) as running:
         await until_known(running)
-        told = "node 1 (LoadImage): image: there is no file 'exampel.png' in its input folder; near: example.png"
+        told = "node 1 (LoadImage): image: "
+        told += "no file 'exampel.png' came with the job, and there is none in its input folder; near: example.png"
         assert await refusal(running, {"1": loaded, "2": saved}) == {"one": told}
         loaded["inputs"] = {"image": "example.png"}
         ended = await running.end_of(await running.submit({"1": loaded, "2": saved}))
