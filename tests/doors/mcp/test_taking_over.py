@@ -109,7 +109,8 @@ async def test_a_bridge_that_finds_nobody_ends_with_its_client(tmp_path: Path) -
 
 async def test_two_hosts_share_a_farm_and_the_second_takes_over_when_the_first_is_killed(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text("data_dir: ./data\nserver: {port: 0}\n", encoding="utf-8")
+    quick = "scheduling: {post_timeout: 1s, quarantine: 0.2s, lost_after: 2s, probe_interval: 0.2s}"
+    config.write_text(f"data_dir: ./data\nserver: {{port: 0}}\n{quick}\n", encoding="utf-8")
     async with piped(*HOST, str(config)) as first:
         await first.shake_hands()
         async with piped(*HOST, str(config)) as second:
@@ -121,8 +122,11 @@ async def test_two_hosts_share_a_farm_and_the_second_takes_over_when_the_first_i
             await second.say(_line("tools/call", wait, number=3))
             first.process.kill()
             ended = json.loads(await second.out.receive_until(b"\n", 100_000))
+            assert ended["id"] == 3
+            while (state := ended["result"]["structuredContent"])["status"] in ("queued", "running"):
+                ended = await second.ask("tools/call", wait, number=4)
             out, errors = await second.close()
-    assert ended["id"] == 3 and ended["result"]["structuredContent"]["status"] == "completed"
+    assert state["status"] == "completed"
     assert (second.process.returncode, out) == (0, b"")
     assert b"has gone" in errors and b"has taken over" in errors and b"Traceback" not in errors
 
