@@ -15,7 +15,6 @@ import anyio
 
 from orchestrator_mcp.clock import Clock, SystemClock
 from orchestrator_mcp.composition.choices import Choices, Orchestrator
-from orchestrator_mcp.composition.core import core
 from orchestrator_mcp.errors import DataDirInUseError, StartError
 from orchestrator_mcp.listening import take_port
 from orchestrator_mcp.presence import hold_data_dir
@@ -48,6 +47,8 @@ async def orchestrator(
     Raises:
         StartError: a port, a folder, the data dir or the database is not to be had.
     """
+    from orchestrator_mcp.composition.core import core  # a bridge to one that runs never needs it
+
     choices = choices or Choices()
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
@@ -89,8 +90,6 @@ async def serve_stdio(settings: Settings, choices: Choices) -> int:
     Returns:
         The exit code.
     """
-    from orchestrator_mcp.doors.mcp.bridge import bridge_to_nearest
-    from orchestrator_mcp.doors.mcp.stdio import serve_stdio as serve_agents
     from orchestrator_mcp.presence import is_held
 
     async with stop_signals() as stopped, AsyncExitStack() as stack:
@@ -98,12 +97,15 @@ async def serve_stdio(settings: Settings, choices: Choices) -> int:
             with suppress(DataDirInUseError):  # another host was a moment faster
                 running = await stack.enter_async_context(orchestrator(settings, choices))
                 log.info("serving MCP over stdio, and %s", running.url)
+                from orchestrator_mcp.doors.mcp.stdio import serve_stdio as serve_agents
 
                 async def talk() -> int:
                     await serve_agents(running.agents)
                     return 0
 
                 return await _until(stopped, talk)
+        from orchestrator_mcp.doors.mcp.bridge import bridge_to_nearest
+
         return await _until(stopped, lambda: bridge_to_nearest(lambda: _nearest(settings, choices)))
 
 

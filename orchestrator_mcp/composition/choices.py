@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator_mcp.domain.steps import AtStep, no_step
-from orchestrator_mcp.service import JobService
 from orchestrator_mcp.settings import Settings
 
 if TYPE_CHECKING:
     from orchestrator_mcp.doors.mcp.tools import AgentServer
+    from orchestrator_mcp.service import JobService
 
 
 @dataclass(frozen=True, kw_only=True)
