@@ -55,16 +55,19 @@ def open_under_roots(roots: Sequence[Path], reference: PathReference) -> Found |
         reference: what the manifest says.
 
     Returns:
-        None when a relative path lies below no root: it may be the name of a file on the backend.
+        None when no root has a relative path, nor the folder that it names: it may be a file on the backend.
 
     Raises:
         OutsideError: it leads out of the roots, or over a link.
-        FileNotFoundError: an absolute path lies below a root, and nothing is there.
+        FileNotFoundError: an absolute path, or the folder of a relative one, lies below a root, and nothing is there.
         NotRegularError: it is a folder, pipe, socket or device.
         OSError: it cannot be read.
     """
     if not reference.absolute:
-        return _first(roots, reference.parts) if roots else None
+        found = _first(roots, reference.parts)
+        if found is None and any(_has_folder(root, reference.parts[:-1]) for root in roots):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), reference.path)
+        return found
     below = [(root, parts) for root in roots if (parts := _parts_below(root, reference.path)) is not None]
     if not below:
         raise OutsideError(errno.EACCES, "outside the folders that files may come from", reference.path)
@@ -104,6 +107,20 @@ def _first(roots: Iterable[Path], parts: Sequence[str]) -> Found | None:
         except NotADirectoryError:
             continue
     return None
+
+
+def _has_folder(root: Path, parts: Sequence[str]) -> bool:
+    """Whether a folder lies below a root, and no link on the way to it; the root itself is none."""
+    here, mode = root, 0
+    try:
+        for part in parts:
+            here /= part
+            mode = here.lstat().st_mode
+            if not stat.S_ISDIR(mode):
+                return False
+    except OSError:
+        return False
+    return stat.S_ISDIR(mode)
 
 
 def _parts_below(root: Path, path: str) -> tuple[str, ...] | None:

@@ -58,6 +58,12 @@ def test_a_relative_path_below_no_root_may_be_a_file_of_the_backend(root: Path) 
     assert read([root], "day/sky.png/x") is None
 
 
+def test_a_relative_path_into_a_folder_below_a_root_is_meant_for_it_so_a_missing_file_is_missing(root: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read([root], "day/sk.png")
+    assert read([root], "night/sk.png") is None, "such a folder may be on the backend"
+
+
 @pytest.mark.parametrize("text", ["../secret.png", "day/../../secret.png", "..\\secret.png", "day/..\\..\\secret.png"])
 def test_nothing_leads_up(root: Path, text: str) -> None:
     with pytest.raises(OutsideError):
