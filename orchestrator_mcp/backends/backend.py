@@ -15,6 +15,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from orchestrator_mcp.backends.breaker import Breaker
 from orchestrator_mcp.backends.catalogue import NodeCatalogue
 from orchestrator_mcp.backends.comfy import ComfyClient
+from orchestrator_mcp.backends.hours import HoursNow, hours_at
 from orchestrator_mcp.backends.input_folder import InputFolder
 from orchestrator_mcp.backends.messages import Message, PreviewReceived, StatusChanged, TextReceived
 from orchestrator_mcp.backends.queues import BackendStats
@@ -97,8 +98,7 @@ class Backend:
     readers: dict[str, MemoryObjectSendStream[Message | None]] = field(default_factory=dict)
     _previews: dict[str, PreviewReceived] = field(default_factory=dict)
     _speaks_of: str = ""  # the prompt of the last message; where a frame does not say whose it is, it is of that
-    _was_closed: bool = False
-    _hours_told: tuple[object, str | None] = (None, None)
+    _hours: HoursNow | None = None
     _told_remaining: int | None = None
     _doubted: tuple[int, float] | None = None
 
@@ -130,27 +130,22 @@ class Backend:
 
     @property
     def closed(self) -> str | None:
-        """Until when it is outside of its opening hours, in words; None when it is open."""
-        if self.settings.available is None:
-            return None
-        now = self.clock.now()
-        asked = (self.settings.available, now.replace(second=0, microsecond=0))
-        if self._hours_told[0] != asked:  # hours change with the minute, and many ask in between
-            self._hours_told = (asked, self._closed_at(now))
-        return self._hours_told[1]
+        """Until when it is outside of its opening hours, in words; None when it is open. As of the last look."""
+        if self._hours is None or self._hours.available != self.settings.available:
+            self.opened_or_closed()
+        return self._hours.closed if self._hours is not None else None
 
-    def _closed_at(self, now: datetime) -> str | None:
-        hours = self.settings.hours
-        if hours is None or hours.is_open(now):
-            return None
-        opens = hours.next_change(now)
-        until = f" until {opens.astimezone(hours.zone):%a %H:%M}" if opens is not None else ""
-        return f"it is outside of its opening hours ({self.settings.available}){until}"
+    @property
+    def opens_at(self) -> datetime | None:
+        """When it opens again; None while it is open, or when that is not in sight."""
+        return self._hours.until if self.closed is not None and self._hours is not None else None
 
     def opened_or_closed(self) -> bool:
-        """Whether its opening hours have begun or ended since this was last asked."""
-        before, self._was_closed = self._was_closed, self.closed is not None
-        return before != self._was_closed
+        """Look at the clock; whether its opening hours have begun or ended since that was done last."""
+        before, now, available = self._hours, self.clock.now(), self.settings.available
+        if before is None or before.available != available or not before.holds(now):
+            self._hours = hours_at(available, now.replace(second=0, microsecond=0))
+        return before is not None and self._hours is not None and bool(before.closed) != bool(self._hours.closed)
 
     @property
     def gives_back(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from orchestrator_mcp.backends.backend import Backend
@@ -39,7 +38,7 @@ def backend_view(backend: Backend, *, running: int, withheld: str | None, blocks
         foreign=foreign,
         warm=backend.warm or None if backend.online else None,
         available=settings.available,
-        opens_at=_opens_at(backend),
+        opens_at=backend.opens_at,
         wish=_wish(backend),
         blocked=[_block(block) for block in blocks],
         comfyui_version=backend.stats.version if backend.stats else None,
@@ -66,11 +65,6 @@ def _status(backend: Backend, prompts: int) -> BackendStatus:
 
 def _on_trial(backend: Backend) -> str | None:
     return f"it is on trial with one job: {backend.breaker.reason}" if backend.breaker.trial else None
-
-
-def _opens_at(backend: Backend) -> datetime | None:
-    hours, now = backend.settings.hours, backend.clock.now()
-    return hours.next_change(now) if hours is not None and not hours.is_open(now) else None
 
 
 def _wish(backend: Backend) -> WishView | None:

@@ -5,7 +5,6 @@ Messages and documentation are made from these models, so a key is described her
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -63,14 +62,9 @@ def _read_folder(value: Any) -> Any:
     return Path(value).expanduser() if isinstance(value, str | Path) else value
 
 
-@lru_cache(maxsize=1024)
-def _read_hours(text: str) -> OpeningHours:
-    return OpeningHours.parse(text)
-
-
 def _check_hours(text: str | None) -> str | None:
     if text is not None:
-        _read_hours(text)
+        OpeningHours.parse(text)
     return text
 
 
@@ -153,11 +147,6 @@ class BackendSettings(BaseModel):
     def slots(self) -> int:
         """How many jobs it is given at once: 1 or 2."""
         return min(self.max_concurrent_jobs, MAX_SLOTS)
-
-    @property
-    def hours(self) -> OpeningHours | None:
-        """When it may render; None for at all times."""
-        return _read_hours(self.available) if self.available is not None else None
 
     @field_validator("name", mode="after")
     @classmethod
