@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 from orchestrator_mcp.domain.lanes import ModelFile, Requirements
 from orchestrator_mcp.errors import nearest
 
-Kind = Literal["node", "model", "input", "link", "value", "outputs"]
+Kind = Literal["node", "model", "file", "input", "link", "value", "outputs"]
 
 MOST_NAMES: Final = 5  # of one kind that a sentence tells
 MOST_NEAR: Final = 3
@@ -22,7 +22,8 @@ class Finding:
     """One reason why a backend would refuse a graph.
 
     Attributes:
-        kind: a missing node class or model, a missing input, a link or a value that does not fit, or no output.
+        kind: a missing node class, model or file to begin with, a missing input, a link or a value that does not fit,
+            or no output.
         node: the id of the node; empty where the graph as a whole is meant.
         class_type: the class of that node.
         input: the input; empty where the node as a whole is meant.

@@ -209,7 +209,7 @@ class _Check:
                 yield self._finding(node, slot, "value", words)
                 return
         if (absent := self._absent_file(node, slot, value)) is not None:
-            yield self._finding(node, slot, "value", absent)
+            yield self._finding(node, slot, "file", absent)
         if slot.open or not self._is_core(node) or class_of(self._graph, node) in _CHECKS_ITSELF:
             return
         if (limit := _beyond(slot.config, value)) is not None:
