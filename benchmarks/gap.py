@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 100, 1000], help="backends")
     parser.add_argument("--each", type=int, default=30, help="renders on each backend")
-    parser.add_argument("--step-ms", type=float, default=100.0, help="milliseconds of a render")
+    parser.add_argument("--step-ms", type=float, default=250.0, help="milliseconds of a render")
     given = parser.parse_args()
     report = Report("gap", "How long a saturated backend stands between two renders", machine())
     anyio.run(measure, report, given.sizes, given.each, given.step_ms)

@@ -34,7 +34,7 @@ What the orchestrator costs and how busy it keeps a farm, measured. Every figure
 and compares within the same run: with what no program could beat, or with what others do. Machines differ and are
 noisy; the ratios hold better than the times.
 
-```
+```sh
 python -m benchmarks --docs          # all of them, from a checkout; this page is written anew
 python -m benchmarks gap accepting   # some of them
 orchestrator-mcp bench --short       # only to see that they work
@@ -71,19 +71,27 @@ def _goals(found: list[dict[str, Any]]) -> Iterator[str]:
     rows = [{"benchmark": one["name"], **goal} for one in found for goal in one.get("goals", ())]
     if rows:
         yield f"## Goals\n\n{markdown(rows)}\n"
+    if any(one.get("short") or _busy(one["machine"]) for one in found):
+        yield "Some were measured in the shortest form, or on a busy machine, as their sections say.\n"
 
 
 def _section(one: dict[str, Any], pictures: Path) -> str:
     on = one["machine"]
     lines = [f"## {one['title']}\n", f"`python -m benchmarks.{one['name']}` on {sentence(on)}.\n"]
-    if on["load"] and on["load"][0] > BUSY * (on["cores"] or 1):
+    if _busy(on):
         lines.append("**Measured while the machine was busy with other work: the times are too long.**\n")
+    if one.get("short"):
+        lines.append("**In its shortest form, only to see that it works: the figures mean little.**\n")
     for name, rows in one["tables"].items():
         lines.append(f"{name[:1].upper()}{name[1:]}:\n\n{markdown(rows)}\n")
     lines += [f"{note}\n" for note in one.get("notes", ())]
     if (pictures / f"{one['name']}.png").exists():
         lines.append(f"![{one['title']}](performance/{one['name']}.png)\n")
     return "\n".join(lines)
+
+
+def _busy(on: dict[str, Any]) -> bool:
+    return bool(on["load"]) and on["load"][0] > BUSY * (on["cores"] or 1)
 
 
 def main() -> None:

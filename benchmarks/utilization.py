@@ -109,6 +109,22 @@ def _row(
     }
 
 
+def _goals(report: Report, rows: Sequence[dict[str, Any]]) -> None:
+    """The worst scene of each sort, and the rival that comes nearest."""
+    ours = [row for row in rows if row["who"] == "ours"]
+    alike = [row["over bound"] for row in ours if " equal, one model" in row["farm"]]
+    other = [row["over bound"] for row in ours if " equal, one model" not in row["farm"]]
+    report.goal("equal machines, one model: makespan over the bound, worst", max(alike), most=1.03)
+    report.goal("mixed machines or models: makespan over the bound, worst", max(other), most=1.10)
+    loads = [row["over least"] for row in ours if "four models" in row["farm"] and row["over least"]]
+    report.goal("loads over the least possible, worst", max(loads, default=1.0), most=1.1)
+    mine = {row["farm"]: row["makespan s"] for row in ours}
+    rivals = [
+        row["makespan s"] / mine[row["farm"]] for row in rows if row["who"] in ("round robin", "least queue depth")
+    ]
+    report.goal("makespan of the nearer of both rivals over ours, worst", min(rivals), least=1)
+
+
 def main() -> None:
     """Measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -122,6 +138,7 @@ def main() -> None:
     report.table("utilization", rows)
     bars = [(f"{row['farm']}: {row['who']}", row["over bound"]) for row in rows]
     report.bars("Makespan over the lower bound", bars, 1.03)
+    _goals(report, rows)
     report.write(options.out)
 
 

@@ -43,6 +43,7 @@ def test_a_benchmark_runs_to_its_end_and_leaves_a_table_and_a_picture(name: str,
     write_page(tmp_path, tmp_path / "docs")
     page = (tmp_path / "docs" / "performance.md").read_text(encoding="utf-8")
     assert f"](performance/{name}.png)" in page and left["title"] in page
+    assert "In its shortest form" in page
     assert (tmp_path / "docs" / "performance" / f"{name}.png").exists()
 
 
