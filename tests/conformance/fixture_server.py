@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.prompts.base import Message, Prompt, UserMessage
@@ -19,6 +19,8 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import (
     MISSING_REQUIRED_CLIENT_CAPABILITY,
     AudioContent,
+    CallToolRequestParams,
+    CallToolResult,
     ContentBlock,
     CreateMessageRequest,
     CreateMessageRequestParams,
@@ -40,7 +42,9 @@ from mcp.types import (
 )
 from pydantic import AnyUrl, BaseModel, Field
 
+from orchestrator_mcp.app import SANDBOX_STEP_MS
 from orchestrator_mcp.doors.mcp.inside import lowlevel
+from orchestrator_mcp.doors.mcp.tasks import JobTasks
 from orchestrator_mcp.doors.mcp.tools import AgentServer
 from tests.conformance.samples import PIXEL, SILENCE
 
@@ -66,6 +70,7 @@ class FixtureServer(AgentServer):
             *(test_input_required_result_multiple_inputs, test_input_required_result_multi_round),
             *(test_input_required_result_tampered_state, test_input_required_result_capabilities),
             *(self.test_trigger_tool_change, self.test_trigger_prompt_change),
+            *(greet, self.slow_compute, self.failing_job),
         ):
             self.add_tool(tool, structured_output=False)
         known = self._tool_manager.get_tool("json_schema_2020_12_tool")
@@ -95,6 +100,21 @@ class FixtureServer(AgentServer):
             return await MCPServer.read_resource(self, uri, context)
         return await super().read_resource(uri, context)
 
+    async def slow_compute(self, ctx: Ctx, seconds: float = 0, label: str = "") -> CallToolResult:
+        """A job that takes some seconds; a task for those who know tasks."""
+        steps = max(1, round(seconds * 1000 / SANDBOX_STEP_MS))
+        wish = {"workflow_id": "my_workflow_001", "parameters": {"steps": steps}, "metadata": {"label": label}}
+        return await self._submitted(wish, ctx)
+
+    async def failing_job(self, ctx: Ctx) -> CallToolResult:
+        """A job whose last node raises."""
+        return await self._submitted({"workflow": FAILING}, ctx)
+
+    async def _submitted(self, wish: dict[str, Any], ctx: Ctx) -> CallToolResult:
+        accepted = await self.call_tool("submit_job", wish, ctx)
+        assert isinstance(accepted, CallToolResult)
+        return accepted
+
     async def test_trigger_tool_change(self, ctx: Ctx) -> str:
         """Change the list of tools, and tell it."""
         self.add_tool(_passing, name="test_dynamic_tool")
@@ -108,6 +128,30 @@ class FixtureServer(AgentServer):
         self.remove_prompt("test_dynamic_prompt")
         await ctx.notify_prompts_changed()
         return "changed"
+
+
+class FixtureTasks(JobTasks):
+    """Jobs as tasks, also those that the suite's own tools submit."""
+
+    async def intercept_tool_call(
+        self, params: CallToolRequestParams, ctx: ServerRequestContext[Any, Any], call_next: CallNext
+    ) -> HandlerResult:
+        submits = params.name in ("slow_compute", "failing_job")
+        named = params.model_copy(update={"name": "submit_job"}) if submits else params
+        return await super().intercept_tool_call(named, ctx, call_next)
+
+
+FAILING = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
+    "2": {"class_type": "ImageToMask", "inputs": {"image": ["1", 0], "channel": "alpha"}},
+    "3": {"class_type": "MaskToImage", "inputs": {"mask": ["2", 0]}},
+    "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "never"}},
+}
+
+
+def greet(name: str) -> str:
+    """Says hello."""
+    return f"Hello, {name}!"
 
 
 def _passing() -> str:

@@ -18,7 +18,7 @@ from orchestrator_mcp.app import Choices, orchestrator
 from orchestrator_mcp.doors.mcp import tools
 from orchestrator_mcp.doors.mcp.resources import is_known
 from orchestrator_mcp.settings import Settings, load_settings
-from tests.conformance.fixture_server import SCHEME, FixtureServer
+from tests.conformance.fixture_server import SCHEME, FixtureServer, FixtureTasks
 from tests.conformance.suite import Found, baseline, missing, run_suite
 
 pytestmark = [
@@ -109,6 +109,7 @@ async def test_with_what_the_suite_calls_every_requirement_is_met(
     revision: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tools, "AgentServer", FixtureServer)
+    monkeypatch.setattr("orchestrator_mcp.doors.mcp.tools.JobTasks", FixtureTasks)
     monkeypatch.setattr(
         "orchestrator_mcp.doors.mcp.updates.is_known", lambda uri: uri.startswith(SCHEME) or is_known(uri)
     )
