@@ -85,7 +85,8 @@ async def accepted(api: Api, answer: str, *, watch: bool, as_json: bool) -> int:
     if watch:
         return await watch_batch(api, view.batch_id, as_json=as_json)
     sys.stdout.write(f"{view.batch_id}\n")
-    say(f"{view.count} jobs were accepted. Follow them with: orchestrator-mcp status {view.batch_id} --watch")
+    counted = "1 job was" if view.count == 1 else f"{view.count} jobs were"
+    say(f"{counted} accepted. Follow with: orchestrator-mcp status {view.batch_id} --watch")
     return ExitCode.OK
 
 
