@@ -84,15 +84,17 @@ def house(
 
 
 @contextmanager
-def farm(count: int, *, step_ms: float = 0.0, oracle: Path | None = None) -> Iterator[list[int]]:
+def farm(count: int, *, step_ms: float = 0.0, spread: float = 0.0, oracle: Path | None = None) -> Iterator[list[int]]:
     """Run sandbox servers in one other process; their ports.
 
     Args:
         count: how many.
         step_ms: milliseconds of work in each render of `blur`.
+        spread: how far the slowest and the fastest are apart, as a share of that.
         oracle: the file into which they write what they did.
     """
     command = [sys.executable, "-m", "benchmarks.farm", "--count", str(count), "--step-ms", str(step_ms)]
+    command += ["--spread", str(spread)]
     with other(command + (["--oracle", str(oracle)] if oracle else [])) as said:
         yield said
 

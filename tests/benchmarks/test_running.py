@@ -17,7 +17,7 @@ from benchmarks.__main__ import ALL
 from benchmarks.report import write_page
 from benchmarks.reporting import Report, machine
 
-IN_CI = "restart"
+IN_CI = "queue_depth"
 PATIENCE = 170  # seconds
 
 
