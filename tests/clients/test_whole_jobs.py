@@ -27,7 +27,11 @@ V1 = FOREIGN / "v1/bin/python" if FOREIGN else Path("v1")
 NODE = node_of(FOREIGN) if FOREIGN else None
 SDKS = FOREIGN / "node_modules/@modelcontextprotocol" if FOREIGN else Path("sdk")
 
-pytestmark = [pytest.mark.clients, pytest.mark.xdist_group("clients")]
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.xdist_group("clients"),
+    pytest.mark.skipif(FOREIGN is None, reason="FOREIGN_CLIENTS names no folder, see docs/mcp.md"),
+]
 
 
 def found_by(command: Sequence[str], folder: Path) -> dict[str, Any]:
