@@ -48,6 +48,8 @@ class LaneSpec:
         avoid: backends that may not run them (any more).
         model_key: the models that they load, as one word; equal keys run warm after each other.
         requirements: node classes and model files.
+        signature: what sort of work they are, whatever their values; empty where nobody says.
+        size: how much work each is, as a power of two (of size x steps).
     """
 
     source: str = ""
@@ -56,15 +58,22 @@ class LaneSpec:
     avoid: frozenset[str] = frozenset()
     model_key: str = ""
     requirements: Requirements = Requirements()
+    signature: str = ""
+    size: int = 0
 
     def avoiding(self, backend_id: str) -> LaneSpec:
         """The same needs, without one more backend."""
         return replace(self, avoid=self.avoid | {backend_id})
 
     def bucketed(self) -> LaneSpec:
-        """The same needs, with the source folded into one of a few buckets."""
+        """The same needs, with the source folded into one of a few buckets, whatever sort of work it is."""
         digest = hashlib.sha256(self.source.encode("utf-8", "surrogatepass")).digest()
-        return replace(self, source=f"~{digest[0] % SOURCE_BUCKETS}")
+        return replace(self, source=f"~{digest[0] % SOURCE_BUCKETS}", signature="", size=0)
+
+    @property
+    def units(self) -> float:
+        """How much work each job is, above 0."""
+        return 2.0**self.size
 
     @cached_property
     def kind(self) -> str:
@@ -74,7 +83,7 @@ class LaneSpec:
     @cached_property
     def anywhere(self) -> LaneSpec:
         """The same needs of jobs that may run on any backend, from anybody."""
-        return replace(self, source="", pin=None, avoid=frozenset())
+        return replace(self, source="", pin=None, avoid=frozenset(), signature="", size=0)
 
     @cached_property
     def needs(self) -> str:
@@ -83,7 +92,7 @@ class LaneSpec:
 
     def to_json(self) -> str:
         """The canonical spelling: equal specs give equal text."""
-        spec = {
+        spec: dict[str, object] = {
             "source": self.source,
             "capabilities": sorted(self.capabilities),
             "pin": self.pin,
@@ -92,6 +101,8 @@ class LaneSpec:
             "node_classes": sorted(self.requirements.node_classes),
             "models": [[file.class_type, file.input, file.name] for file in sorted(self.requirements.models)],
         }
+        if self.signature:  # lanes of before this was known keep their key
+            spec |= {"signature": self.signature, "size": self.size}
         return json.dumps(spec, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
     @staticmethod
@@ -107,6 +118,8 @@ class LaneSpec:
             avoid=frozenset(spec["avoid"]),
             model_key=spec["model_key"],
             requirements=Requirements(node_classes=frozenset(spec["node_classes"]), models=models),
+            signature=spec.get("signature", ""),
+            size=spec.get("size", 0),
         )
 
 
