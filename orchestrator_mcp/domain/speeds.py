@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import math
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from orchestrator_mcp.domain.estimates import MEMORY, Estimate
 
@@ -22,6 +22,23 @@ MOST_PAIRS: Final = 100_000
 _DOUBT: Final = 0.2  # how strongly a backend is taken for an ordinary one, in observations
 _LONGEST: Final = 1e9  # seconds
 _MOVED: Final = 0.02  # by how much a kind of work must have changed for what was told of it to be told anew
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """One thing that was learned, as it is kept.
+
+    Attributes:
+        sort: what it is of.
+        backend_id: whom it is of.
+        subject: the kind of work, or the models that are loaded.
+        estimate: what it takes, seconds; of a render, for each unit of work.
+    """
+
+    sort: Literal["render", "load"]
+    backend_id: str
+    subject: str
+    estimate: Estimate
 
 
 class Speeds:
@@ -37,6 +54,7 @@ class Speeds:
         self._moves = 0
         self._paces: dict[str, tuple[int, dict[str, float]]] = {}
         self._loads_told: tuple[Mapping[str, Mapping[str, float]], Mapping[str, float]] | None = None
+        self._news: dict[tuple[Literal["render", "load"], str, str], Estimate] = {}
 
     def rendered(self, backend_id: str, signature: str, units: float, seconds: float) -> None:
         """A backend rendered something with its models warm.
@@ -52,6 +70,7 @@ class Speeds:
         each = seconds / _sound_units(units)
         estimate = known.seen(each) if known else Estimate.first(each)
         self._pairs[backend_id, kind] = self._backends[backend_id][kind] = self._kinds[kind][backend_id] = estimate
+        self._news["render", backend_id, kind] = estimate
         self._pairs.move_to_end((backend_id, kind))
         if len(self._pairs) > MOST_PAIRS:
             self._forget(*self._pairs.popitem(last=False)[0])
@@ -97,6 +116,7 @@ class Speeds:
         key = (backend_id, model_key)
         known = self._loads.get(key)
         self._loads[key] = known.seen(seconds) if known else Estimate.first(seconds)
+        self._news["load", backend_id, model_key] = self._loads[key]
         self._loads.move_to_end(key)
         self._loads_told = None
         if len(self._loads) > MOST_PAIRS:
@@ -160,6 +180,34 @@ class Speeds:
         self._loads_told = (dict(own), mean)
         return self._loads_told
 
+    def news(self) -> list[Learned]:
+        """What was learned since this was asked before; ask for it regularly, or it grows."""
+        news, self._news = self._news, {}
+        return [
+            Learned(sort=sort, backend_id=backend_id, subject=subject, estimate=estimate)
+            for (sort, backend_id, subject), estimate in news.items()
+        ]
+
+    def recall(self, kept: Iterable[Learned]) -> None:
+        """Take over what was learned before, the oldest first; what is not sound in it is left out.
+
+        Args:
+            kept: what `news` told once.
+        """
+        for one in kept:
+            if not _is_sound(one.estimate):
+                continue
+            if one.sort == "load":
+                self._loads[one.backend_id, one.subject] = one.estimate
+                continue
+            self._pairs[one.backend_id, one.subject] = one.estimate
+            self._backends[one.backend_id][one.subject] = self._kinds[one.subject][one.backend_id] = one.estimate
+            self._fit(one.backend_id, one.subject)
+        self._loads_told = None
+        for _ in range(3):
+            for backend_id, kind in self._pairs:
+                self._fit(backend_id, kind)
+
     def to_json(self) -> str:
         """What is worth keeping when the process ends."""
         return json.dumps(
@@ -182,25 +230,21 @@ class Speeds:
             kept = json.loads(text)
         except (ValueError, RecursionError):
             return speeds
-        for backend_id, kind, estimate in _rows(kept, "renders"):
-            speeds._pairs[backend_id, kind] = estimate
-            speeds._backends[backend_id][kind] = speeds._kinds[kind][backend_id] = estimate
-            speeds._fit(backend_id, kind)
-        for _ in range(3):
-            for backend_id, kind in speeds._pairs:
-                speeds._fit(backend_id, kind)
-        for backend_id, model_key, estimate in _rows(kept, "loads"):
-            speeds._loads[backend_id, model_key] = estimate
+        speeds.recall([*_rows(kept, "render"), *_rows(kept, "load")])
         return speeds
 
 
-def _rows(kept: object, name: str) -> Iterator[tuple[str, str, Estimate]]:
-    rows = kept.get(name) if isinstance(kept, dict) else None
+def _rows(kept: object, sort: Literal["render", "load"]) -> Iterator[Learned]:
+    rows = kept.get(f"{sort}s") if isinstance(kept, dict) else None
     for row in rows[:MOST_PAIRS] if isinstance(rows, list) else ():
         match row:
-            case [str(backend_id), str(what), float(mean), float(deviation), int(count)]:
-                if 0 < mean < _LONGEST and 0 < deviation < _LONGEST and count > 0:
-                    yield backend_id, what, Estimate(mean=mean, deviation=deviation, count=count)
+            case [str(backend_id), str(subject), float(mean), float(deviation), int(count)]:
+                estimate = Estimate(mean=mean, deviation=deviation, count=count)
+                yield Learned(sort=sort, backend_id=backend_id, subject=subject, estimate=estimate)
+
+
+def _is_sound(estimate: Estimate) -> bool:
+    return 0 < estimate.mean < _LONGEST and 0 < estimate.deviation < _LONGEST and estimate.count > 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,21 @@
-"""What operators want of backends, on record."""
+"""What is on record of backends: what operators want of them, and how fast they are."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Literal
 
 from orchestrator_mcp.clock import from_millis, to_millis
+from orchestrator_mcp.domain.estimates import Estimate
+from orchestrator_mcp.domain.speeds import Learned
 from orchestrator_mcp.domain.wishes import Wish, WishKind
 from orchestrator_mcp.store.batch_store import Read
 from orchestrator_mcp.store.sqlite import Transaction
 from orchestrator_mcp.store.writer import Writer
+
+MOST_SPEEDS: Final = 5_000  # kept; beyond that, what was seen longest ago is forgotten
 
 
 class BackendStore:
@@ -38,6 +45,37 @@ class BackendStore:
 
         await self._writer.write(keep)
 
+    async def speeds(self) -> list[Learned]:
+        """What was learned of how fast backends are, the oldest first. Raises StorageError."""
+        return await self._read(lambda tx: [_learned(row) for row in tx.all("speeds")])
+
+    async def keep_speeds(self, news: Sequence[Learned], now: datetime) -> None:
+        """Put on record what was learned; what was seen longest ago goes beyond `MOST_SPEEDS`. Raises StorageError."""
+
+        def keep(tx: Transaction) -> None:
+            for one in news[-MOST_SPEEDS:]:
+                tx.run("forget_speed", b_sort=one.sort, b_backend_id=one.backend_id, b_subject=one.subject)
+                tx.run(
+                    "add_speed",
+                    sort=one.sort,
+                    backend_id=one.backend_id,
+                    subject=one.subject,
+                    mean=one.estimate.mean,
+                    deviation=one.estimate.deviation,
+                    count=one.estimate.count,
+                    seen_at=to_millis(now),
+                )
+            if (oldest := tx.one("oldest_speed_to_keep", b_most=MOST_SPEEDS - 1)) is not None:
+                tx.run("forget_old_speeds", b_before=oldest["seen_at"])
+
+        await self._writer.write(keep)
+
 
 def _wish(row: sqlite3.Row) -> Wish:
     return Wish(kind=WishKind(row["kind"]), by=row["by"], at=from_millis(row["at"]), note=row["note"])
+
+
+def _learned(row: sqlite3.Row) -> Learned:
+    estimate = Estimate(mean=row["mean"], deviation=row["deviation"], count=row["count"])
+    sort: Literal["render", "load"] = "load" if row["sort"] == "load" else "render"
+    return Learned(sort=sort, backend_id=row["backend_id"], subject=row["subject"], estimate=estimate)

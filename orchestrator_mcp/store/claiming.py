@@ -104,10 +104,13 @@ def _lane(tx: Transaction, row: sqlite3.Row) -> Lane | None:
     head = tx.one("lane_head", b_lane=row["id"])
     if head is None:
         return None
+    spec = LaneSpec.from_json(row["spec"])
     return Lane(
         id=row["id"],
-        spec=LaneSpec.from_json(row["spec"]),
+        spec=spec,
         priority=-head["rank"],
         since=head["submitted_at"],
         count=row["queued"],
+        signature=spec.signature,
+        units=spec.units,
     )

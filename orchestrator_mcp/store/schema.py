@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from orchestrator_mcp.domain.jobs import JobState
 
-SCHEMA_REVISION: Final = "0003"
+SCHEMA_REVISION: Final = "0004"
 """The newest migration; a database with another number is upgraded, or refused when it is newer."""
 
 STATE_CODES: Final = {
@@ -250,4 +250,17 @@ backend_wish = sa.Table(
     sa.Column("by", sa.Text, nullable=False),
     sa.Column("at", RowId, nullable=False),
     sa.Column("note", sa.Text, nullable=False),
+)
+
+speed = sa.Table(
+    "speed",
+    metadata,
+    sa.Column("sort", sa.Text, primary_key=True),
+    sa.Column("backend_id", sa.Text, primary_key=True),
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("mean", sa.Float, nullable=False),
+    sa.Column("deviation", sa.Float, nullable=False),
+    sa.Column("count", RowId, nullable=False),
+    sa.Column("seen_at", RowId, nullable=False),
+    sa.Index("ix_speed_seen_at", "seen_at"),
 )

@@ -18,13 +18,14 @@ from orchestrator_mcp.domain.assets import Asset
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage
 from orchestrator_mcp.domain.lanes import LaneSpec
-from orchestrator_mcp.domain.placement import Candidate
+from orchestrator_mcp.domain.placement import Candidate, choose
 from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.errors import NotFoundError, StorageError
 from orchestrator_mcp.store import accepting, assets, claiming, operations, upkeep
 from orchestrator_mcp.store.backend_store import BackendStore
 from orchestrator_mcp.store.backups import Backup, DamageError, make_backup
 from orchestrator_mcp.store.batch_store import BatchStore
+from orchestrator_mcp.store.claiming import Chooser
 from orchestrator_mcp.store.job_lists import JobFilter, page_query
 from orchestrator_mcp.store.records import Acceptance, LeftBehind, NewJob, OpenAttempt, StoredJob
 from orchestrator_mcp.store.sqlite import Database, Transaction, storage_errors
@@ -141,14 +142,17 @@ class JobStore:
         acceptance, _ = await self._writer.write(lambda tx: accepting.accept(tx, new, most_queued=most_queued))
         return acceptance
 
-    async def claim(self, candidates: Callable[[], Sequence[Candidate]], now: datetime) -> list[OpenAttempt]:
+    async def claim(
+        self, candidates: Callable[[], Sequence[Candidate]], now: datetime, chooser: Chooser = choose
+    ) -> list[OpenAttempt]:
         """Give free slots to queued jobs; the intent to dispatch them is durable on return.
 
         Args:
             candidates: asked for inside the transaction, so that the newest snapshot counts.
             now: the present moment.
+            chooser: the decision; called on the store's thread.
         """
-        claimed, _ = await self._writer.write(lambda tx: claiming.claim(tx, candidates(), now))
+        claimed, _ = await self._writer.write(lambda tx: claiming.claim(tx, candidates(), now, chooser))
         return claimed
 
     async def advance(self, held: OpenAttempt, stage: Stage, now: datetime, *, accepted_as: str | None = None) -> None:
