@@ -18,16 +18,20 @@ class Limit:
         most: how many may run or stand by at once; 0 stops them.
         label: jobs that require this label count; None for none.
         model: jobs that load a model file of this name count; `*` and `?` stand for anything; None for none.
+        source: jobs of this source count; None for none.
     """
 
     name: str
     most: int
     label: str | None = None
     model: str | None = None
+    source: str | None = None
 
     def counts(self, spec: LaneSpec) -> bool:
         """Whether the jobs of a lane count against it."""
         if self.label is not None and self.label.casefold() in {label.casefold() for label in spec.capabilities}:
+            return True
+        if self.source is not None and self.source == spec.source:
             return True
         if self.model is None:
             return False

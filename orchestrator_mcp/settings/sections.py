@@ -204,11 +204,49 @@ class ServerSettings(BaseModel):
         return self.exposed or self.tokens_file is not None
 
 
-class SchedulingSettings(BaseModel):
-    """Times and counts of dispatch, probes and retries."""
+class NamedLimitSettings(BaseModel):
+    """At most so many jobs of a sort at once."""
 
     model_config = SECTION
 
+    name: Text = Field(description="What callers are told.")
+    most: Whole = Field(ge=0, le=10_000, description="How many may run or stand by at once; 0 stops them.")
+    model: Text | None = Field(
+        default=None, description="Jobs that load a model file of this name; `*` and `?` stand for anything."
+    )
+    capability: Text | None = Field(default=None, description="Jobs that ask for this label.")
+    source: Text | None = Field(default=None, description="Jobs of this source.")
+
+    @model_validator(mode="after")
+    def _check_that_it_counts(self) -> Self:
+        if self.model is None and self.capability is None and self.source is None:
+            raise ValueError("a limit needs a model, a capability or a source that it counts")
+        return self
+
+
+class SchedulingSettings(BaseModel):
+    """Times and counts of dispatch, probes and retries, and who gets how much."""
+
+    model_config = SECTION
+
+    share_by: Annotated[Literal["source", "project", "token"], Needs("source, project or token")] = Field(
+        default="source",
+        description="Between whom the farm is shared evenly: jobs of one `metadata.source`, of one "
+        "`metadata.project`, or of one token.",
+    )
+    weights: Annotated[
+        dict[Text, Annotated[float, Field(strict=True, gt=0, le=1000)]],
+        Field(max_length=256),
+        Needs("names with numbers above 0 (such as {alice: 2, nightly: 0.5})"),
+    ] = Field(default={}, description="Who gets more than others, or less: twice the weight is twice the share.")
+    limits: Annotated[
+        tuple[NamedLimitSettings, ...],
+        Field(max_length=64),
+        Needs('a list of limits (such as [{name: wan, model: "wan*", most: 2}])'),
+    ] = Field(
+        default=(),
+        description="At most `most` jobs at once that load a `model`, ask for a `capability` or come from a `source`.",
+    )
     post_timeout: Duration = Field(
         default=60.0, ge=0.01, le=3600, description="How long handing over a job may take before it is in doubt."
     )
@@ -280,6 +318,9 @@ class SchedulingSettings(BaseModel):
         for least, most in (("retry_delay", "retry_delay_max"), ("poll_interval", "poll_interval_max")):
             if getattr(self, least) > getattr(self, most):
                 raise ValueError(f"{least} is longer than {most}; make it shorter or {most} longer")
+        names = [limit.name for limit in self.limits]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two limits have the name {twice[0]}; each needs its own")
         return self
 
 
