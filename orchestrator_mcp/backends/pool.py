@@ -22,6 +22,7 @@ from orchestrator_mcp.backends.backend import Backend, client_for, needs_new_cli
 from orchestrator_mcp.backends.catalogue import NodeCatalogue
 from orchestrator_mcp.backends.comfy import ComfyClient
 from orchestrator_mcp.backends.counting import count_foreign
+from orchestrator_mcp.backends.foresight import Foresight
 from orchestrator_mcp.backends.looks import CatalogueLooks
 from orchestrator_mcp.backends.recovery import clear_abandoned, still_sick
 from orchestrator_mcp.backends.showing import backend_view
@@ -56,6 +57,7 @@ class BackendPool:
         looks: asks backends what they can run.
         adopted: whether each prompt of ours that backends may hold has its runner; only then others' can be counted.
         blocklist: which kinds of work avoid which backend.
+        foresight: what is warm where, how fast backends are, and when jobs will be done.
     """
 
     def __init__(self, settings: CurrentSettings, *, clock: Clock, tell: Callable[[BackendChanged], None]) -> None:
@@ -65,6 +67,7 @@ class BackendPool:
         self.looks = CatalogueLooks(clock, tell)
         self.adopted = False
         self.blocklist = Blocklist()
+        self.foresight = Foresight(clock, settings.now.scheduling)
         self._wishes: dict[str, Wish] = {}
         self._backends = {entry.id: self._made(entry, settings.now) for entry in settings.now.backends}
         self._moved: list[Backend] = []
@@ -128,6 +131,7 @@ class BackendPool:
         with self.placing():
             made, clients = await self._prepared(settings)
             self._current.replace(settings)
+            self.foresight.configure(settings.scheduling)
             for entry in settings.backends:
                 if entry.id in made:
                     self._join(made[entry.id], epochs)

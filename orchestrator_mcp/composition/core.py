@@ -26,6 +26,7 @@ from orchestrator_mcp.files import is_network_filesystem
 from orchestrator_mcp.reload import Reload, reload_on_hangup
 from orchestrator_mcp.retention import Retention
 from orchestrator_mcp.scheduler import Dispatcher, Resources
+from orchestrator_mcp.scheduler.learned import LearnedSpeeds
 from orchestrator_mcp.service import JobService
 from orchestrator_mcp.settings import CurrentSettings, Settings
 from orchestrator_mcp.shipped import workflow_folders
@@ -52,6 +53,7 @@ class Parts:
     reload: Reload
     storage: StorageWatch
     backups: Backups
+    learned: LearnedSpeeds
 
 
 @asynccontextmanager
@@ -69,6 +71,7 @@ async def core(settings: Settings, choices: Choices, clock: Clock) -> AsyncItera
                     work.start_soon(reload_on_hangup, parts.reload.ask, name="hangup")
                 yield parts.service
                 work.cancel_scope.cancel()
+            await parts.learned.keep()
             await parts.backups.make_last()
         finally:
             parts.store.close()
@@ -77,6 +80,7 @@ async def core(settings: Settings, choices: Choices, clock: Clock) -> AsyncItera
 async def _set_to_work(parts: Parts, work: TaskGroup) -> None:
     """Start everything that runs for as long as the house stands; recovery and the first looks are done on return."""
     parts.pool.remember(await parts.store.backends.wishes())
+    parts.pool.foresight.recall(await parts.store.backends.speeds())
     work.start_soon(parts.pool.run, name="backends")
     await work.start(parts.dispatcher.run, name="dispatcher")
     work.start_soon(_sweep, parts.artifacts, name="sweep")
@@ -86,6 +90,7 @@ async def _set_to_work(parts: Parts, work: TaskGroup) -> None:
     work.start_soon(parts.reload.run, name="reload")
     work.start_soon(parts.storage.run, name="storage")
     work.start_soon(parts.backups.run, name="backups")
+    work.start_soon(parts.learned.run, name="learned speeds")
     await parts.storage.first_looks()
 
 
@@ -130,6 +135,7 @@ def _parts(settings: Settings, choices: Choices, clock: Clock) -> Parts:
         reload=Reload(current, pool=pool, store=store, owner=owner, clock=clock),
         storage=StorageWatch(lambda: current.now, store, clock),
         backups=Backups(store, lambda: current.now, clock),
+        learned=LearnedSpeeds(store, pool, clock),
     )
     _let_them_report(parts)
     return parts

@@ -200,6 +200,12 @@ class Experience:
         """A backend restarted, ran out of memory, or was told to free it: nothing is warm there."""
         self._state(backend_id).warm = ""
 
+    def warmed(self, backend_id: str, model_key: str, now: int) -> None:
+        """A backend has just rendered with these models: if nothing else is known to be warm there, they are."""
+        state = self._state(backend_id)
+        if not state.warm:
+            state.warm, state.since = model_key, now
+
     def remaining(self, backend_id: str, now: int) -> float | None:
         """Seconds until a backend has done all that it holds; 0.0 if that is nothing, None if it cannot be known."""
         total = 0.0
@@ -230,10 +236,10 @@ class Experience:
         """
         if self._last is not None and self._last.sources is not None:
             self._shares.saw(self._last.sources)
-        own, mean = self.speeds.loads()
+        _, mean = self.speeds.loads()
         holding = [held.work.spec for state in self._backends.values() for held in state.held.values()]
         self._last = Outlook(
-            candidates=[self._candidate(candidate, own.get(candidate.backend_id, {}), now) for candidate in candidates],
+            candidates=self.seen(candidates, now),
             kinds=self.speeds.kinds(),
             mean_loads=mean,
             shares=self._shares.copy(),
@@ -244,6 +250,16 @@ class Experience:
             eligibility=self._eligibility,
         )
         return self._last
+
+    def seen(self, candidates: Sequence[Candidate], now: int) -> list[Candidate]:
+        """Backends with what is known of them.
+
+        Args:
+            candidates: as they are.
+            now: milliseconds.
+        """
+        own, _ = self.speeds.loads()
+        return [self._candidate(candidate, own.get(candidate.backend_id, {}), now) for candidate in candidates]
 
     def _candidate(self, candidate: Candidate, loads: Mapping[str, float], now: int) -> Candidate:
         state = self._state(candidate.backend_id)

@@ -188,6 +188,11 @@ def is_batch_id(text: str) -> bool:
     return text.startswith(BATCH_PREFIX)
 
 
+def attempt_name(job_id: str, number: int) -> str:
+    """An attempt, in one word."""
+    return f"{job_id}/{number}"
+
+
 def prompt_id_for(job_id: str, attempt: int) -> str:
     """The prompt id of an attempt, so that it can be recognised even if its row was lost.
 

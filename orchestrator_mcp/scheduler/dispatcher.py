@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 import anyio
@@ -86,9 +87,7 @@ class Dispatcher:
             self._take_back()
             candidates = self._resources.pool.candidates(self.running)
             if any(c.idle or c.standing_by for c in candidates):
-                with self._resources.pool.placing():
-                    for held in await store.claim(lambda: candidates, clock.now()):
-                        self._start(tasks, held, adopted=False)
+                await self._claim(tasks, candidates)
                 self._revoke_standbys()
             self._due = await store.next_due()
         except StorageError as error:
@@ -97,6 +96,17 @@ class Dispatcher:
         if self._due is None:
             return SLOW_SCAN
         return max(0.0, min(SLOW_SCAN, (self._due - to_millis(clock.now())) / 1000))
+
+    async def _claim(self, tasks: TaskGroup, candidates: Sequence[Candidate]) -> None:
+        pool, clock = self._resources.pool, self._resources.clock
+        decision = pool.foresight.outlook(pool, candidates)
+        with pool.placing():
+            held_now = await self._resources.store.claim(
+                lambda: decision.outlook.candidates, clock.now(), decision.choose
+            )
+            for held in held_now:
+                self._start(tasks, held, adopted=False)
+        pool.foresight.decided(decision)
 
     def _is_due(self, due: int) -> bool:
         """Whether a pause is over; one that is longer than any can be means that the calendar was set back."""
@@ -108,6 +118,7 @@ class Dispatcher:
         runner = Runner(self._resources, held, adopted=adopted, slot_free=self._slot_free)
         self._runners[held.job_id] = runner
         self._occupying.setdefault(held.backend_id, set()).add(runner)
+        self._resources.pool.foresight.given(runner.name, held.backend_id, held.lane_id, held.lane)
         tasks.start_soon(self._supervise, runner, name=f"run {held.job_id}/{held.number}")
 
     async def _supervise(self, runner: Runner) -> None:
@@ -126,6 +137,7 @@ class Dispatcher:
 
     def _slot_free(self, runner: Runner) -> None:
         self._occupying.get(runner.held.backend_id, set()).discard(runner)
+        self._resources.pool.foresight.ended(runner.name, runner.held.backend_id, rendered=False)
         self._wake.set()
 
     def _take_back(self) -> None:

@@ -48,6 +48,8 @@ def learn_of_kind(resources: Resources, backend: Backend, held: OpenAttempt, end
         ended: how it ended.
     """
     code = ended.failure.code if ended.failure is not None else ""
+    if code == "out_of_memory":
+        resources.pool.foresight.emptied(backend)
     end = End.WELL if ended.outcome is Outcome.SUCCEEDED else _ENDS.get(code)
     if end is None:
         return

@@ -14,7 +14,7 @@ import anyio
 from orchestrator_mcp.backends.history import HistoryEntry, chosen_outputs
 from orchestrator_mcp.backends.pool import Backend
 from orchestrator_mcp.backends.rejections import Submission
-from orchestrator_mcp.domain.jobs import Artifact, Graph, JobState, Outcome, Stage
+from orchestrator_mcp.domain.jobs import Artifact, Graph, JobState, Outcome, Stage, attempt_name
 from orchestrator_mcp.domain.placement import refusal
 from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.domain.retry import Again, Ended, decide
@@ -36,7 +36,7 @@ from orchestrator_mcp.scheduler.following import Follower, Wishes
 from orchestrator_mcp.scheduler.freeing import free_before
 from orchestrator_mcp.scheduler.recalling import marker_for
 from orchestrator_mcp.scheduler.reconciler import NeverArrived, Place, settle_doubt
-from orchestrator_mcp.scheduler.reporting import report_of
+from orchestrator_mcp.scheduler.reporting import render_seconds, report_of, tells_of_speed, was_warm
 from orchestrator_mcp.scheduler.resources import LONGEST_PAUSE, Resources
 from orchestrator_mcp.scheduler.stopping import stop_prompt
 from orchestrator_mcp.store import OpenAttempt
@@ -91,6 +91,11 @@ class Runner:
         """It waits in its backend's own queue, and nobody wants anything of it."""
         follower = self._follower
         return follower is not None and follower.stage is Stage.WAITING and not self._wishes.any
+
+    @property
+    def name(self) -> str:
+        """The attempt, in one word."""
+        return attempt_name(self.held.job_id, self.held.number)
 
     @property
     def revoked(self) -> bool:
@@ -164,8 +169,22 @@ class Runner:
             if isinstance(end, Ended):
                 return end
             self._report = report_of(backend, graph, end, self._follower.node_timings(messages))
-        backend.warm = self.held.lane.model_key
+        self._learn(backend, graph, end)
         return await self._judge(backend, end)
+
+    def _learn(self, backend: Backend, graph: Graph, entry: HistoryEntry) -> None:
+        """What the render tells of the backend; of one that was adopted it is not known what was warm before it."""
+        if entry.verdict != "succeeded":
+            return
+        warm = was_warm(graph, entry)
+        tells = tells_of_speed(graph, entry) and (warm is not None or not self._adopted)
+        self.resources.pool.foresight.rendered(
+            self.name,
+            backend,
+            self.held.lane.model_key,
+            seconds=render_seconds(entry) if tells else None,
+            was_warm=warm,
+        )
 
     def _stop_sending(self, backend: Backend) -> Ended | None:
         """The prompt has proven not to have arrived. None: it is sent once more."""

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from orchestrator_mcp.domain.chains import Handover
 from orchestrator_mcp.domain.deliveries import InboxClaim
@@ -26,11 +26,13 @@ from orchestrator_mcp.workflows.naming import Names
 from orchestrator_mcp.workflows.parameters import Bound, apply, targets_for
 from orchestrator_mcp.workflows.prefixes import linked_prefixes
 from orchestrator_mcp.workflows.requirements import model_key, requirements
+from orchestrator_mcp.workflows.work import GraphWork
 
 UNNAMED: Final = "workflow"
 LARGE: Final = 200  # nodes; or inputs, times ten
 MOST_PROBLEMS: Final = 20  # told at once
-MOST_SOURCE: Final = 64  # characters of metadata.source that make a lane
+MOST_SOURCE: Final = 64  # characters of metadata.source or metadata.project that make a lane
+ShareBy = Literal["source", "project", "token"]
 _FIRST_FIELDS: Final = frozenset(
     {"workflow_id", "workflow", "parameters", "metadata", "priority", "backend_affinity", "required_capabilities"}
 )
@@ -48,6 +50,7 @@ class Draft:
         self._graph = graph
         self.names = Names(graph)
         self.hash = graph_hash(graph)
+        self.work = GraphWork(graph)
         self.warnings = _graph_warnings(manifest, graph)
         self._needs: dict[tuple[tuple[str, str], ...], tuple[str, Requirements]] = {}
 
@@ -78,6 +81,7 @@ def new_job(
     warnings: Sequence[str],
     now: datetime,
     draft: Draft | None = None,
+    share_by: ShareBy = "source",
 ) -> NewJob:
     """Bind the parameters and work out what the job needs.
 
@@ -94,6 +98,7 @@ def new_job(
         warnings: what there is to say already.
         now: the moment of acceptance.
         draft: what it shares with other jobs of the same manifest.
+        share_by: between whom the farm is shared.
 
     Raises:
         ManifestError: a parameter fits nothing, or a value cannot be stored.
@@ -104,7 +109,7 @@ def new_job(
     bound = targets_for(graph, manifest.parameters, manifest.metadata, declared, types=types, names=draft.names)
     wanted = handovers({**manifest.parameters, **bound.defaults}, bound.targets, graph, declared, types)
     key, needed = draft.needs(bound)
-    source, workflow_id = _source(manifest), manifest.workflow_id or UNNAMED
+    source, workflow_id = _named(manifest, "source"), manifest.workflow_id or UNNAMED
     return NewJob(
         job_id=new_job_id(now),
         owner=owner,
@@ -114,11 +119,13 @@ def new_job(
         graph=graph,
         graph_hash=draft.hash,
         lane=LaneSpec(
-            source=source or "",
+            source=owner if share_by == "token" else _named(manifest, share_by) or "",
             capabilities=frozenset({*manifest.required_capabilities, *capabilities}),
             pin=manifest.backend_affinity,
             model_key=key,
             requirements=needed,
+            signature=draft.work.signature(key),
+            size=draft.work.size(bound.targets, bound.values),
         ),
         priority=manifest.priority,
         spec=_spec(manifest, bound, wanted, [*warnings, *draft.warnings, *bound.warnings]),
@@ -131,9 +138,9 @@ def new_job(
     )
 
 
-def _source(manifest: Manifest) -> str | None:
-    source = manifest.metadata.get("source")
-    return source[:MOST_SOURCE] if isinstance(source, str) else None
+def _named(manifest: Manifest, field: Literal["source", "project"]) -> str | None:
+    name = manifest.metadata.get(field)
+    return name[:MOST_SOURCE] if isinstance(name, str) else None
 
 
 def _spec(manifest: Manifest, bound: Bound, wanted: list[Handover], warnings: list[str]) -> JobSpec:

@@ -39,11 +39,13 @@ class Live:
     Attributes:
         progress: how far its render is.
         position: its place in the queue, from 1.
+        seconds_left: until its render is done, as far as that can be known.
         reasons: why it waits, for each backend.
     """
 
     progress: JobProgressed | None = None
     position: int | None = None
+    seconds_left: float | None = None
     reasons: Sequence[tuple[str | None, str]] = ()
 
 
@@ -76,6 +78,7 @@ def job_view(job: Job, live: Live, base_url: str) -> JobView:
             WaitingView(backend_id=backend_id, reason=told(reason)) for backend_id, reason in live.reasons
         ],
         queue_position=live.position,
+        eta_seconds=round(live.seconds_left, 1) if live.seconds_left is not None else None,
         inputs=[_input(one) for one in job.inputs],
         outputs=output_views(job, base_url),
         error=_error(job.failure) if job.failure else None,

@@ -20,7 +20,7 @@ from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.policy import denials
 from orchestrator_mcp.domain.steps import AtStep, Step
 from orchestrator_mcp.errors import ManifestError, NoBackendCanError, nearest
-from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, Draft, is_large, new_job
+from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, Draft, ShareBy, is_large, new_job
 from orchestrator_mcp.service.condition import Condition
 from orchestrator_mcp.service.gate import Gate
 from orchestrator_mcp.service.inputs import InputFiles, Settled
@@ -67,6 +67,7 @@ class Ground:
         earlier: the job that is done again.
         warnings: what there is to say so far.
         now: the moment of acceptance.
+        share_by: between whom the farm is shared.
     """
 
     wanted: Submission
@@ -75,6 +76,7 @@ class Ground:
     earlier: Earlier | None
     warnings: Sequence[str]
     now: datetime
+    share_by: ShareBy
 
     def job(self, settled: Settled, draft: Draft | None = None, manifest: Manifest | None = None) -> NewJob:
         """Bind the parameters.
@@ -101,6 +103,7 @@ class Ground:
             warnings=self.warnings,
             now=self.now,
             draft=draft,
+            share_by=self.share_by,
         )
         new = settled.onto(new)
         return new if earlier is None else earlier.carried(new)
@@ -196,6 +199,7 @@ class Submissions:
             earlier=earlier,
             warnings=[*wanted.warnings, *found.warnings, *self._capability_warnings(capabilities)],
             now=self._clock.now(),
+            share_by=self._settings.now.scheduling.share_by,
         )
 
     async def _require_able(self, new: NewJob) -> None:

@@ -12,9 +12,9 @@ import anyio.to_thread
 
 from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.clock import Clock
-from orchestrator_mcp.domain.jobs import JobState
+from orchestrator_mcp.domain.jobs import JobState, attempt_name
 from orchestrator_mcp.domain.lanes import LaneSpec, Requirements
-from orchestrator_mcp.domain.placement import Candidate, Catalogue, refusal, waiting_reasons
+from orchestrator_mcp.domain.placement import Candidate, Catalogue, Lane, refusal, waiting_reasons
 from orchestrator_mcp.domain.preflight import Finding, PackOf, in_words, lacking
 from orchestrator_mcp.events import Events
 from orchestrator_mcp.service.packs import packs_known
@@ -59,10 +59,28 @@ class Waiting:
             Live(
                 progress=self._events.progress(one.job.job_id),
                 position=position,
+                seconds_left=self._seconds_left(one, position),
                 reasons=by_lane[one.lane] if one.job.state is JobState.QUEUED else self._held_back(one),
             )
             for one in page
         ]
+
+    def _seconds_left(self, stored: StoredJob, position: int | None) -> float | None:
+        job, foresight = stored.job, self._pool.foresight
+        if job.state is JobState.RUNNING and job.backend_id is not None and job.attempts:
+            return foresight.left(attempt_name(job.job_id, job.attempts[-1].number), job.backend_id)
+        if job.state is not JobState.QUEUED or position is None:
+            return None
+        lane = Lane(
+            id=stored.lane_id,
+            spec=stored.lane,
+            priority=-stored.rank,
+            since=0,
+            count=position,
+            signature=stored.lane.signature,
+            units=stored.lane.units,
+        )
+        return foresight.eta(lane, position, lambda: self._pool.candidates(self._running()))
 
     def _held_back(self, stored: StoredJob) -> Reasons:
         job = stored.job
@@ -95,7 +113,7 @@ class Waiting:
         self, lane: LaneSpec, shown: Sequence[Candidate], candidates: Sequence[Candidate], pack_of: PackOf
     ) -> Reasons:
         reasons: Reasons = [
-            (candidate.backend_id, self._lacks(lane, candidate, pack_of) or _present(lane, candidate))
+            (candidate.backend_id, self._lacks(lane, candidate, pack_of) or self._present(lane, candidate))
             for candidate in shown
         ]
         if not shown and lane.pin is not None and candidates:
@@ -104,6 +122,11 @@ class Waiting:
             return list(waiting_reasons(lane, []))
         left_out = 0 if lane.pin is not None else len(candidates) - len(shown)
         return [*reasons, (None, f"{left_out} more backends are not told of")] if left_out else reasons
+
+    def _present(self, lane: LaneSpec, candidate: Candidate) -> str:
+        foresight = self._pool.foresight
+        limits, left_idle = foresight.held_back(lane), foresight.left_idle
+        return next(reason for _, reason in waiting_reasons(lane, [candidate], limits=limits, left_idle=left_idle))
 
     def _lacks(self, lane: LaneSpec, candidate: Candidate, pack_of: PackOf) -> str | None:
         """What a backend lacks that may run the jobs otherwise; None when it has all, or has not said."""
@@ -129,7 +152,3 @@ def _shown(lane: LaneSpec, candidates: Sequence[Candidate]) -> list[Candidate]:
     """The backends that are told of: only its own for a pinned job."""
     mine = [candidate for candidate in candidates if lane.pin in (None, candidate.backend_id)]
     return mine[:MOST_BACKENDS]
-
-
-def _present(lane: LaneSpec, candidate: Candidate) -> str:
-    return next(reason for _, reason in waiting_reasons(lane, [candidate]))

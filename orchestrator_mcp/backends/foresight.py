@@ -1,0 +1,224 @@
+"""What is known beforehand: what each backend has warm, how fast it is, and when jobs will be done.
+
+Learned of the attempts that run here; `domain.experience` draws the conclusions. On the event loop only, but for the
+decision itself, which takes a frozen outlook to the store's thread.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from orchestrator_mcp.backends.backend import Backend
+from orchestrator_mcp.clock import Clock, to_millis
+from orchestrator_mcp.domain.eta import queued
+from orchestrator_mcp.domain.experience import Experience, Work
+from orchestrator_mcp.domain.lanes import LaneSpec
+from orchestrator_mcp.domain.limits import Limit
+from orchestrator_mcp.domain.outlook import Outlook
+from orchestrator_mcp.domain.placement import Candidate, Choice, Eligibility, Lane
+from orchestrator_mcp.domain.situation import with_facts
+from orchestrator_mcp.domain.speeds import Learned
+from orchestrator_mcp.settings import SchedulingSettings
+
+MOST_LANES: Final = 512
+"""With more lanes than this nothing is said of when a queued job will be done: working it out would take too long."""
+
+FRESH: Final = 500  # milliseconds for which a look at all backends does for saying when a job will be done
+
+
+class Foresight:
+    """Learns from attempts, and tells the dispatcher and callers.
+
+    Args:
+        clock: the time.
+        scheduling: who gets how much.
+    """
+
+    def __init__(self, clock: Clock, scheduling: SchedulingSettings) -> None:
+        self._clock = clock
+        self._experience = Experience()
+        self.configure(scheduling)
+        self._falls: dict[str, tuple[int, int]] = {}
+        self._eligibility = Eligibility()
+        self._decided: Decision | None = None
+        self._seen: tuple[int, Sequence[Candidate]] | None = None
+
+    def configure(self, scheduling: SchedulingSettings) -> None:
+        """Take other weights and limits; they hold from the next decision on."""
+        limits = [
+            Limit(name=limit.name, most=limit.most, label=limit.capability, model=limit.model, source=limit.source)
+            for limit in scheduling.limits
+        ]
+        self._experience.configure(scheduling.weights, limits)
+
+    def given(self, attempt: str, backend_id: str, lane_id: int, spec: LaneSpec) -> None:
+        """A backend was given a job.
+
+        Args:
+            attempt: a name of its own.
+            backend_id: who got it.
+            lane_id: from which lane.
+            spec: what it needs, and what sort of work it is.
+        """
+        work = Work(spec=spec, signature=spec.signature, units=spec.units)
+        self._experience.given(attempt, backend_id, lane_id, work, self._now())
+
+    def ended(
+        self,
+        attempt: str,
+        backend_id: str,
+        *,
+        rendered: bool,
+        seconds: float | None = None,
+        was_warm: bool | None = None,
+    ) -> None:
+        """A backend no longer works for an attempt; what is said a second time counts for nothing.
+
+        Args:
+            attempt: as it was given.
+            backend_id: who had it.
+            rendered: whether it went through to its end, and something can be learned of it.
+            seconds: what the backend says it took.
+            was_warm: whether its models were there already, if that is known.
+        """
+        self._experience.ended(attempt, backend_id, self._now(), rendered=rendered, seconds=seconds, was_warm=was_warm)
+
+    def emptied(self, backend: Backend) -> None:
+        """Nothing is warm on a backend any more."""
+        backend.warm = ""
+        self._experience.emptied(backend.id)
+
+    def rendered(
+        self, attempt: str, backend: Backend, model_key: str, *, seconds: float | None, was_warm: bool | None
+    ) -> None:
+        """A backend has rendered an attempt to its end, and what that took may be learned.
+
+        Args:
+            attempt: as it was given.
+            backend: who had it.
+            model_key: the models that it has warm now.
+            seconds: what the backend says it took; None where that says nothing of such work.
+            was_warm: whether its models were there already, if that is known.
+        """
+        fell = self._look_at(backend)
+        rendered = seconds is not None and not fell
+        self.ended(attempt, backend.id, rendered=rendered, seconds=seconds, was_warm=was_warm)
+        backend.warm = model_key
+        self._experience.warmed(backend.id, model_key, self._now())
+
+    def _look_at(self, backend: Backend) -> bool:
+        """Notice that a backend fell since, or that somebody else uses it; whether it did."""
+        present = (id(backend), backend.falls)
+        fell = self._falls.get(backend.id, present) != present
+        self._falls[backend.id] = present
+        if fell or backend.sharing.foreign:
+            self.emptied(backend)
+        return fell
+
+    def outlook(self, backends: Iterable[Backend], candidates: Sequence[Candidate]) -> Decision:
+        """What is known at this moment, for one decision.
+
+        Args:
+            backends: all of them; one that fell since, or that somebody else uses, has nothing of ours warm.
+            candidates: the same as placement sees them.
+        """
+        for backend in backends:
+            self._look_at(backend)
+        return Decision(self._experience.outlook(candidates, self._now()))
+
+    def decided(self, decision: Decision) -> None:
+        """A decision is made and holds; what is told of queued jobs follows from it."""
+        self._decided = decision
+
+    def left(self, attempt: str, backend_id: str) -> float | None:
+        """Seconds until a running attempt is rendered; None while that is not known."""
+        estimate = self._experience.left(attempt, backend_id, self._now())
+        return estimate.mean if estimate is not None else None
+
+    def eta(self, lane: Lane, position: int, candidates: Callable[[], Sequence[Candidate]]) -> float | None:
+        """Seconds until a queued job is done; None while that is not known.
+
+        Args:
+            lane: where it waits.
+            position: its place there, from 1.
+            candidates: every backend as it is now; asked for only where that may help.
+        """
+        if self._decided is None or len(self._decided.lanes) > MOST_LANES:
+            return None
+        now = self._now()
+        if self._seen is None or not 0 <= now - self._seen[0] < FRESH:
+            self._seen = (now, self._experience.seen(candidates(), now))
+        return self._decided.eta(lane, position, self._seen[1], self._eligibility)
+
+    @property
+    def left_idle(self) -> frozenset[str]:
+        """The backends that the last decision left idle although there was work."""
+        return self._decided.left_idle if self._decided is not None else frozenset()
+
+    def held_back(self, spec: LaneSpec) -> Sequence[str]:
+        """The named limits that are reached and hold the jobs of a lane back."""
+        return list(self._decided.outlook.held_back(spec)) if self._decided is not None else []
+
+    def recall(self, kept: Sequence[Learned]) -> None:
+        """Before the first dispatch: what was learned before."""
+        self._experience.speeds.recall(kept)
+
+    def news(self) -> list[Learned]:
+        """What was learned since this was asked before."""
+        return self._experience.speeds.news()
+
+    def _now(self) -> int:
+        return to_millis(self._clock.now())
+
+
+class Decision:
+    """One decision: what it was made from, and what it left.
+
+    Args:
+        outlook: what is known, frozen.
+
+    Attributes:
+        outlook: the same.
+        lanes: those with work, less what was given, with what is known of them.
+        left_idle: the backends that it left idle although there was work.
+    """
+
+    def __init__(self, outlook: Outlook) -> None:
+        self.outlook = outlook
+        self.lanes: Mapping[int, Lane] = {}
+        self.left_idle: frozenset[str] = frozenset()
+
+    def choose(self, lanes: Sequence[Lane], candidates: Sequence[Candidate], now: int) -> list[Choice]:
+        """Decide; on the store's thread. See `Outlook.choose`."""
+        choices = self.outlook.choose(lanes, candidates, now)
+        given = Counter(choice.lane_id for choice in choices)
+        busy = {choice.backend_id for choice in choices}
+        self.left_idle = frozenset(one.backend_id for one in candidates if one.idle and one.backend_id not in busy)
+        if len(lanes) <= MOST_LANES:
+            known = self.outlook.known(lanes)
+            self.lanes = {lane.id: with_facts(lane, count=lane.count - given[lane.id]) for lane in known}
+        else:
+            self.lanes = {lane.id: lane for lane in lanes}
+        return choices
+
+    def eta(self, lane: Lane, position: int, candidates: Sequence[Candidate], eligibility: Eligibility) -> float | None:
+        """Seconds until a queued job is done; None while that is not known. See `eta.queued`.
+
+        Args:
+            lane: where it waits.
+            position: its place there, from 1.
+            candidates: every backend as it is now.
+            eligibility: another one than that of the decision, which may be at work on the store's thread.
+        """
+        [own] = self.outlook.known([lane])
+        lanes = {**self.lanes, lane.id: own}
+        found = queued(
+            own,
+            position - 1,
+            lanes.values(),
+            candidates,
+            lambda one, candidate: eligibility.can_run(one.spec, candidate),
+        )
+        return found.mean if found is not None else None
