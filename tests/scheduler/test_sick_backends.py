@@ -77,7 +77,7 @@ async def test_a_render_that_never_begins_is_suspect_first_and_then_goes_elsewhe
             await running.end_of(job_id)
             await running.until_backend("dead", "idle")
             dead.set_fault("zombie-b")
-            moved = await running.submit(render(seed=3))
+            moved = await running.submit(render(steps=400, seed=3))  # longer than `fill` takes to come
             fill = await running.submit(render(seed=4))
             jobs = [await running.end_of(moved), await running.end_of(fill)]
             assert {job.status for job in jobs} == {"completed"}
