@@ -42,7 +42,8 @@ def test_the_command_knows_every_program_by_name() -> None:
 @pytest.mark.parametrize("client", HOSTS)
 def test_what_is_printed_starts_this_installation_from_any_folder(client: str, place: Path, tmp_path: Path) -> None:
     entry = told(client, place=place)
-    program, *rest = [entry["command"], *entry["args"]]
+    started: list[str] = [entry["command"], *entry["args"]]
+    program, *rest = started
     assert Path(program).is_absolute() and os.access(program, os.X_OK)
     assert rest[-3:] == ["stdio", "--config", str(place / "config.yaml")]
 
