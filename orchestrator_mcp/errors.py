@@ -115,20 +115,24 @@ class NoBackendCanError(ManifestError):
 
     Args:
         reasons: backend id -> why it cannot, as a clause that goes with "it".
+        places: what each of them has against the value of a parameter, where the caller gave it.
     """
 
     code = "no_backend_can"
     most_told: ClassVar[int] = 50
 
-    def __init__(self, reasons: Mapping[str, str]) -> None:
+    def __init__(self, reasons: Mapping[str, str], places: Sequence[Problem] = ()) -> None:
         told = dict(list(reasons.items())[: self.most_told])
         backends: dict[str, list[str]] = {}
         for backend_id, reason in told.items():
             backends.setdefault(reason, []).append(backend_id)
         super().__init__(
             [
-                Problem(path=("workflow",), message=f"{', '.join(ids)} cannot run it: {reason}", code=self.code)
-                for reason, ids in backends.items()
+                *places,
+                *(
+                    Problem(path=("workflow",), message=f"{', '.join(ids)} cannot run it: {reason}", code=self.code)
+                    for reason, ids in backends.items()
+                ),
             ],
             hint="Nothing was queued. Name what a backend has, or install what is missing and submit it again.",
         )

@@ -31,6 +31,7 @@ class Finding:
         words: what is wrong, as the end of "it lacks …" for what is missing, else as a clause of its own.
         near: what the backend has instead, the most alike first; where nothing is alike, the first that it has.
         further: how many more it has, where nothing is alike.
+        allowed: for a value that is none of a list, those of the list that are told.
     """
 
     kind: Kind
@@ -41,6 +42,12 @@ class Finding:
     words: str
     near: tuple[str, ...] = ()
     further: int = 0
+    allowed: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> str:
+        """The input that is meant, as `node.input`; empty where it is no input."""
+        return f"{self.node}.{self.input}" if self.input else ""
 
 
 class Stock(Protocol):

@@ -19,7 +19,7 @@ from orchestrator_mcp.backends.pool import Backend, BackendPool
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.domain.lanes import LaneSpec, Requirements
 from orchestrator_mcp.domain.preflight import Finding, in_words
-from orchestrator_mcp.errors import NoBackendCanError
+from orchestrator_mcp.errors import NoBackendCanError, Problem
 from orchestrator_mcp.service.acceptance import bound_graph, is_large
 from orchestrator_mcp.service.packs import packs_known
 from orchestrator_mcp.settings import CurrentSettings
@@ -94,7 +94,8 @@ class Preflight:
             {
                 backend.id: _lacking_labels(backend, spec) or in_words(findings[backend.id], pack_of)
                 for backend in asked[: NoBackendCanError.most_told]
-            }
+            },
+            places=_places(new, [findings[backend.id] for backend in labelled]),
         )
 
     async def prospects(self, new: NewJob) -> list[Prospect]:
@@ -183,6 +184,21 @@ class Preflight:
             for backend in backends:
                 tasks.start_soon(look, backend, tasks, name=f"look at {backend.id}")
         return not failed
+
+
+def _places(new: NewJob, findings: Sequence[Sequence[Finding]]) -> list[Problem]:
+    """Where the caller wrote what every backend refuses: values of parameters."""
+    refused = [{finding.target: finding for finding in found if finding.target} for found in findings]
+    given = ((target, name) for name, targets in new.spec.targets.items() for target in targets)
+    places: dict[str, Problem] = {}
+    for target, name in given:
+        if all(target in found for found in refused):
+            finding = refused[0][target]
+            places.setdefault(
+                name,
+                Problem(path=("parameters", name), message=finding.words, code="value", allowed=finding.allowed),
+            )
+    return list(places.values())
 
 
 def _problems(graph: Graph, catalogue: NodeCatalogue, partial: bool) -> list[Finding]:

@@ -241,13 +241,13 @@ class _Check:
         near = near_files(value, listed) if isinstance(value, str) else ()
         allowed = near or tuple(map(str, choices[:8]))
         told = f"near: {', '.join(near)}" if near else f"allowed: {', '.join(allowed) or 'none at all'}"
-        return self._finding(node, slot, "value", f"{slot.name} is {describe(value)}, which it does not offer; {told}")
+        words = f"{slot.name} is {describe(value)}, which it does not offer; {told}"
+        return self._finding(node, slot, "value", words, allowed=allowed)
 
-    def _finding(self, node: str, slot: _Slot, kind: Any, words: str) -> Finding:
+    def _finding(self, node: str, slot: _Slot, kind: Any, words: str, *, allowed: tuple[str, ...] = ()) -> Finding:
         class_type = class_of(self._graph, node)
-        return Finding(
-            kind=kind, node=node, class_type=class_type, input=slot.name, words=f"node {node} ({class_type}): {words}"
-        )
+        words = f"node {node} ({class_type}): {words}"
+        return Finding(kind=kind, node=node, class_type=class_type, input=slot.name, words=words, allowed=allowed)
 
     def _is_core(self, node: str) -> bool:
         module = self._definition(node).get("python_module")

@@ -53,6 +53,20 @@ async def test_values_and_links_that_comfyui_refuses_are_refused_before(
         assert "samples takes LATENT" in (await refusal(running, graph))["one"]
 
 
+async def test_a_refused_value_is_told_where_the_caller_wrote_it_with_what_is_allowed(
+    sandboxes: SandboxFactory, tmp_path: Path
+) -> None:
+    servers = {"one": await sandboxes(), "other": await sandboxes()}
+    async with core(tmp_path, named(servers)) as running:
+        await until_known(running)
+        with pytest.raises(NoBackendCanError) as refused:
+            await running.submit(text_to_image(), parameters={"width": 1, "3.sampler_name": "eulr"})
+        places = {problem.path: problem for problem in refused.value.problems}
+        assert set(places) == {("parameters", "width"), ("parameters", "3.sampler_name"), ("workflow",)}
+        assert places["parameters", "width"].message == ("node 5 (EmptyLatentImage): width is 1; at least 16 is needed")
+        assert "euler" in places["parameters", "3.sampler_name"].allowed
+
+
 async def test_one_backend_that_can_is_enough_and_gets_the_job(sandboxes: SandboxFactory, tmp_path: Path) -> None:
     servers = {"poor": await sandboxes(without=("KSampler",)), "rich": await sandboxes()}
     async with core(tmp_path, named(servers)) as running:
