@@ -122,7 +122,7 @@ async def test_a_job_that_no_backend_can_run_is_refused_with_their_reasons(studi
 
 
 async def test_a_graph_that_the_backend_refuses_fails_with_its_own_words(studio: House, way: Way) -> None:
-    absent = {"class_type": "LoadImage", "inputs": {"image": "absent.png"}}
+    absent = {"class_type": "LoadImage", "inputs": {"image": "shots/absent.png"}}
     save = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}
     job = await studio.end_of(await accepted(way, {"workflow": {"1": absent, "2": save}}))
     assert (job["status"], job["outputs"]) == ("failed", [])

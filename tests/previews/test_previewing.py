@@ -77,7 +77,7 @@ async def test_several_files_of_a_job_stand_on_one_sheet(house: Core) -> None:
 
 async def test_jobs_side_by_side_are_captioned_by_what_differs_and_failed_ones_say_why(house: Core) -> None:
     good = [await done(house, render(steps=2), parameters={"5.seed": seed}) for seed in (12, 13)]
-    wrong = {**picture(64), "1": {"class_type": "LoadImage", "inputs": {"image": "missing.png"}}}
+    wrong = {**picture(64), "1": {"class_type": "LoadImage", "inputs": {"image": "shots/missing.png"}}}
     failed = await house.submit(wrong)
     assert (await house.end_of(failed)).status == "failed"
     preview = await house.service.preview(*good, failed, good[0])

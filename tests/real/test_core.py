@@ -140,7 +140,7 @@ async def test_what_the_server_would_refuse_is_refused_before_it_is_queued(
 
 async def test_a_graph_that_the_server_refuses_fails_with_its_words(tmp_path: Path) -> None:
     graph = picture_graph(own_prefix())
-    graph["1"] = {"class_type": "LoadImage", "inputs": {"image": "absent.png"}}
+    graph["1"] = {"class_type": "LoadImage", "inputs": {"image": "shots/absent.png"}}
     async with real_core(tmp_path, standing()) as running:
         job = await running.end_of(await running.submit(graph))
         assert (job.status, job.outputs) == ("failed", [])
@@ -154,7 +154,7 @@ async def test_a_graph_that_the_server_refuses_fails_with_its_words(tmp_path: Pa
 async def test_a_graph_that_is_valid_in_part_only_is_not_rendered(tmp_path: Path) -> None:
     graph = picture_graph(own_prefix())
     graph["4"] = {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "bad"}}
-    graph["5"] = {"class_type": "LoadImage", "inputs": {"image": "absent.png"}}
+    graph["5"] = {"class_type": "LoadImage", "inputs": {"image": "shots/absent.png"}}
     async with real_core(tmp_path, standing()) as running, client_of(standing()) as client:
         job = await running.end_of(await running.submit(graph))
         assert (job.status, job.outputs) == ("failed", [])

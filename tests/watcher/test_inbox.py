@@ -201,7 +201,7 @@ async def test_a_manifest_that_breaks_the_service_keeps_nobody_else_waiting(
         for number in range(3):
             drop(inbox, f"good-{number}.json", manifest_with(n=number))
             await until(lambda number=number: len(service.submissions) == number + 1)  # type: ignore[misc]
-    assert len(names_in(inbox / ".orch" / "claimed")) == 1
+        await until(lambda: len(names_in(inbox / ".orch" / "claimed")) == 1)
 
 
 async def test_a_claim_of_a_run_that_died_becomes_one_job(inbox: Path, service: RecordingService) -> None:
