@@ -6,6 +6,7 @@ renders on the backends go on and are adopted at the next start. Heavy imports c
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -77,6 +78,8 @@ async def serve(settings: Settings, choices: Choices | None = None, *, ready: Ca
         StartError: see `orchestrator`.
     """
     async with stop_signals() as stopped, orchestrator(settings, choices) as running:
+        gc.collect()
+        gc.freeze()  # what stands now stays: looking through it again and again would hold up a thousand listeners
         ready(running)
         await stopped.wait()
         log.info("stopping; renders on the backends go on")
