@@ -211,13 +211,13 @@ class Backlog:
                     self.rooms[name] = min(room, self.rooms.get(name, room))
 
     def _order_at(self, now: int, patience: int) -> Order:
-        """Who has waited longest goes first; when the end is near, long jobs do, after what was passed over."""
+        """The oldest job goes first; when the end is near, long jobs do, after what was passed over."""
 
         def order(lane: Lane) -> tuple[float, ...]:
             since = lane.since if lane.since > lane.served else lane.served
             if self._near and now - since < patience:
-                return (1, -(lane.seconds or 0.0), since, lane.id)
-            return (0, since, lane.id)
+                return (1, -(lane.seconds or 0.0), lane.since, lane.id)
+            return (0, lane.since, lane.id)
 
         return order
 

@@ -178,6 +178,12 @@ def test_the_more_urgent_goes_first_and_then_the_older() -> None:
     assert order == [3, 2, 1]
 
 
+def test_of_one_source_the_older_job_goes_first_also_when_its_sort_was_just_served() -> None:
+    older = replace(lane(1, waited=20_000, count=5, size=8), served=NOW - 100)
+    younger = lane(2, waited=10_000, size=2)
+    assert [choice.lane_id for choice in choose([younger, older], [backend()], NOW)] == [1]
+
+
 def test_waiting_long_enough_outweighs_priority_so_that_nobody_starves() -> None:
     urgent = lane(1, priority=10)
     assert choose([urgent, lane(2, waited=9 * AGEING)], [backend()], NOW)[0].lane_id == 1
