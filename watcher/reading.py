@@ -9,21 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
 
 from orchestrator_mcp.clock import format_time
 from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH, parse_document
 from orchestrator_mcp.domain.dry_runs import refuse_dry_field
-from orchestrator_mcp.domain.manifests import Manifest, problems_in, unknown_fields
+from orchestrator_mcp.domain.manifests import Manifest, problems_in
 from orchestrator_mcp.domain.results import is_result, stem_of_result
 from orchestrator_mcp.domain.workflow_documents import as_manifest
-from orchestrator_mcp.errors import ManifestError, OrchestratorError, Problem, TooLargeError, nearest
+from orchestrator_mcp.errors import ManifestError, OrchestratorError, Problem, TooLargeError
 from orchestrator_mcp.files import ChangedWhileReadError, FileTooLargeError, Signature, open_regular, read_regular
 from orchestrator_mcp.service import manifest_in_file
-
-_MOST_WARNINGS: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,20 +113,6 @@ def manifest_in(document: dict[str, Any]) -> Manifest:
         return Manifest.model_validate(document)
     except ValidationError as wrong:
         raise ManifestError(problems_in(wrong)) from wrong
-
-
-def warnings_about(document: dict[str, Any]) -> list[str]:
-    """One sentence for each field of a document that means nothing here."""
-    names = unknown_fields(document)
-    known = ("workflow_json", *Manifest.model_fields)
-    told = [_ignored(name, nearest(name, known, most=1)) for name in names[:_MOST_WARNINGS]]
-    rest = len(names) - len(told)
-    return [*told, f"{rest} more unknown fields were ignored."] if rest else told
-
-
-def _ignored(name: str, near: tuple[str, ...]) -> str:
-    question = f" Did you mean {near[0]!r}?" if near else ""
-    return f"The unknown field {name!r} was ignored.{question}"
 
 
 def error_report(

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH
-from orchestrator_mcp.domain.manifests import Manifest
+from orchestrator_mcp.domain.manifests import Manifest, warnings_about
 from orchestrator_mcp.errors import ManifestError, OrchestratorError
 from orchestrator_mcp.files import ChangedWhileReadError, NotRegularError, Signature, has_writer, printable
 from watcher.claims import Claim, ClaimFolder, stem_of
 from watcher.folders import FolderSighting, contents_of, document_in, has_writers
-from watcher.reading import Document, manifest_in, read_document, read_picture, warnings_about
+from watcher.reading import Document, manifest_in, read_document, read_picture
 from watcher.rules import (
     RERENDER,
     Look,

@@ -7,7 +7,7 @@ comes to this model.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
@@ -19,6 +19,7 @@ from orchestrator_mcp.errors import Problem, nearest
 
 MAX_PRIORITY = 100
 MAX_TEXT = 200  # characters of an id, label or key
+MOST_TOLD: Final = 20  # unknown fields that are named
 
 Label = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 _WANTED: Final = {
@@ -176,14 +177,38 @@ class Changes(BaseModel):
     idempotency_key: Label | None = Field(default=None, description="The same key and changes give the same job.")
 
 
-def unknown_fields(document: dict[str, Any]) -> list[str]:
-    """Top-level keys of a manifest document that mean nothing here, as warnings tell them.
+def unknown_fields(document: Mapping[str, Any], known: Collection[str] | None = None) -> list[str]:
+    """Top-level keys of a document that mean nothing here, cut to what can be told.
 
     Args:
         document: the parsed JSON object.
+        known: the names that mean something; those of a manifest unless given.
     """
-    known = {*Manifest.model_fields, "workflow_json"}
-    return sorted(str(key)[:MAX_TEXT] for key in document if key not in known)
+    meant = _fields() if known is None else known
+    return sorted(str(key)[:MAX_TEXT] for key in document if key not in meant)
+
+
+def warnings_about(document: Mapping[str, Any], known: Collection[str] | None = None) -> list[str]:
+    """One sentence for each top-level key of a document that means nothing here, as every door says it.
+
+    Args:
+        document: the parsed JSON object.
+        known: see `unknown_fields`.
+    """
+    meant = _fields() if known is None else known
+    names = unknown_fields(document, meant)
+    told = [_ignored(name, nearest(name, meant, most=1)) for name in names[:MOST_TOLD]]
+    rest = len(names) - len(told)
+    return [*told, f"{rest} more unknown fields were ignored."] if rest else told
+
+
+def _fields() -> tuple[str, ...]:
+    return ("workflow_json", *Manifest.model_fields)
+
+
+def _ignored(name: str, near: tuple[str, ...]) -> str:
+    question = f" Did you mean {near[0]!r}?" if near else ""
+    return f"The unknown field {name!r} was ignored.{question}"
 
 
 def problems_in(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -13,11 +13,11 @@ from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.batch_views import BatchEvent, BatchView
 from orchestrator_mcp.domain.events import BackendChanged, Event
 from orchestrator_mcp.events import Events
+from orchestrator_mcp.service.pages import Page, Pages, told_once
 from orchestrator_mcp.store import JobStore, StoredBatch
 
 PAUSE: Final = 0.2  # seconds between two messages to a reader
 SLOW_LOOK: Final = 10.0  # seconds after which the store is asked without an event
-MOST_VIEWS: Final = 16  # kept of one look; readers may ask under many names of this machine
 
 Show = Callable[[StoredBatch, str | None], Awaitable[BatchView]]
 
@@ -39,12 +39,11 @@ class _Look:
     told: dict[tuple[str, str | None], BatchEvent] = field(default_factory=dict)
 
 
-class _Page:
+class _Page(Page):
     """What the readers of one batch share."""
 
     def __init__(self) -> None:
-        self.lock = anyio.Lock()
-        self.readers = 0
+        super().__init__()
         self.look: _Look | None = None
 
 
@@ -62,7 +61,7 @@ class BatchWatching:
         self._store = store
         self._clock = clock
         self._show = show
-        self._pages: dict[str, _Page] = {}
+        self._pages = Pages(_Page)
         self._heard = 0
         self._wake = anyio.Event()
         events.listen(self._hear)
@@ -81,7 +80,7 @@ class BatchWatching:
         Raises:
             NotFoundError: on entering, when there is no such batch.
         """
-        with self._page(batch_id) as page:
+        with self._pages.opened(batch_id) as page:
             first = await self._look(page, batch_id)
             stream = self._stream(page, batch_id, first, after, base_url)
             try:
@@ -121,25 +120,11 @@ class BatchWatching:
             return page.look
 
     async def _told(self, page: _Page, look: _Look, kind: Literal["batch", "end"], base_url: str | None) -> BatchEvent:
-        async with page.lock:
-            event = look.told.get((kind, base_url))
-            if event is None:
-                view = await self._show(look.stored, base_url)
-                event = BatchEvent(type=kind, seq=look.stored.seq, batch_id=view.batch_id, batch=view)
-                if len(look.told) < MOST_VIEWS:
-                    look.told[kind, base_url] = event
-            return event
+        async def make() -> BatchEvent:
+            view = await self._show(look.stored, base_url)
+            return BatchEvent(type=kind, seq=look.stored.seq, batch_id=view.batch_id, batch=view)
 
-    @contextmanager
-    def _page(self, batch_id: str) -> Iterator[_Page]:
-        page = self._pages.setdefault(batch_id, _Page())
-        page.readers += 1
-        try:
-            yield page
-        finally:
-            page.readers -= 1
-            if not page.readers:
-                del self._pages[batch_id]
+        return await told_once(page, look.told, (kind, base_url), make)
 
     def _hear(self, event: Event) -> None:
         if self._pages and not isinstance(event, BackendChanged):

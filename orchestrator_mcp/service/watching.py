@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -14,13 +14,13 @@ from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged, Jo
 from orchestrator_mcp.domain.views import JobView, StreamEvent
 from orchestrator_mcp.errors import NotFoundError, StorageError
 from orchestrator_mcp.events import CROWD, Events, Subscription
+from orchestrator_mcp.service.pages import Page, Pages, told_once
 from orchestrator_mcp.store import JobStore, StoredJob
 
 SLOW_LOOK: Final = 10.0  # seconds after which the store is asked without an event
 CROWD_PAUSE: Final = 1.0  # seconds between two tellings of changes to a crowd
 LEAVE_TAKING: Final = 0.5  # seconds within which the last of a crowd has heard of the end
 FRESH: Final = 0.5  # seconds for which a look counts: queue positions change without an event of the job
-MOST_VIEWS: Final = 16  # kept of one look; readers may ask under many names of this machine
 
 Show = Callable[[StoredJob, str | None], Awaitable[JobView]]
 
@@ -42,14 +42,13 @@ class _Look:
     told: dict[tuple[str, str | None], StreamEvent] = field(default_factory=dict)
 
 
-class _Page:
+class _Page(Page):
     """What the readers of one job share."""
 
     def __init__(self) -> None:
-        self.lock = anyio.Lock()
+        super().__init__()
         self.reading: anyio.Event | None = None
         self.told = 0
-        self.readers = 0
         self.look: _Look | None = None
         self._progress: tuple[JobProgressed, StreamEvent] | None = None
 
@@ -75,7 +74,7 @@ class Watching:
         self._events = events
         self._clock = clock
         self._show = show
-        self._pages: dict[str, _Page] = {}
+        self._pages = Pages(_Page)
         events.listen(self._hear)
 
     @asynccontextmanager
@@ -93,7 +92,7 @@ class Watching:
         Raises:
             NotFoundError: on entering, when there is no such job.
         """
-        with self._events.subscribe(job_id) as subscription, self._page(job_id) as page:
+        with self._events.subscribe(job_id) as subscription, self._pages.opened(job_id) as page:
             reader = _Reader(self, page, subscription, base_url)
             stream = reader.stream(await self.look(page, job_id), after, delivery_grace)
             try:
@@ -158,28 +157,12 @@ class Watching:
 
     async def told(self, page: _Page, look: _Look, kind: Literal["job", "end"], base_url: str | None) -> StreamEvent:
         """What callers are told of a look, made once for all who use the same base url."""
-        event = look.told.get((kind, base_url))
-        if event is not None:
-            return event
-        async with page.lock:
-            event = look.told.get((kind, base_url))
-            if event is None:
-                view = await self._show(look.stored, base_url)
-                event = StreamEvent(type=kind, seq=look.stored.seq, job_id=view.job_id, job=view)
-                if len(look.told) < MOST_VIEWS:
-                    look.told[kind, base_url] = event
-            return event
 
-    @contextmanager
-    def _page(self, job_id: str) -> Iterator[_Page]:
-        page = self._pages.setdefault(job_id, _Page())
-        page.readers += 1
-        try:
-            yield page
-        finally:
-            page.readers -= 1
-            if not page.readers:
-                del self._pages[job_id]
+        async def make() -> StreamEvent:
+            view = await self._show(look.stored, base_url)
+            return StreamEvent(type=kind, seq=look.stored.seq, job_id=view.job_id, job=view)
+
+        return await told_once(page, look.told, (kind, base_url), make)
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, JobProgressed | BackendChanged):

@@ -39,53 +39,37 @@ def claim(
     told: list[JobChanged] = []
     for choice in chooser(lanes, candidates, at):
         for row in tx.all("pick_jobs", b_lane=choice.lane_id, b_count=choice.count):
-            candidate = by_id[choice.backend_id]
-            number = row["attempt"] + 1
-            taken = tx.run(
-                "take_job",
-                b_id=row["id"],
-                b_stage=Stage.DISPATCHING.value,
-                b_backend=candidate.backend_id,
-                b_epoch=candidate.epoch,
-                b_now=at,
-                b_sandbox=candidate.sandbox,
-            )
-            if not taken:
-                continue
-            prompt_id = prompt_id_for(row["uid"], number)
-            tx.run(
-                "add_attempt",
-                job_id=row["id"],
-                number=number,
-                prompt_id=prompt_id,
-                backend_id=candidate.backend_id,
-                epoch=candidate.epoch,
-                started_at=at,
-            )
-            tx.count(row["lane_id"], -1)
-            told.append(
-                tell(
-                    tx,
-                    row["id"],
-                    row["uid"],
-                    JobState.QUEUED,
-                    JobState.RUNNING,
-                    at=at,
-                    stage=Stage.DISPATCHING,
-                    attempt=number,
-                )
-            )
-            claimed.append(
-                open_attempt(
-                    row,
-                    number=number,
-                    epoch=candidate.epoch,
-                    backend_id=candidate.backend_id,
-                    prompt_id=prompt_id,
-                    stage=Stage.DISPATCHING,
-                )
-            )
+            held = _take(tx, row, by_id[choice.backend_id], at)
+            if held is not None:
+                claimed.append(held)
+                told.append(_tell_of(tx, held, at))
     return claimed, told
+
+
+def _take(tx: Transaction, row: sqlite3.Row, candidate: Candidate, at: int) -> OpenAttempt | None:
+    """Give one job to a backend, and write down the intent; None if somebody else had it first."""
+    number = row["attempt"] + 1
+    placed = {"backend_id": candidate.backend_id, "epoch": candidate.epoch}
+    taken = tx.run(
+        "take_job",
+        b_id=row["id"],
+        b_stage=Stage.DISPATCHING.value,
+        b_backend=candidate.backend_id,
+        b_epoch=candidate.epoch,
+        b_now=at,
+        b_sandbox=candidate.sandbox,
+    )
+    if not taken:
+        return None
+    prompt_id = prompt_id_for(row["uid"], number)
+    tx.run("add_attempt", job_id=row["id"], number=number, prompt_id=prompt_id, started_at=at, **placed)
+    tx.count(row["lane_id"], -1)
+    return open_attempt(row, number=number, prompt_id=prompt_id, stage=Stage.DISPATCHING, **placed)
+
+
+def _tell_of(tx: Transaction, held: OpenAttempt, at: int) -> JobChanged:
+    queued, running = JobState.QUEUED, JobState.RUNNING
+    return tell(tx, held.row, held.job_id, queued, running, at=at, stage=held.stage, attempt=held.number)
 
 
 def promote_due(tx: Transaction, now: datetime, *, due_by: int | None = None) -> list[JobChanged]:

@@ -15,20 +15,19 @@ from starlette.requests import HTTPConnection, Request
 from orchestrator_mcp.domain.access import Caller
 from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH, parse_document
 from orchestrator_mcp.domain.dry_runs import refuse_dry_field
-from orchestrator_mcp.domain.manifests import Changes, Manifest, problems_in, unknown_fields
+from orchestrator_mcp.domain.manifests import Changes, Manifest, problems_in, warnings_about
 from orchestrator_mcp.domain.views import Status
 from orchestrator_mcp.domain.wishes import LONGEST_NOTE
 from orchestrator_mcp.domain.workflow_documents import as_manifest, is_around
 from orchestrator_mcp.doors.http.answers import WrongRequest
 from orchestrator_mcp.doors.http.uploads import FORM, Form, media_type_of, received, received_file, received_form
-from orchestrator_mcp.errors import ManifestError, nearest
+from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.service import ManifestInFile, manifest_in_file
 from orchestrator_mcp.service.previewing import LONGEST_SIDE, SHORTEST_SIDE
 
 Q = TypeVar("Q", bound=BaseModel)
 IDEMPOTENCY_HEADER: Final = "idempotency-key"
 _THREAD_FROM: Final = 256 * 1024  # bytes; smaller bodies are read faster than a thread is reached
-_MOST_WARNINGS: Final = 20
 _CHARSETS: Final = frozenset({"", "utf-8", "utf8", "utf-16"})
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?")
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -219,11 +218,8 @@ async def read_changes(request: Request, job_id: str, limits: BodyLimits) -> Rea
         _check_type(request)
         document = parse_document(raw, max_bytes=limits.document, max_depth=limits.depth)
     known = {name: value for name, value in document.items() if name in Changes.model_fields}
-    odd = sorted(set(document) - set(known))
-    said = [_unknown_field(name[:200], nearest(name, Changes.model_fields, most=1)) for name in odd[:_MOST_WARNINGS]]
-    if len(odd) > len(said):
-        said.append(f"{len(odd) - len(said)} more unknown fields were ignored.")
     refuse_dry_field(document)
+    said = warnings_about(document, tuple(Changes.model_fields))
     return _checked({**known, "rerun_of": job_id}, key=key, warnings=said)
 
 
@@ -277,20 +273,6 @@ def _checked(document: dict[str, Any], *, key: str | None, warnings: Sequence[st
     except ValidationError as error:
         raise ManifestError(problems_in(error, fields=("workflow_json", *Manifest.model_fields))) from error
     return ReadManifest(manifest=manifest, warnings=(*warnings, *warnings_about(document)))
-
-
-def warnings_about(document: dict[str, Any]) -> tuple[str, ...]:
-    """One sentence for each top-level field that means nothing here."""
-    names = unknown_fields(document)
-    known = ("workflow_json", *Manifest.model_fields)
-    told = [_unknown_field(name, nearest(name, known, most=1)) for name in names[:_MOST_WARNINGS]]
-    rest = len(names) - len(told)
-    return (*told, f"{rest} more unknown fields were ignored.") if rest else tuple(told)
-
-
-def _unknown_field(name: str, near: tuple[str, ...]) -> str:
-    question = f" Did you mean {near[0]!r}?" if near else ""
-    return f"The unknown field {name!r} was ignored.{question}"
 
 
 def read_filters(request: Request) -> JobFilters:
