@@ -169,7 +169,7 @@ async def test_a_workflow_that_no_backend_can_explain_yet_waits_alone_and_health
         assert names_in(inbox / "failed") == []
         known = True
         await until(lambda: len(service.submissions) == 2)
-        assert watcher.trouble is None
+        await until(lambda: watcher.trouble is None)
 
 
 async def test_a_folder_for_pictures_that_goes_away_stops_nothing(inbox: Path, service: RecordingService) -> None:
