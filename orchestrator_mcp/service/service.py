@@ -46,6 +46,7 @@ from orchestrator_mcp.service.previewing import JobPreview, Previewing
 from orchestrator_mcp.service.reruns import Reruns
 from orchestrator_mcp.service.showing import (
     backend_view,
+    health_view,
     job_view,
     links,
     workflow_view,
@@ -394,19 +395,13 @@ class JobService:
         except StorageError as error:
             queued, running = 0, 0
             problems.append(str(error))
-        views = self.backends()
-        return HealthView(
-            status="degraded" if problems else "ok",
-            timestamp=self._clock.now(),
-            backends_online=sum(view.online for view in views),
+        return health_view(
+            self.backends(),
             version=self._version,
-            backends_total=len(views),
-            backends_available=sum(view.status in ("idle", "busy") for view in views),
+            now=self._clock.now(),
+            uptime=self._clock.monotonic() - self._began,
+            jobs=(queued, running),
             accepting=self.condition.accepting,
-            sandbox=any(view.kind == "sandbox" for view in views),
-            jobs_queued=queued,
-            jobs_running=running,
-            uptime_seconds=round(self._clock.monotonic() - self._began, 1),
             problems=problems,
             notices=[*self.condition.notices, *self.operators.notices],
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final, cast
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from orchestrator_mcp.domain.views import (
     AttemptView,
     BackendView,
     ErrorView,
+    HealthView,
     InputView,
     JobView,
     OutputView,
@@ -222,6 +224,47 @@ def backend_view(view: BackendView) -> BackendView:
             "blocked": [block.model_copy(update={"reason": told(block.reason)}) for block in view.blocked],
             "devices": told_values(view.devices),
         }
+    )
+
+
+def health_view(
+    backends: Sequence[BackendView],
+    *,
+    version: str,
+    now: datetime,
+    uptime: float,
+    jobs: tuple[int, int],
+    accepting: bool,
+    problems: Sequence[str],
+    notices: Sequence[str],
+) -> HealthView:
+    """Whether the orchestrator does its work.
+
+    Args:
+        backends: all of them.
+        version: of the program.
+        now: the moment.
+        uptime: seconds since it started.
+        jobs: how many are queued, and how many run.
+        accepting: whether manifests are taken.
+        problems: what is wrong, in words.
+        notices: what is worth knowing and needs no mending.
+    """
+    queued, running = jobs
+    return HealthView(
+        status="degraded" if problems else "ok",
+        timestamp=now,
+        backends_online=sum(view.online for view in backends),
+        version=version,
+        backends_total=len(backends),
+        backends_available=sum(view.status in ("idle", "busy") for view in backends),
+        accepting=accepting,
+        sandbox=any(view.kind == "sandbox" for view in backends),
+        jobs_queued=queued,
+        jobs_running=running,
+        uptime_seconds=round(uptime, 1),
+        problems=list(problems),
+        notices=list(notices),
     )
 
 
