@@ -64,10 +64,12 @@ class ResultFolder:
     def __init__(self, outbox: Path, *, at_step: AtStep = no_step) -> None:
         self.outbox = outbox
         self._at_step = at_step
+        self._mounted = False
 
     def prepare(self) -> None:
         """Make the Outbox at the start, and delete what runs before left unfinished in it."""
         self.outbox.mkdir(parents=True, exist_ok=True)
+        self._mounted = os.path.ismount(self.outbox)
         with os.scandir(self.outbox) as listing:
             left = [
                 entry.path for entry in listing if _HIDDEN.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
@@ -122,6 +124,9 @@ class ResultFolder:
     def _build(self, content: Content, name: str) -> Path:
         if not self.outbox.is_dir():
             raise FileNotFoundError(errno.ENOENT, f"the Outbox {self.outbox} is gone; put it back where it was")
+        if self._mounted and not os.path.ismount(self.outbox):
+            # what is written beneath a mount point is hidden by the next mount, and looks lost
+            raise OSError(f"the Outbox {self.outbox} is no longer mounted; mount it again")
         wanted = content.size + _SPARE
         free = files.free_space(self.outbox)
         if free < wanted:
