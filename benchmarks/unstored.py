@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator_mcp.composition import core
+from orchestrator_mcp.domain.limits import NO_LIMITS, QueueLimits
 from orchestrator_mcp.server import main
 from orchestrator_mcp.store import Acceptance, JobStore, NewJob
 
@@ -10,7 +11,7 @@ from orchestrator_mcp.store import Acceptance, JobStore, NewJob
 class Unstored(JobStore):
     """Accepts, and forgets."""
 
-    async def accept(self, new: NewJob, *, most_queued: int | None = None) -> Acceptance:
+    async def accept(self, new: NewJob, *, limits: QueueLimits = NO_LIMITS) -> Acceptance:
         """Say that a job was accepted."""
         return Acceptance(job_id=new.job_id, submitted_at=new.submitted_at, warnings=tuple(new.spec.warnings))
 

@@ -16,6 +16,7 @@ OrchestratorError
 ├── UnavailableError            the orchestrator cannot do it now; try again later
 │   ├── TooManyError            more often, or more at once, than the limits allow
 │   │   └── QueueFullError      as many jobs wait as may
+│   │       └── ShareFullError  of this source; others may go on
 │   └── StorageError            it cannot store (disk full, read-only, damaged)
 ├── SettingsError               the configuration is wrong; nothing starts
 ├── StartError                  a port, folder or database is not to be had
@@ -259,6 +260,10 @@ class QueueFullError(TooManyError):
     """As many jobs wait as `limits.queued_jobs` allows."""
 
     code = "queue_full"
+
+
+class ShareFullError(QueueFullError):
+    """As many jobs of one source wait as `scheduling.max_queued` allows; those of others are taken."""
 
 
 class StorageError(UnavailableError):

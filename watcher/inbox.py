@@ -23,7 +23,7 @@ from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.steps import AtStep, Step, no_step
 from orchestrator_mcp.domain.workflow_documents import NO_CATALOGUE
-from orchestrator_mcp.errors import CallerError, ManifestError, UnavailableError
+from orchestrator_mcp.errors import CallerError, ManifestError, ShareFullError, UnavailableError
 from orchestrator_mcp.files import is_network_filesystem
 from orchestrator_mcp.service import JobService
 from watcher.claims import Claim, ClaimFolder, new_claim_id
@@ -284,6 +284,9 @@ class Inbox:
                 self._put_off(claim, refusal.message)
             else:
                 outcome.refused.append((claim, refusal))
+        except ShareFullError as full:
+            logger.warning("%r waits in the Inbox: %s", claim.file_name, full)
+            self._put_off(claim, full.message)
         except UnavailableError as failure:
             logger.warning("%r waits in the Inbox: %s", claim.file_name, failure)
             self._closed_until = max(self._closed_until, self._clock.monotonic() + failure.retry_after)

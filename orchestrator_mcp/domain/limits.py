@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Final
 
 from orchestrator_mcp.domain.lanes import LaneSpec
 
@@ -37,6 +38,32 @@ class Limit:
             return False
         wanted = self.model.casefold()
         return any(fnmatchcase(file.name.casefold(), wanted) for file in spec.requirements.models)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueLimits:
+    """How many jobs may wait.
+
+    Attributes:
+        total: of everybody; None for any number.
+        by_source: how many of a source; `*` is whoever is not named, and without it they have no limit.
+        word: what a source is called to callers.
+    """
+
+    total: int | None = None
+    by_source: Mapping[str, int] = field(default_factory=dict)
+    word: str = "source"
+
+    def of(self, source: str) -> int | None:
+        """How many jobs of a source may wait; None for any number."""
+        return self.by_source.get(source, self.by_source.get("*"))
+
+    def called(self, source: str) -> str:
+        """A source in words."""
+        return f"the {self.word} {source!a}" if source else f"those without a {self.word}"
+
+
+NO_LIMITS: Final = QueueLimits()
 
 
 def rooms(limits: Sequence[Limit], running: Iterable[LaneSpec]) -> Mapping[str, int]:

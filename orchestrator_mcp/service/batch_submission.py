@@ -84,7 +84,7 @@ class BatchSubmissions:
         new, asked = await self._prepared(wanted)
         self._condition.require_open()
         await self._require_able(new, asked)
-        accepted = await self._store.batches.accept(new, most_queued=self._settings.now.limits_in_force.queued_jobs)
+        accepted = await self._store.batches.accept(new, limits=self._settings.now.queue_limits)
         self._at_step(Step.STORED)
         log.info("accepted through %s: %s, %d jobs", wanted.door.value, accepted.batch_id, accepted.count)
         return accepted

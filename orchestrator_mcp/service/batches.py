@@ -161,8 +161,8 @@ class BatchService:
         self._gate.pass_submission(by)
         await self._owned(batch_id, by, "retry")
         self._condition.require_open()
-        most = self._settings.now.limits_in_force.queued_jobs
-        accepted = await self._store.batches.retry(batch_id, self._clock.now(), most_queued=most)
+        limits = self._settings.now.queue_limits
+        accepted = await self._store.batches.retry(batch_id, self._clock.now(), limits=limits)
         log.info("%d jobs of %s are done again for %s", accepted.count, batch_id, by.name)
         return self._accepted(accepted, base_url)
 

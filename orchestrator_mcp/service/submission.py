@@ -159,7 +159,7 @@ class Submissions:
         new = await self.prepared(wanted)
         self._condition.require_open()
         await self._require_able(new)
-        accepted = await self._store.accept(new, most_queued=self._settings.now.limits_in_force.queued_jobs)
+        accepted = await self._store.accept(new, limits=self._settings.now.queue_limits)
         self._at_step(Step.STORED)
         log.info("accepted through %s: %s", wanted.door.value, new.workflow_id, extra={"job_id": accepted.job_id})
         return accepted

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from orchestrator_mcp.settings.current import CurrentSettings, Difference, difference, merged
+from orchestrator_mcp.settings.scheduling import SchedulingSettings
 from orchestrator_mcp.settings.sections import (
     AssetSettings,
     BackendSettings,
     LimitSettings,
     PolicySettings,
     RetentionSettings,
-    SchedulingSettings,
     ServerSettings,
 )
 from orchestrator_mcp.settings.settings import Settings, load_settings, locate_config

@@ -6,82 +6,40 @@ Messages and documentation are made from these models, so a key is described her
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from orchestrator_mcp.domain.opening_hours import OpeningHours
 from orchestrator_mcp.settings.addresses import (
     check_allowed_host,
     check_headers,
-    check_host,
     check_origin,
     check_public_url,
     is_loopback,
 )
 from orchestrator_mcp.settings.checking import Needs
-from orchestrator_mcp.settings.quantities import parse_duration, parse_size, show_duration, show_size
+from orchestrator_mcp.settings.kinds import (
+    SECTION,
+    Folder,
+    Host,
+    Labels,
+    Size,
+    Switch,
+    Text,
+    Whole,
+    read_folder,
+)
 
 MAX_SLOTS = 2  # one rendering and one standing by; more would take the order of the queue out of our hands
 
 _BEYOND_LOOPBACK: Final = {"queued_jobs": 100_000, "submits_per_second": 20.0, "streams": 1000}
-
-SECTION = ConfigDict(
-    extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True, validate_default=True
-)
-
-
-def _read_duration(value: Any) -> float:
-    try:
-        return parse_duration(value)
-    except ValueError:
-        raise PydanticCustomError("duration", "no duration") from None
-
-
-def _read_size(value: Any) -> int:
-    try:
-        return parse_size(value)
-    except ValueError:
-        raise PydanticCustomError("size", "no size") from None
-
-
-def _read_folder(value: Any) -> Any:
-    if isinstance(value, str) and not value.strip():
-        raise PydanticCustomError("folder", "no folder")
-    return Path(value).expanduser() if isinstance(value, str | Path) else value
 
 
 def _check_hours(text: str | None) -> str | None:
     if text is not None:
         OpeningHours.parse(text)
     return text
-
-
-Whole = Annotated[int, Field(strict=True), Needs("a whole number")]
-Switch = Annotated[bool, Field(strict=True), Needs("true or false", lambda value: "true" if value else "false")]
-Text = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
-Duration = Annotated[
-    float,
-    BeforeValidator(_read_duration),
-    Needs('a duration (seconds, or a text such as "500ms", "30s", "10m", "2h", "14d")', show_duration),
-]
-Size = Annotated[
-    int, BeforeValidator(_read_size), Needs('a size (bytes, or a text such as "16MiB" or "20GB")', show_size)
-]
-Folder = Annotated[Path, BeforeValidator(_read_folder), Needs("a folder as text (such as ./data)")]
-Host = Annotated[str, AfterValidator(check_host), Needs("a host name or IP address (such as 192.168.1.100)")]
-Labels = Annotated[tuple[Text, ...], Field(max_length=64), Needs("a list of texts (such as [flux, sdxl])")]
 
 
 class BackendSettings(BaseModel):
@@ -187,7 +145,7 @@ class ServerSettings(BaseModel):
         Needs("a list of origins (such as [http://localhost:3000])"),
     ] = Field(default=(), description="Web pages of other origins that may call the API from a browser.")
     tokens_file: Annotated[
-        Path | None, BeforeValidator(_read_folder), Needs("a file as text (such as ./tokens.yaml)")
+        Path | None, BeforeValidator(read_folder), Needs("a file as text (such as ./tokens.yaml)")
     ] = Field(
         default=None,
         description="Further callers with tokens of their own, see security.md. With it, loopback asks for one too.",
@@ -202,126 +160,6 @@ class ServerSettings(BaseModel):
     def asks_for_token(self) -> bool:
         """Whether callers must show who they are, unless the command line says otherwise."""
         return self.exposed or self.tokens_file is not None
-
-
-class NamedLimitSettings(BaseModel):
-    """At most so many jobs of a sort at once."""
-
-    model_config = SECTION
-
-    name: Text = Field(description="What callers are told.")
-    most: Whole = Field(ge=0, le=10_000, description="How many may run or stand by at once; 0 stops them.")
-    model: Text | None = Field(
-        default=None, description="Jobs that load a model file of this name; `*` and `?` stand for anything."
-    )
-    capability: Text | None = Field(default=None, description="Jobs that ask for this label.")
-    source: Text | None = Field(default=None, description="Jobs of this source.")
-
-    @model_validator(mode="after")
-    def _check_that_it_counts(self) -> Self:
-        if self.model is None and self.capability is None and self.source is None:
-            raise ValueError("a limit needs a model, a capability or a source that it counts")
-        return self
-
-
-class SchedulingSettings(BaseModel):
-    """Times and counts of dispatch, probes and retries, and who gets how much."""
-
-    model_config = SECTION
-
-    share_by: Annotated[Literal["source", "project", "token"], Needs("source, project or token")] = Field(
-        default="source",
-        description="Between whom the farm is shared evenly: jobs of one `metadata.source`, of one "
-        "`metadata.project`, or of one token.",
-    )
-    weights: Annotated[
-        dict[Text, Annotated[float, Field(strict=True, gt=0, le=1000)]],
-        Field(max_length=256),
-        Needs("names with numbers above 0 (such as {alice: 2, nightly: 0.5})"),
-    ] = Field(default={}, description="Who gets more than others, or less: twice the weight is twice the share.")
-    limits: Annotated[
-        tuple[NamedLimitSettings, ...],
-        Field(max_length=64),
-        Needs('a list of limits (such as [{name: wan, model: "wan*", most: 2}])'),
-    ] = Field(
-        default=(),
-        description="At most `most` jobs at once that load a `model`, ask for a `capability` or come from a `source`.",
-    )
-    post_timeout: Duration = Field(
-        default=60.0, ge=0.01, le=3600, description="How long handing over a job may take before it is in doubt."
-    )
-    quarantine: Duration = Field(
-        default=15.0,
-        ge=0,
-        le=3600,
-        description="How long after `post_timeout` a job in doubt must stay unknown to its backend to be sent again.",
-    )
-    lost_after: Duration = Field(
-        default=600.0, ge=0.01, le=604800, description="A backend out of reach for this long has lost its jobs."
-    )
-    stall_timeout: Duration = Field(
-        default=900.0, ge=0.01, le=604800, description="A render without any progress for this long has stalled."
-    )
-    zombie_after: Duration = Field(
-        default=30.0,
-        ge=0.01,
-        le=3600,
-        description="A backend that holds jobs and runs none for this long is suspect, and they go elsewhere.",
-    )
-    interrupt_patience: Duration = Field(
-        default=30.0,
-        ge=0.01,
-        le=3600,
-        description="A backend that goes on with a render for this long after being told to stop is suspect.",
-    )
-    suspect_after: Whole = Field(
-        default=3, ge=1, le=100, description="So many failures in a row make a backend suspect: it gets no new jobs."
-    )
-    suspect_pause: Duration = Field(
-        default=30.0,
-        ge=0.01,
-        le=3600,
-        description="How long until a suspect backend gets one job on trial; doubles with each trial that fails.",
-    )
-    max_attempts: Whole = Field(default=3, ge=1, le=100, description="How often a job is tried at most.")
-    retry_delay: Duration = Field(default=2.0, ge=0, le=3600, description="The pause before the first retry; doubles.")
-    retry_delay_max: Duration = Field(default=60.0, ge=0, le=86400, description="The longest pause before a retry.")
-    probe_interval: Duration = Field(default=2.0, ge=0.01, le=3600, description="How often each backend is looked at.")
-    probe_timeout: Duration = Field(default=10.0, ge=0.01, le=600, description="How long such a look may take.")
-    poll_interval: Duration = Field(
-        default=0.5, ge=0.01, le=600, description="How often a running job is asked about, at first."
-    )
-    poll_interval_max: Duration = Field(
-        default=3.0, ge=0.01, le=600, description="How often at last, while events arrive."
-    )
-    connect_timeout: Duration = Field(default=5.0, ge=0.01, le=600, description="How long connecting may take.")
-    foreign_patience: Duration = Field(
-        default=120.0,
-        ge=0,
-        le=604800,
-        description="How long prompts that somebody else put into a backend's queue go first; then one of ours may.",
-    )
-    block_after: Whole = Field(
-        default=3,
-        ge=1,
-        le=100,
-        description="So many jobs of a kind in a row that fail in a node of one backend, and succeed on another, make "
-        "further ones avoid it.",
-    )
-    block_for: Duration = Field(default=3600.0, ge=0, le=604800, description="How long they avoid it; 0 is not at all.")
-    allow_partial: Switch = Field(
-        default=False, description="Let a job run although its backend refused some of its output nodes."
-    )
-
-    @model_validator(mode="after")
-    def _check_pairs(self) -> Self:
-        for least, most in (("retry_delay", "retry_delay_max"), ("poll_interval", "poll_interval_max")):
-            if getattr(self, least) > getattr(self, most):
-                raise ValueError(f"{least} is longer than {most}; make it shorter or {most} longer")
-        names = [limit.name for limit in self.limits]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two limits have the name {twice[0]}; each needs its own")
-        return self
 
 
 class LimitSettings(BaseModel):

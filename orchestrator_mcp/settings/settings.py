@@ -21,20 +21,20 @@ from pydantic import (
     model_validator,
 )
 
+from orchestrator_mcp.domain.limits import QueueLimits
 from orchestrator_mcp.errors import SettingsError
 from orchestrator_mcp.redaction import hide
 from orchestrator_mcp.settings.checking import Needs, check_config, explain_needs, show_found
 from orchestrator_mcp.settings.config_file import ConfigFile, ConfigProblem, KeyPath, read_config, spell_key
+from orchestrator_mcp.settings.kinds import SECTION, Folder
+from orchestrator_mcp.settings.scheduling import SchedulingSettings
 from orchestrator_mcp.settings.sections import (
     MAX_SLOTS,
-    SECTION,
     AssetSettings,
     BackendSettings,
-    Folder,
     LimitSettings,
     PolicySettings,
     RetentionSettings,
-    SchedulingSettings,
     ServerSettings,
 )
 
@@ -141,6 +141,14 @@ class Settings(BaseModel):
     def limits_in_force(self) -> LimitSettings:
         """The limits, with what holds for those that are not written: none on loopback, some beyond it."""
         return self.limits.in_force(exposed=self.server.exposed)
+
+    @property
+    def queue_limits(self) -> QueueLimits:
+        """How many jobs may wait, of all and of each source."""
+        scheduling = self.scheduling
+        return QueueLimits(
+            total=self.limits_in_force.queued_jobs, by_source=scheduling.max_queued, word=scheduling.share_by
+        )
 
     def with_server(self, *, host: str | None = None, port: int | None = None) -> Settings:
         """The same settings with what the command line said about the server.

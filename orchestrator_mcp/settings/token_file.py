@@ -16,7 +16,7 @@ from orchestrator_mcp.errors import SettingsError
 from orchestrator_mcp.redaction import hide
 from orchestrator_mcp.settings.checking import Needs, check_config
 from orchestrator_mcp.settings.config_file import read_config
-from orchestrator_mcp.settings.sections import SECTION
+from orchestrator_mcp.settings.kinds import SECTION
 
 OWN: Final = "admin"
 """The name of the token that the server makes itself."""

@@ -8,31 +8,29 @@ import sqlite3
 from orchestrator_mcp.clock import from_millis, to_millis
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.events import JobChanged
-from orchestrator_mcp.domain.jobs import JobState
-from orchestrator_mcp.errors import IdempotencyConflict, ManifestError, QueueFullError
+from orchestrator_mcp.domain.limits import NO_LIMITS, QueueLimits
+from orchestrator_mcp.errors import IdempotencyConflict, ManifestError
 from orchestrator_mcp.store import chains
 from orchestrator_mcp.store.gate import tell
-from orchestrator_mcp.store.lanes import lane_for
+from orchestrator_mcp.store.lanes import enters, lane_for
 from orchestrator_mcp.store.records import Acceptance, JobSpec, NewJob
+from orchestrator_mcp.store.room import require_room
 from orchestrator_mcp.store.schema import STATE_CODES
 from orchestrator_mcp.store.sqlite import Transaction
 
 
-def accept(tx: Transaction, new: NewJob, *, most_queued: int | None) -> tuple[Acceptance, JobChanged | None]:
+def accept(tx: Transaction, new: NewJob, *, limits: QueueLimits = NO_LIMITS) -> tuple[Acceptance, JobChanged | None]:
     """Store a job and queue it; the same key or claim gives the job that it gave before.
 
     Raises:
         IdempotencyConflict: the key came with another manifest.
         ManifestError: an Inbox file wishes for a job that has ended, or has a file already; or a parent cannot hand
             over what is wanted of it.
-        QueueFullError: as many jobs wait as may.
+        QueueFullError: as many jobs wait as may, of all or of its source.
     """
     if (known := _known_before(tx, new)) is not None:
         return known, None
-    if most_queued is not None and queued_total(tx) >= most_queued:
-        raise QueueFullError(
-            f"The queue is full: limits.queued_jobs is {most_queued}.", hint="Wait until jobs have finished."
-        )
+    require_room(tx, {new.lane.source: 1}, limits)
     chained = chains.look_up(tx, new.spec)
     tx.run("add_document", hash=new.graph_hash, body=json.dumps(new.graph, ensure_ascii=False, separators=(",", ":")))
     document = tx.one("document_by_hash", b_hash=new.graph_hash)
@@ -60,8 +58,7 @@ def accept(tx: Transaction, new: NewJob, *, most_queued: int | None) -> tuple[Ac
     )
     assert row is not None  # RETURNING gives a row or raises
     chains.hold(tx, row["id"], chained)
-    if chained.state is JobState.QUEUED:
-        tx.count(lane_id, 1)
+    enters(tx, lane_id, chained.state)
     told = tell(tx, row["id"], new.job_id, None, chained.state, at=to_millis(new.submitted_at), reason="accepted")
     answer = Acceptance(
         job_id=new.job_id,
@@ -107,10 +104,3 @@ def _answer_again(row: sqlite3.Row) -> Acceptance:
         warnings=tuple(JobSpec.from_json(row["spec"]).warnings),
         replayed=True,
     )
-
-
-def queued_total(tx: Transaction) -> int:
-    """How many jobs wait, those that wait for others too."""
-    tx.settle()
-    queued, held = tx.one("queued_total"), tx.one("held_total")
-    return (int(queued[0]) if queued else 0) + (int(held[0]) if held else 0)

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar
 
 from orchestrator_mcp.domain.jobs import JobFailure
+from orchestrator_mcp.domain.limits import NO_LIMITS, QueueLimits
 from orchestrator_mcp.errors import NotFoundError
 from orchestrator_mcp.store import batches
 from orchestrator_mcp.store.batch_records import (
@@ -48,7 +49,7 @@ class BatchStore:
         self._writer = writer
         self._read = read
 
-    async def accept(self, new: NewBatch, *, most_queued: int | None = None) -> BatchAcceptance:
+    async def accept(self, new: NewBatch, *, limits: QueueLimits = NO_LIMITS) -> BatchAcceptance:
         """Store a batch durably and queue its jobs: all of them, or none.
 
         Raises:
@@ -57,10 +58,10 @@ class BatchStore:
             QueueFullError: more jobs would wait than may.
             StorageError: it cannot be stored now.
         """
-        accepted, _ = await self._writer.write(lambda tx: batches.accept(tx, new, most_queued=most_queued))
+        accepted, _ = await self._writer.write(lambda tx: batches.accept(tx, new, limits=limits))
         return accepted
 
-    async def retry(self, batch_id: str, now: datetime, *, most_queued: int | None = None) -> BatchAcceptance:
+    async def retry(self, batch_id: str, now: datetime, *, limits: QueueLimits = NO_LIMITS) -> BatchAcceptance:
         """Do the failed and cancelled jobs again.
 
         Raises:
@@ -68,7 +69,7 @@ class BatchStore:
             NothingFailedError: there is nothing to do again.
             QueueFullError: more jobs would wait than may.
         """
-        accepted, _ = await self._writer.write(lambda tx: batches.retry(tx, batch_id, now, most_queued=most_queued))
+        accepted, _ = await self._writer.write(lambda tx: batches.retry(tx, batch_id, now, limits=limits))
         return accepted
 
     async def cancel(self, row: int, now: datetime) -> int:

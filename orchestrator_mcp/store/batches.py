@@ -7,6 +7,7 @@ its last job.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,20 +17,20 @@ from orchestrator_mcp.clock import from_millis, to_millis
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import JobState, new_job_id
 from orchestrator_mcp.domain.lanes import LaneSpec
+from orchestrator_mcp.domain.limits import NO_LIMITS, QueueLimits
 from orchestrator_mcp.errors import (
     IdempotencyConflict,
     ManifestError,
     NotFoundError,
     NothingFailedError,
-    QueueFullError,
 )
 from orchestrator_mcp.store import chains, operations
-from orchestrator_mcp.store.accepting import queued_total
 from orchestrator_mcp.store.batch_records import BatchAcceptance, BatchSpec, NewBatch
 from orchestrator_mcp.store.chains import Chained
 from orchestrator_mcp.store.gate import next_seq, tell_new
-from orchestrator_mcp.store.lanes import lane_for
+from orchestrator_mcp.store.lanes import enters, lane_for
 from orchestrator_mcp.store.records import JobSpec
+from orchestrator_mcp.store.room import require_room
 from orchestrator_mcp.store.schema import STATE_CODES
 from orchestrator_mcp.store.sqlite import Transaction
 
@@ -53,7 +54,9 @@ class _Jobs:
     linked: Mapping[int, Chained]
 
 
-def accept(tx: Transaction, new: NewBatch, *, most_queued: int | None) -> tuple[BatchAcceptance, JobChanged | None]:
+def accept(
+    tx: Transaction, new: NewBatch, *, limits: QueueLimits = NO_LIMITS
+) -> tuple[BatchAcceptance, JobChanged | None]:
     """Store a batch and queue all of its jobs; the same key or claim gives the batch that it gave before.
 
     Only its first job is told of: nobody can listen yet to any of them, and one hint wakes whoever looks for work.
@@ -62,11 +65,11 @@ def accept(tx: Transaction, new: NewBatch, *, most_queued: int | None) -> tuple[
         IdempotencyConflict: the key came with another manifest.
         ManifestError: an Inbox file wishes for a batch that has ended, or has a file already; or a parent cannot hand
             over what is wanted of it.
-        QueueFullError: more jobs would wait than may.
+        QueueFullError: more jobs would wait than may, of all or of one source.
     """
     if (known := _known_before(tx, new)) is not None:
         return known, None
-    _require_room(tx, len(new.job_ids), most_queued)
+    require_room(tx, Counter(new.lanes[number].source for number in new.lane_of), limits)
     tx.run("add_document", hash=new.graph_hash, body=new.graph)
     document = tx.one("document_by_hash", b_hash=new.graph_hash)
     assert document is not None  # added a line above
@@ -99,14 +102,14 @@ def accept(tx: Transaction, new: NewBatch, *, most_queued: int | None) -> tuple[
 
 
 def retry(
-    tx: Transaction, batch_id: str, now: datetime, *, most_queued: int | None
+    tx: Transaction, batch_id: str, now: datetime, *, limits: QueueLimits = NO_LIMITS
 ) -> tuple[BatchAcceptance, JobChanged]:
     """Do the failed and cancelled jobs of a batch again: new jobs that count in their place.
 
     Raises:
         NotFoundError: no such batch.
         NothingFailedError: none of its jobs failed or was cancelled, or none can be done again.
-        QueueFullError: more jobs would wait than may.
+        QueueFullError: more jobs would wait than may, of all or of one source.
     """
     row = tx.one("batch_by_uid", b_uid=batch_id)
     if row is None:
@@ -127,7 +130,7 @@ def retry(
         again.append(one)
     if not again:
         raise NothingFailedError(batch_id, reasons)
-    _require_room(tx, len(again), most_queued)
+    require_room(tx, Counter(LaneSpec.from_json(one["lane_spec"]).source for one in again), limits)
     tx.many("replace_jobs", ({"b_id": one["id"]} for one in again))
     spec = BatchSpec.from_json(row["spec"])
     tx.run("reopen_batch", b_id=row["id"], b_spec=replace(spec, retries=spec.retries + 1).to_json())
@@ -205,17 +208,6 @@ def _answer_again(tx: Transaction, row: sqlite3.Row) -> BatchAcceptance:
     )
 
 
-def _require_room(tx: Transaction, wanted: int, most: int | None) -> None:
-    if most is None:
-        return
-    waiting = queued_total(tx)
-    if waiting + wanted > most:
-        raise QueueFullError(
-            f"The queue has no room for {wanted} more jobs: {waiting} wait, and limits.queued_jobs is {most}.",
-            hint="Wait until jobs have finished, or hand in a smaller batch.",
-        )
-
-
 def _chained(tx: Transaction, spec: JobSpec) -> Chained | None:
     """What a job gets from its parents; None when it has none and begins with no file, as most."""
     return chains.look_up(tx, spec) if spec.parents or spec.inputs else None
@@ -277,6 +269,5 @@ def _store(tx: Transaction, batch: int, jobs: _Jobs, at: int, *, reason: str) ->
     for place, chained in jobs.linked.items():
         chains.hold(tx, first + place, chained)
     for lane_id, state in zip(jobs.lane_ids, jobs.states, strict=True):
-        if state is JobState.QUEUED:
-            tx.count(lane_id, 1)
+        enters(tx, lane_id, state)
     return told

@@ -23,6 +23,7 @@ from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import JobFailure, JobState
 from orchestrator_mcp.errors import ManifestError, Problem
 from orchestrator_mcp.store.gate import tell
+from orchestrator_mcp.store.lanes import enters, leaves
 from orchestrator_mcp.store.records import JobSpec, artifact_of
 from orchestrator_mcp.store.schema import STATE_CODES, STATES
 from orchestrator_mcp.store.sqlite import Transaction
@@ -174,13 +175,15 @@ def _let_go(tx: Transaction, child: sqlite3.Row, spec: JobSpec, ending: Ending, 
     if child["pending"] > 1:
         return []
     tx.run("promote_job", b_id=child["id"])
-    tx.count(child["lane_id"], 1)
+    leaves(tx, child["lane_id"], JobState.WAITING)
+    enters(tx, child["lane_id"], JobState.QUEUED)
     reason = f"the job {ending.job_id} is done"
     return [tell(tx, child["id"], child["uid"], JobState.WAITING, JobState.QUEUED, at=at, reason=reason)]
 
 
 def _fail(tx: Transaction, child: sqlite3.Row, failure: JobFailure, at: int) -> JobChanged:
     leave(tx, child["id"])
+    leaves(tx, child["lane_id"], JobState.WAITING)
     tx.run(
         "finish_unstarted",
         b_id=child["id"],

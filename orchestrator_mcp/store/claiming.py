@@ -12,6 +12,7 @@ from orchestrator_mcp.domain.jobs import JobState, Stage, prompt_id_for
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.placement import Candidate, Choice, Lane, choose
 from orchestrator_mcp.store.gate import tell
+from orchestrator_mcp.store.lanes import enters, leaves
 from orchestrator_mcp.store.records import OpenAttempt, open_attempt
 from orchestrator_mcp.store.sqlite import Transaction
 
@@ -63,7 +64,7 @@ def _take(tx: Transaction, row: sqlite3.Row, candidate: Candidate, at: int) -> O
         return None
     prompt_id = prompt_id_for(row["uid"], number)
     tx.run("add_attempt", job_id=row["id"], number=number, prompt_id=prompt_id, started_at=at, **placed)
-    tx.count(row["lane_id"], -1)
+    leaves(tx, row["lane_id"], JobState.QUEUED)
     return open_attempt(row, number=number, prompt_id=prompt_id, stage=Stage.DISPATCHING, **placed)
 
 
@@ -78,8 +79,9 @@ def promote_due(tx: Transaction, now: datetime, *, due_by: int | None = None) ->
     told = []
     for row in tx.all("due_jobs", b_now=at if due_by is None else due_by):
         if tx.run("promote_job", b_id=row["id"]):
-            tx.count(row["lane_id"], 1)
             waiting, queued = JobState.WAITING, JobState.QUEUED
+            leaves(tx, row["lane_id"], waiting)
+            enters(tx, row["lane_id"], queued)
             told.append(tell(tx, row["id"], row["uid"], waiting, queued, at=at, attempt=row["attempt"], reason="retry"))
     return told
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
+from orchestrator_mcp.domain.jobs import JobState
 from orchestrator_mcp.domain.lanes import LaneSpec, lane_key
 from orchestrator_mcp.store.sqlite import Transaction
 
@@ -18,10 +19,33 @@ def lane_for(tx: Transaction, spec: LaneSpec) -> int:
         spec = spec.bucketed()
         row = _known_lane(tx, spec)
     if row is None:
-        tx.run("add_lane", key=lane_key(spec.to_json()), spec=spec.to_json())
+        tx.run("add_lane", key=lane_key(spec.to_json()), spec=spec.to_json(), source=spec.source)
         row = _known_lane(tx, spec)
     assert row is not None  # added a line above
     return int(row["id"])
+
+
+def enters(tx: Transaction, lane_id: int, state: JobState) -> None:
+    """A job begins to wait in a lane: count it."""
+    _count(tx, lane_id, state, 1)
+
+
+def leaves(tx: Transaction, lane_id: int, state: JobState) -> None:
+    """A job no longer waits in a lane as it did: count it no more.
+
+    Args:
+        tx: the transaction.
+        lane_id: where it stood.
+        state: how it waited.
+    """
+    _count(tx, lane_id, state, -1)
+
+
+def _count(tx: Transaction, lane_id: int, state: JobState, difference: int) -> None:
+    if state is JobState.QUEUED:
+        tx.count(lane_id, difference)
+    elif state is JobState.WAITING:
+        tx.hold(lane_id, difference)
 
 
 def _known_lane(tx: Transaction, spec: LaneSpec) -> sqlite3.Row | None:

@@ -23,7 +23,7 @@ from orchestrator_mcp.errors import (
 )
 from orchestrator_mcp.store import chains
 from orchestrator_mcp.store.gate import tell
-from orchestrator_mcp.store.lanes import lane_for
+from orchestrator_mcp.store.lanes import enters, lane_for, leaves
 from orchestrator_mcp.store.records import JobSpec, OpenAttempt
 from orchestrator_mcp.store.schema import STATE_CODES, STATES
 from orchestrator_mcp.store.sqlite import Transaction
@@ -153,8 +153,7 @@ def requeue(
     if not changed:
         raise _lost(held)
     _end_attempt(tx, held, at, outcome, reason)
-    if state is JobState.QUEUED:
-        tx.count(lane_id, 1)
+    enters(tx, lane_id, state)
     return [tell(tx, held.row, held.job_id, JobState.RUNNING, state, at=at, attempt=held.number, reason=reason)]
 
 
@@ -197,8 +196,7 @@ def _end_unstarted(
         b_cancelled=at,
         b_failure=None,
     )
-    if state is JobState.QUEUED:
-        tx.count(lane_id, -1)
+    leaves(tx, lane_id, state)
     chains.leave(tx, row)
     reason = "cancelled before it started"
     told = tell(tx, row, job_id, state, JobState.CANCELLED, at=at, attempt=attempt, reason=reason)

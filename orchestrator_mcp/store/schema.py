@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from orchestrator_mcp.domain.jobs import JobState
 
-SCHEMA_REVISION: Final = "0004"
+SCHEMA_REVISION: Final = "0005"
 """The newest migration; a database with another number is upgraded, or refused when it is newer."""
 
 STATE_CODES: Final = {
@@ -54,6 +54,9 @@ lane = sa.Table(
     sa.Column("key", sa.Text, nullable=False, unique=True),
     sa.Column("spec", sa.Text, nullable=False),
     sa.Column("queued", RowId, nullable=False, server_default="0"),
+    sa.Column("held", RowId, nullable=False, server_default="0"),  # jobs that wait for a moment or for others
+    sa.Column("source", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Index("ix_lane_source", "source"),
 )
 
 batch = sa.Table(

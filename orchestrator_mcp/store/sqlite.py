@@ -167,12 +167,14 @@ class Transaction:
 
     Attributes:
         touched: lanes whose number of queued jobs changes, with the difference.
+        held: the same for jobs that wait for a moment or for others.
     """
 
     def __init__(self, cursor: sqlite3.Cursor, statements: dict[str, Compiled]) -> None:
         self._cursor = cursor
         self._statements = statements
         self.touched: dict[int, int] = {}
+        self.held: dict[int, int] = {}
 
     def run(self, name: str, /, **values: Any) -> int:
         """Run a statement; the number of rows that it changed."""
@@ -204,11 +206,17 @@ class Transaction:
         """Note that a lane gains or loses queued jobs; written once, when the transaction ends."""
         self.touched[lane_id] = self.touched.get(lane_id, 0) + difference
 
+    def hold(self, lane_id: int, difference: int) -> None:
+        """Note that a lane gains or loses jobs that wait for a moment or for others; written as `count` is."""
+        self.held[lane_id] = self.held.get(lane_id, 0) + difference
+
     def settle(self) -> None:
         """Write the differences of the lanes."""
-        for lane_id, difference in self.touched.items():
-            self.run("count_lane", b_lane=lane_id, b_delta=difference)
+        for lane_id in self.touched.keys() | self.held.keys():
+            queued, held = self.touched.get(lane_id, 0), self.held.get(lane_id, 0)
+            self.run("count_lane", b_lane=lane_id, b_queued=queued, b_held=held)
         self.touched.clear()
+        self.held.clear()
 
 
 @contextmanager

@@ -70,7 +70,9 @@ def _writes(dialect: sa.Dialect) -> dict[str, sa.Executable]:
     return {
         "add_document": _insert_missing(dialect, document),
         "add_lane": _insert_missing(dialect, lane),
-        "count_lane": sa.update(lane).where(lane.c.id == P("b_lane")).values(queued=lane.c.queued + P("b_delta")),
+        "count_lane": sa.update(lane)
+        .where(lane.c.id == P("b_lane"))
+        .values(queued=lane.c.queued + P("b_queued"), held=lane.c.held + P("b_held")),
         "add_job": sa.insert(job).returning(job.c.id),
         "add_history": sa.insert(history).returning(history.c.seq),
         "stamp_job": sa.update(job).where(job.c.id == P("b_id")).values(seq=P("b_seq")),
@@ -206,6 +208,10 @@ def _reads() -> dict[str, sa.Executable]:
         "pick_jobs": pick,
         "jobs_ahead": sa.select(sa.func.count()).select_from(ahead.subquery()),
         "queued_total": sa.select(sa.func.coalesce(sa.func.sum(lane.c.queued), 0)),
+        "waiting_total": sa.select(sa.func.coalesce(sa.func.sum(lane.c.queued + lane.c.held), 0)),
+        "waiting_of": sa.select(sa.func.coalesce(sa.func.sum(lane.c.queued + lane.c.held), 0)).where(
+            lane.c.source.in_([P("b_source"), P("b_bucket")])
+        ),
         "job_by_uid": sa.select(job, lane.c.spec.label("lane_spec"), batch.c.uid.label("batch_uid"))
         .join(lane, lane.c.id == job.c.lane_id)
         .outerjoin(batch, batch.c.id == job.c.batch_id)
@@ -265,7 +271,6 @@ def _reads() -> dict[str, sa.Executable]:
         .join(dependency, dependency.c.parent_id == job.c.id)
         .where(dependency.c.child_id == P("b_child"))
         .order_by(job.c.id),
-        "held_total": sa.select(sa.func.count()).where(job.c.state == _code("2"), job.c.pending > 0),
         "inputs_of": sa.select(job_asset.c.sha256).where(job_asset.c.job_id == P("b_id")),
         "artifact_in_use": sa.union_all(
             sa.select(artifact.c.job_id).where(artifact.c.sha256 == P("b_sha256")),
@@ -288,7 +293,7 @@ def compile_statements(dialect: sa.Dialect) -> dict[str, Compiled]:
     """
     insert_columns = {
         "add_document": ["hash", "body"],
-        "add_lane": ["key", "spec"],
+        "add_lane": ["key", "spec", "source"],
         "add_job": [c.name for c in job.columns if c.server_default is None and c.name not in _SET_LATER],
         "add_history": [c.name for c in history.columns if c.name != "seq"],
         "add_attempt": ["job_id", "number", "prompt_id", "backend_id", "epoch", "started_at"],

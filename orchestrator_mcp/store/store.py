@@ -18,6 +18,7 @@ from orchestrator_mcp.domain.assets import Asset
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage
 from orchestrator_mcp.domain.lanes import LaneSpec
+from orchestrator_mcp.domain.limits import NO_LIMITS, QueueLimits
 from orchestrator_mcp.domain.placement import Candidate, choose
 from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.errors import NotFoundError, StorageError
@@ -131,7 +132,7 @@ class JobStore:
         """Store something that means nothing. Raises StorageError when nothing can be stored."""
         await self._writer.write(upkeep.touch)
 
-    async def accept(self, new: NewJob, *, most_queued: int | None = None) -> Acceptance:
+    async def accept(self, new: NewJob, *, limits: QueueLimits = NO_LIMITS) -> Acceptance:
         """Store a job durably and queue it.
 
         Raises:
@@ -139,7 +140,7 @@ class JobStore:
             QueueFullError: as many jobs wait as may.
             StorageError: it cannot be stored now.
         """
-        acceptance, _ = await self._writer.write(lambda tx: accepting.accept(tx, new, most_queued=most_queued))
+        acceptance, _ = await self._writer.write(lambda tx: accepting.accept(tx, new, limits=limits))
         return acceptance
 
     async def claim(

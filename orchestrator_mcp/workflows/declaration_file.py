@@ -20,7 +20,7 @@ from orchestrator_mcp.domain.views import ParameterType, ParameterView
 from orchestrator_mcp.errors import ManifestError, Problem, SettingsError
 from orchestrator_mcp.settings.checking import Needs, check_config
 from orchestrator_mcp.settings.config_file import ConfigFile, ConfigProblem, KeyPath, read_config, wrong_config
-from orchestrator_mcp.settings.sections import Labels, Switch
+from orchestrator_mcp.settings.kinds import Labels, Switch
 from orchestrator_mcp.workflows.declared import Declaration, flaws, view_of
 from orchestrator_mcp.workflows.links import Target
 from orchestrator_mcp.workflows.values import same

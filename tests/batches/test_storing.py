@@ -11,6 +11,7 @@ from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import JobFailure, JobState, Outcome, is_batch_id
 from orchestrator_mcp.domain.lanes import LaneSpec
+from orchestrator_mcp.domain.limits import QueueLimits
 from orchestrator_mcp.errors import (
     IdempotencyConflict,
     ManifestError,
@@ -82,9 +83,9 @@ async def test_one_hint_is_told_however_many_jobs_came(store: JobStore, told: li
 async def test_a_batch_that_does_not_fit_into_the_queue_is_refused_whole(store: JobStore, path: Path) -> None:
     await store.accept(new_job())
     with pytest.raises(QueueFullError, match="no room for 3 more jobs: 1 wait, and limits.queued_jobs is 3"):
-        await store.batches.accept(new_batch(3), most_queued=3)
+        await store.batches.accept(new_batch(3), limits=QueueLimits(total=3))
     assert look(path, "SELECT (SELECT count(*) FROM job), (SELECT count(*) FROM batch)") == [(1, 0)]
-    assert (await store.batches.accept(new_batch(2), most_queued=3)).count == 2
+    assert (await store.batches.accept(new_batch(2), limits=QueueLimits(total=3))).count == 2
 
 
 async def test_a_parent_that_is_unknown_refuses_the_whole_batch(store: JobStore, path: Path) -> None:
@@ -293,7 +294,7 @@ async def test_a_retry_that_does_not_fit_into_the_queue_changes_nothing(store: J
     accepted = await store.batches.accept(new_batch(2))
     await end_all(store, [JobState.FAILED, JobState.FAILED])
     with pytest.raises(QueueFullError):
-        await store.batches.retry(accepted.batch_id, later(3), most_queued=1)
+        await store.batches.retry(accepted.batch_id, later(3), limits=QueueLimits(total=1))
     assert (await store.batches.batch(accepted.batch_id)).counts == {JobState.FAILED: 2}
 
 

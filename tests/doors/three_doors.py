@@ -123,11 +123,11 @@ class InboxWay:
 
 
 @asynccontextmanager
-async def house(folder: Path) -> AsyncIterator[House]:
-    """Run the whole orchestrator."""
+async def house(folder: Path, more: str = "") -> AsyncIterator[House]:
+    """Run the whole orchestrator, with more in its configuration."""
     shutil.copytree(LIBRARY, folder / "workflows")
     config = folder / "config.yaml"
-    config.write_text("data_dir: ./data\n", encoding="utf-8")
+    config.write_text(f"data_dir: ./data\n{more}", encoding="utf-8")
     async with AsyncExitStack() as stack:
         stack.enter_context(anyio.fail_after(60))
         running = await stack.enter_async_context(orchestrator(load_settings(config, port=0, environ={})))

@@ -10,7 +10,7 @@ import anyio
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.sandbox import Sandbox, SandboxOptions
-from orchestrator_mcp.settings.sections import NamedLimitSettings
+from orchestrator_mcp.settings.scheduling import NamedLimitSettings
 from tests.scheduler.core import QUICK, Core, backend_for, core, render
 
 STEADY = SandboxOptions(step_ms=30, load_ms=0)

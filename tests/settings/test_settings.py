@@ -177,3 +177,17 @@ def test_a_named_file_that_is_missing_stops_the_start(tmp_path: Path, source: st
 def test_an_empty_file_and_empty_keys_mean_the_defaults(tmp_path: Path, text: str) -> None:
     settings = load_text(tmp_path, text)
     assert (settings.backends, settings.server.port, settings.warnings) == ((), 9800, ())
+
+
+def test_the_most_jobs_that_may_wait_are_a_number_for_each_or_numbers_by_name(tmp_path: Path) -> None:
+    assert load_text(tmp_path, "scheduling: {max_queued: 500}\n").scheduling.max_queued == {"*": 500}
+    named = load_text(tmp_path, 'scheduling: {max_queued: {film: 9, "*": 2}, share_by: project}\n')
+    limits = named.queue_limits
+    assert (limits.of("film"), limits.of("other"), limits.word) == (9, 2, "project")
+    assert load_text(tmp_path, "").queue_limits.of("film") is None
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "many", "true", "1.5", "{film: 0}", "{film: x}", "[1]"])
+def test_another_most_is_refused_with_what_is_needed(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(SettingsError, match="max_queued"):
+        load_text(tmp_path, f"scheduling: {{max_queued: {wrong}}}\n")

@@ -13,6 +13,7 @@ from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import JobState
 from orchestrator_mcp.domain.lanes import SOURCE_BUCKETS, LaneSpec
+from orchestrator_mcp.domain.limits import QueueLimits
 from orchestrator_mcp.errors import IdempotencyConflict, ManifestError, OrchestratorError, StorageError
 from orchestrator_mcp.store import JobSpec, JobStore
 from tests.store.building import candidate, free, later, look, new_job
@@ -127,14 +128,14 @@ async def test_an_inbox_file_cannot_share_the_end_of_a_job_that_has_ended(store:
 
 
 async def test_a_full_queue_takes_nothing_until_a_job_leaves_it(store: JobStore) -> None:
-    first = await store.accept(new_job(idempotency_key="k", body_hash="b"), most_queued=2)
-    await store.accept(new_job(), most_queued=2)
+    first = await store.accept(new_job(idempotency_key="k", body_hash="b"), limits=QueueLimits(total=2))
+    await store.accept(new_job(), limits=QueueLimits(total=2))
     with pytest.raises(OrchestratorError, match=r"limits\.queued_jobs is 2"):
-        await store.accept(new_job(), most_queued=2)
-    again = await store.accept(new_job(idempotency_key="k", body_hash="b"), most_queued=2)
+        await store.accept(new_job(), limits=QueueLimits(total=2))
+    again = await store.accept(new_job(idempotency_key="k", body_hash="b"), limits=QueueLimits(total=2))
     assert again.job_id == first.job_id
     await store.claim(free(candidate()), later(1))
-    await store.accept(new_job(), most_queued=2)
+    await store.accept(new_job(), limits=QueueLimits(total=2))
 
 
 async def test_the_queue_is_not_overfilled_by_a_crowd(store: JobStore) -> None:
@@ -142,7 +143,7 @@ async def test_the_queue_is_not_overfilled_by_a_crowd(store: JobStore) -> None:
 
     async def accept() -> None:
         try:
-            await store.accept(new_job(), most_queued=3)
+            await store.accept(new_job(), limits=QueueLimits(total=3))
         except OrchestratorError as error:
             refused.append(error)
 

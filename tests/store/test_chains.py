@@ -9,6 +9,7 @@ import pytest
 from orchestrator_mcp.domain.chains import Handover, JobInput
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import JobFailure, JobState, Outcome
+from orchestrator_mcp.domain.limits import QueueLimits
 from orchestrator_mcp.errors import ManifestError, QueueFullError
 from orchestrator_mcp.store import Acceptance, JobSpec, JobStore, OpenAttempt
 from tests.store.building import artifact, candidate, free, later, look, new_job, opened
@@ -230,7 +231,7 @@ async def test_jobs_that_wait_for_others_count_against_the_limit(store: JobStore
     held = await started(store)
     await child_of(store, held.job_id)
     with pytest.raises(QueueFullError):
-        await store.accept(new_job(), most_queued=1)
+        await store.accept(new_job(), limits=QueueLimits(total=1))
 
 
 async def test_a_file_that_was_handed_over_outlives_the_job_that_made_it(store: JobStore) -> None:

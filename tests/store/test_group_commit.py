@@ -70,12 +70,12 @@ async def _bench(path: Path) -> AsyncIterator[Bench]:
 
 def accepting() -> Any:
     new = new_job()
-    return lambda tx: accept(tx, new, most_queued=None)
+    return lambda tx: accept(tx, new)
 
 
 def failing(error: Exception) -> Any:
     def fail(tx: Transaction) -> None:
-        accept(tx, new_job(), most_queued=None)
+        accept(tx, new_job())
         raise error
 
     return fail

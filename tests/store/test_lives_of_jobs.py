@@ -261,9 +261,10 @@ class LivesOfJobs(RuleBasedStateMachine):
         ]
 
     @invariant()
-    def each_lane_counts_its_queued_jobs(self) -> None:
-        wrong = "SELECT id FROM lane WHERE queued <> (SELECT count(*) FROM job WHERE lane_id = lane.id AND state = 0)"
-        assert self._ask(wrong) == []
+    def each_lane_counts_the_jobs_that_wait_in_it(self) -> None:
+        for column, state in (("queued", 0), ("held", 2)):
+            counted = f"SELECT count(*) FROM job WHERE lane_id = lane.id AND state = {state}"
+            assert self._ask(f"SELECT id FROM lane WHERE {column} <> ({counted})") == []
 
     @invariant()
     def a_running_job_has_one_open_attempt_and_no_other_job_has_any(self) -> None:

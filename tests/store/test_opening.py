@@ -145,13 +145,15 @@ async def test_a_database_of_the_first_schema_is_upgraded_with_every_job_that_it
         with environment.begin_transaction():
             environment.run_migrations()
         connection.exec_driver_sql("INSERT INTO document (id, hash, body) VALUES (1, 'h', '{}')")
-        connection.exec_driver_sql("INSERT INTO lane (id, key, spec) VALUES (1, 'k', ?)", (LaneSpec().to_json(),))
+        lane = LaneSpec(source="s").to_json()
+        connection.exec_driver_sql("INSERT INTO lane (id, key, spec) VALUES (1, 'k', ?)", (lane,))
         connection.exec_driver_sql(
             "INSERT INTO job (uid, owner, lane_id, rank, state, document_id, workflow_id, door, stem, spec,"
-            " submitted_at) VALUES ('old', 'anonymous', 1, 0, 0, 1, 'card', 'http', 'card', '{\"parameters\": {}}', 1)"
+            " submitted_at) VALUES ('old', 'anonymous', 1, 0, 2, 1, 'card', 'http', 'card', '{\"parameters\": {}}', 1)"
         )
         connection.commit()
     engine.dispose()
     async with opened(path) as store:
         assert (await store.job("old")).job.workflow_id == "card"
+    assert look(path, "SELECT source, queued, held FROM lane") == [("s", 0, 1)]
     assert look(path, "SELECT version_num FROM alembic_version") == [(SCHEMA_REVISION,)]
