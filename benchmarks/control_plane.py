@@ -3,7 +3,8 @@
 First without HTTP: jobs that end as soon as they were claimed, every end and claim on the disk, against the same
 turn-over by hand-written SQL on a bare `sqlite3` connection. Then the whole way, over HTTP to a farm of sandbox servers
 that render at once, against a script with one httpx client for each backend that posts, asks for the history, fetches
-the picture, and stores nothing.
+the picture, and stores nothing. Beside it, what other queues and the nearest peer cost; they come with
+`pip install '.[bench]'`, and are left out by name where they are absent.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 import anyio
 import httpx
 
+from benchmarks.beside import beside
 from benchmarks.filling import fill
 from benchmarks.houses import farm, house, online, picture, rendered
 from benchmarks.raw import turnover
@@ -196,7 +198,7 @@ async def measure(report: Report, sizes: Sequence[int], farms: Sequence[int], jo
         report: what to add to.
         sizes: backends without HTTP.
         farms: backends with it.
-        jobs: of each measurement without HTTP; a twentieth of them over HTTP.
+        jobs: of each measurement without HTTP; a twentieth of them over HTTP, a fifth through each queue of others.
         turns: how often each without HTTP.
     """
     stored = await turnovers(sizes, jobs, turns)
@@ -220,9 +222,9 @@ async def measure(report: Report, sizes: Sequence[int], farms: Sequence[int], jo
     )
     report.notes.append(
         "Raw sqlite3 knows one lane, no history, no lanes to count and no events. Over HTTP, one other process plays "
-        "all backends, draws a picture for every job, and shares the cores: on two of them it is most of the time. "
-        "Rivals that need a server of their own (pgqueuer, procrastinate) and comfy-api-proxy are not measured here."
+        "all backends, draws a picture for every job, and shares the cores: on two of them it is most of the time."
     )
+    await beside(report, max(100, jobs // 5))
 
 
 def main() -> None:

@@ -38,6 +38,7 @@ noisy; the ratios hold better than the times.
 ```sh
 python -m benchmarks --docs          # all of them, from a checkout; this page is written anew
 python -m benchmarks gap accepting   # some of them
+pip install '.[bench]'               # what other queues and the nearest peer cost is then measured beside ours
 orchestrator-mcp bench --short       # only to see that they work
 ```
 
