@@ -38,7 +38,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from itertools import islice
+from typing import Any, ClassVar, Final, Literal
+
+_MOST_LOOKED_AT: Final = 2_000  # names that something unknown is compared with
+_MOST_TOLD: Final = 5  # names that are told where none is near
 
 
 class OrchestratorError(Exception):
@@ -146,7 +150,7 @@ class NotFoundError(CallerError, LookupError):
     Args:
         kind: `job`, `workflow`, `backend` or `output`.
         name: what was asked for.
-        known: the names that exist; the nearest are told.
+        known: the names that exist; the nearest are told, and where none is near, the first few.
     """
 
     code = "not_found"
@@ -154,10 +158,11 @@ class NotFoundError(CallerError, LookupError):
     def __init__(self, kind: str, name: str, *, known: Iterable[str] = ()) -> None:
         self.kind = kind
         self.name = name
-        self.near = nearest(name, known)
+        names = list(islice(known, _MOST_LOOKED_AT))
+        self.near = nearest(name, names)
         super().__init__(
             f"There is no {kind} {name[:200]!r}.",
-            hint=f"Did you mean {' or '.join(self.near)}?" if self.near else None,
+            hint=f"Did you mean {' or '.join(self.near)}?" if self.near else _the_first_of(names),
             details={"kind": kind, "name": name[:200], "near": list(self.near)},
         )
 
@@ -386,6 +391,12 @@ def nearest(name: str, known: Iterable[str], *, most: int = 3) -> tuple[str, ...
         known: the names that exist; at most 2,000 are looked at.
         most: how many to give.
     """
-    by_folded = {candidate.casefold(): candidate for _, candidate in zip(range(2000), known, strict=False)}
+    by_folded = {candidate.casefold(): candidate for candidate in islice(known, _MOST_LOOKED_AT)}
     found = difflib.get_close_matches(name[:200].casefold(), by_folded, n=most, cutoff=0.6)
     return tuple(by_folded[folded] for folded in found)
+
+
+def _the_first_of(names: Sequence[str]) -> str | None:
+    shown = ", ".join(sorted(names)[:_MOST_TOLD])
+    more = len(names) - _MOST_TOLD
+    return f"What there is: {shown}{f' and {more} more' if more > 0 else ''}." if shown else None

@@ -329,21 +329,6 @@ def free_names(name: str) -> Iterator[str]:
     return (numbered(name, number) for number in range(1, 100_000))
 
 
-def move_no_clobber(source: Path, folder: Path, name: str) -> Path:
-    """Move a file or folder into a folder of the same file system, as `name`, or `name-2` where that is taken.
-
-    Returns:
-        Where it stands now.
-    """
-    for candidate in free_names(name):
-        try:
-            rename_exclusively(source, folder / candidate)
-        except FileExistsError:
-            continue
-        return folder / candidate
-    raise FileExistsError(errno.EEXIST, "every name like it is taken", str(folder / name))
-
-
 def publish_directory(hidden: Path, final: Path) -> None:
     """Show a folder that was built under a hidden name, all of it in one step; durable when this returns.
 

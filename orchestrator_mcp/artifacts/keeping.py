@@ -23,7 +23,6 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 
 from orchestrator_mcp import files
 from orchestrator_mcp.artifacts.structure import inspect
-from orchestrator_mcp.domain.media import MOST_PIXELS_A_SIDE
 from orchestrator_mcp.errors import ArtifactError, NotFoundError, StorageError
 
 logger = logging.getLogger(__name__)
@@ -69,12 +68,6 @@ class StoredFile:
     extension: str
     width: int | None = None
     height: int | None = None
-
-    @property
-    def decodable(self) -> bool:
-        """Whether it is an image that is small enough to be opened here."""
-        sides = (self.width or 0, self.height or 0)
-        return min(sides) > 0 and max(sides) <= MOST_PIXELS_A_SIDE
 
 
 Check = Callable[[StoredFile, Path], Awaitable[None]]

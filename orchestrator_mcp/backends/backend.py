@@ -26,6 +26,7 @@ from orchestrator_mcp.settings import BackendSettings, Settings
 
 MESSAGES_WAITING: Final = 256
 MOST_FRAME_BYTES: Final = 2 * 2**20  # of a preview frame that is kept
+NOT_YET: Final = "it has not answered yet"
 DEAF_AFTER: Final = 2.0  # seconds for which HTTP shows another queue than the WebSocket told
 
 
@@ -79,7 +80,7 @@ class Backend:
     clients: AsyncExitStack = field(default_factory=AsyncExitStack)
     tasks: anyio.CancelScope | None = None
     online: bool = False
-    reason: str | None = "it has not answered yet"
+    reason: str | None = NOT_YET
     misses: int = 0
     falls: int = 0
     client_id: str = field(default_factory=new_client_id)
@@ -231,7 +232,7 @@ class Backend:
             return
         self.tasks.cancel()
         self.tasks = None
-        self.online, self.reason, self.stats = False, "it is not looked at", None
+        self.online, self.reason, self.stats = False, NOT_YET, None
         self.catalogue_at = float("-inf")
         self.came_online = anyio.Event()
 

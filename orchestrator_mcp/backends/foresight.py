@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Final
 
 from orchestrator_mcp.backends.backend import Backend
@@ -152,10 +153,9 @@ class Foresight:
             self._seen = (now, self._experience.seen(candidates(), now))
         return self._decided.eta(lane, position, self._seen[1], self._eligibility)
 
-    @property
-    def left_idle(self) -> frozenset[str]:
-        """The backends that the last decision left idle although there was work."""
-        return self._decided.left_idle if self._decided is not None else frozenset()
+    def left_idle(self, spec: LaneSpec) -> frozenset[str]:
+        """The backends that the last decision left idle although such jobs waited."""
+        return self._decided.left_idle(spec) if self._decided is not None else frozenset()
 
     def held_back(self, spec: LaneSpec) -> Sequence[str]:
         """The named limits that are reached and hold the jobs of a lane back."""
@@ -182,26 +182,33 @@ class Decision:
     Attributes:
         outlook: the same.
         lanes: those with work, less what was given, with what is known of them.
-        left_idle: the backends that it left idle although there was work.
     """
 
     def __init__(self, outlook: Outlook) -> None:
         self.outlook = outlook
         self.lanes: Mapping[int, Lane] = {}
-        self.left_idle: frozenset[str] = frozenset()
+        self._idle: frozenset[str] = frozenset()
 
     def choose(self, lanes: Sequence[Lane], candidates: Sequence[Candidate], now: int) -> list[Choice]:
         """Decide; on the store's thread. See `Outlook.choose`."""
         choices = self.outlook.choose(lanes, candidates, now)
         given = Counter(choice.lane_id for choice in choices)
         busy = {choice.backend_id for choice in choices}
-        self.left_idle = frozenset(one.backend_id for one in candidates if one.idle and one.backend_id not in busy)
+        self._idle = frozenset(one.backend_id for one in candidates if one.idle and one.backend_id not in busy)
         if len(lanes) <= MOST_LANES:
             known = self.outlook.known(lanes)
             self.lanes = {lane.id: with_facts(lane, count=lane.count - given[lane.id]) for lane in known}
         else:
             self.lanes = {lane.id: lane for lane in lanes}
         return choices
+
+    def left_idle(self, spec: LaneSpec) -> frozenset[str]:
+        """The backends that it left idle although such jobs waited; none when it saw no such job."""
+        return self._idle if spec in self._passed_over else frozenset()
+
+    @cached_property
+    def _passed_over(self) -> frozenset[LaneSpec]:
+        return frozenset(lane.spec for lane in self.lanes.values() if lane.count > 0)
 
     def eta(self, lane: Lane, position: int, candidates: Sequence[Candidate], eligibility: Eligibility) -> float | None:
         """Seconds until a queued job is done; None while that is not known. See `eta.queued`.

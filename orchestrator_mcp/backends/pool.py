@@ -40,7 +40,6 @@ __all__ = ["Backend", "BackendPool"]
 
 log = logging.getLogger(__name__)
 
-MISSES_TO_OFFLINE: Final = 2
 CATALOGUE_AGE: Final = 300.0  # seconds until nodes and models are asked for again
 SOCKET_PAUSE: Final = (0.5, 30.0)  # seconds between two tries of the WebSocket, growing
 
@@ -366,9 +365,10 @@ class BackendPool:
             backend.falls += 1  # nobody listens on its port: the process that held our prompts is gone
         if backend.misses == 1 and backend.online and not refused:
             return
-        if backend.reason != error.message:
-            log.warning("backend is offline: %s", error.message)
-        was_online, backend.online, backend.reason = backend.online, False, error.message
+        reason = error.message.rstrip(".")
+        if backend.reason != reason:
+            log.warning("backend is offline: %s", reason)
+        was_online, backend.online, backend.reason = backend.online, False, reason
         backend.stats = None
         backend.catalogue_at = float("-inf")
         backend.warm = ""

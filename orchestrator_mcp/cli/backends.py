@@ -39,65 +39,45 @@ def show(
     end_with(lambda: farm.backends(backend, server_at(url, config, token), as_json=as_json))
 
 
-@commands.command("drain", rich_help_panel=WORK)
-def drain(
-    backend: Which,
-    note: Note = "",
-    url: Url = None,
-    config: Config = None,
-    token: Token = None,
-    as_json: AsJson = False,
-) -> None:
-    """Give a backend nothing new, and take back what stands by there; what renders goes on. Until `resume`."""
-    _act("drain", backend, note, server_at(url, config, token), as_json=as_json)
-
-
-@commands.command("pause", rich_help_panel=WORK)
-def pause(
-    backend: Which,
-    note: Note = "",
-    url: Url = None,
-    config: Config = None,
-    token: Token = None,
-    as_json: AsJson = False,
-) -> None:
-    """Give a backend nothing new; all that it has goes on. Until `resume`."""
-    _act("pause", backend, note, server_at(url, config, token), as_json=as_json)
-
-
-@commands.command("resume", rich_help_panel=WORK)
-def resume(
-    backend: Which, url: Url = None, config: Config = None, token: Token = None, as_json: AsJson = False
-) -> None:
-    """Give a backend work again that was drained or paused."""
-    _act("resume", backend, "", server_at(url, config, token), as_json=as_json)
-
-
-@commands.command("disable", rich_help_panel=WORK)
-def disable(
-    backend: Which,
-    note: Note = "",
-    url: Url = None,
-    config: Config = None,
-    token: Token = None,
-    as_json: AsJson = False,
-) -> None:
-    """Take a backend out of the farm: it ends what renders there, and is not even looked at then. Until `enable`."""
-    _act("disable", backend, note, server_at(url, config, token), as_json=as_json)
-
-
-@commands.command("enable", rich_help_panel=WORK)
-def enable(
-    backend: Which, url: Url = None, config: Config = None, token: Token = None, as_json: AsJson = False
-) -> None:
-    """Take a backend back into the farm that was disabled."""
-    _act("enable", backend, "", server_at(url, config, token), as_json=as_json)
-
-
 def _act(action: str, backend: str, note: str, where: Where, *, as_json: bool) -> NoReturn:
     from orchestrator_mcp.command import farm
 
     end_with(lambda: farm.operate(action, backend, note, where, as_json=as_json))
+
+
+def _holds(action: str, words: str) -> None:
+    """Add the command of a wish that holds until another one ends it."""
+
+    @commands.command(action, help=words, rich_help_panel=WORK)
+    def wish(
+        backend: Which,
+        note: Note = "",
+        url: Url = None,
+        config: Config = None,
+        token: Token = None,
+        as_json: AsJson = False,
+    ) -> None:
+        _act(action, backend, note, server_at(url, config, token), as_json=as_json)
+
+
+def _ends(action: str, words: str) -> None:
+    """Add the command that ends such wishes."""
+
+    @commands.command(action, help=words, rich_help_panel=WORK)
+    def wish(
+        backend: Which, url: Url = None, config: Config = None, token: Token = None, as_json: AsJson = False
+    ) -> None:
+        _act(action, backend, "", server_at(url, config, token), as_json=as_json)
+
+
+_holds("drain", "Give a backend nothing new, and take back what stands by there; what renders goes on. Until `resume`.")
+_holds("pause", "Give a backend nothing new; all that it has goes on. Until `resume`.")
+_ends("resume", "Give a backend work again that was drained or paused.")
+_holds(
+    "disable",
+    "Take a backend out of the farm: it ends what renders there, and is not even looked at then. Until `enable`.",
+)
+_ends("enable", "Take a backend back into the farm that was disabled.")
 
 
 @commands.command("unblock", rich_help_panel=WORK)

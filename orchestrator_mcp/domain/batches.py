@@ -193,7 +193,7 @@ def _count_problems(varied: Mapping[str, Any], path: tuple[str, str], most: int)
         yield Problem(path=(*path, "count"), message=f"a whole number from 1 to {most} is needed, not {found}")
     strategy, base = varied.get("strategy"), varied.get("base")
     if strategy is not None and strategy not in tuple(Strategy):
-        message = f"there is no strategy {describe(strategy)}"
+        message = f"{describe(strategy)} is no strategy"
         yield Problem(path=(*path, "strategy"), message=message, allowed=tuple(one.value for one in Strategy))
     if base is not None and not _is_whole(base, 0, SEED_END - 1):
         message = f"a whole number from 0 to {SEED_END - 1} is needed, not {describe(base)}"

@@ -9,8 +9,6 @@ from typing import Any
 Choices = Callable[[str], list[str]]
 """Gives the present options of a live combo by its source, such as ``checkpoints`` or ``pictures``."""
 
-NO_LIMITS: Mapping[str, Any] = {}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:

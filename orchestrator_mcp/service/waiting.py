@@ -60,7 +60,9 @@ class Waiting:
                 progress=self._events.progress(one.job.job_id),
                 position=position,
                 seconds_left=self._seconds_left(one, position),
-                reasons=by_lane[one.lane] if one.job.state is JobState.QUEUED else self._held_back(one),
+                reasons=_with_failures(one, by_lane[one.lane])
+                if one.job.state is JobState.QUEUED
+                else self._held_back(one),
             )
             for one in page
         ]
@@ -125,7 +127,7 @@ class Waiting:
 
     def _present(self, lane: LaneSpec, candidate: Candidate) -> str:
         foresight = self._pool.foresight
-        limits, left_idle = foresight.held_back(lane), foresight.left_idle
+        limits, left_idle = foresight.held_back(lane), foresight.left_idle(lane)
         return next(reason for _, reason in waiting_reasons(lane, [candidate], limits=limits, left_idle=left_idle))
 
     def _lacks(self, lane: LaneSpec, candidate: Candidate, pack_of: PackOf) -> str | None:
@@ -152,3 +154,14 @@ def _shown(lane: LaneSpec, candidates: Sequence[Candidate]) -> list[Candidate]:
     """The backends that are told of: only its own for a pinned job."""
     mine = [candidate for candidate in candidates if lane.pin in (None, candidate.backend_id)]
     return mine[:MOST_BACKENDS]
+
+
+def _with_failures(stored: StoredJob, reasons: Reasons) -> Reasons:
+    """The same, with what went wrong where the job was tried already."""
+    failed = {attempt.backend_id: attempt.reason for attempt in stored.job.attempts if attempt.reason}
+    return [
+        (backend_id, f"{words}: {failed[backend_id].rstrip('.')}")
+        if backend_id in stored.lane.avoid and backend_id in failed
+        else (backend_id, words)
+        for backend_id, words in reasons
+    ]

@@ -41,7 +41,6 @@ async def test_a_file_is_kept_by_its_content(tmp_path: Path, buffer_size: int) -
     assert stored == StoredFile(
         sha256=SHA256, size=len(PICTURE), media_type="image/png", kind="image", extension="png", width=24, height=16
     )
-    assert stored.decodable
     assert store.path_of(SHA256).read_bytes() == PICTURE
     assert await store.size_of(SHA256) == len(PICTURE)
     assert left_in(tmp_path / "artifacts") == [f"{SHA256[:2]}/{SHA256}"]

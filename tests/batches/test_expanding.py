@@ -134,7 +134,7 @@ def test_more_jobs_than_allowed_are_refused_before_one_is_made() -> None:
         ({"seed": {}}, "batch.seed.count: a whole number from 1 to 10000 is needed, not nothing"),
         ({"seed": {"count": True}}, "not true"),
         ({"seed": {"count": 10_001}}, "not the whole number 10001"),
-        ({"seed": {"count": 2, "strategy": "fibonaci"}}, "there is no strategy the text 'fibonaci'"),
+        ({"seed": {"count": 2, "strategy": "fibonaci"}}, "the text 'fibonaci' is no strategy"),
         ({"seed": {"count": 2, "base": -1}}, "batch.seed.base: a whole number from 0"),
         ({"seed": {"count": 2, "base": 2**53}}, "batch.seed.base: a whole number from 0"),
         ({"seed": {"count": 2, "bass": 1}}, "batch.seed.bass: there is no such name here"),

@@ -116,12 +116,13 @@ def test_a_move_never_overwrites(tmp_path: Path, how: str, monkeypatch: pytest.M
     _only(how, monkeypatch)
     folder = tmp_path / "processed"
     folder.mkdir()
-    for number in range(3):
-        (tmp_path / "shot.json").write_text(str(number))
-        moved = files.move_no_clobber(tmp_path / "shot.json", folder, "shot.json")
-        assert moved.read_text() == str(number)
-        assert not (tmp_path / "shot.json").exists()
-    assert sorted(os.listdir(folder)) == ["shot-2.json", "shot-3.json", "shot.json"]
+    source, target = tmp_path / "shot.json", folder / "shot.json"
+    source.write_text("first")
+    files.rename_exclusively(source, target)
+    source.write_text("second")
+    with pytest.raises(FileExistsError):
+        files.rename_exclusively(source, target)
+    assert (source.read_text(), target.read_text()) == ("second", "first")
 
 
 @pytest.mark.parametrize("how", ["kernel", "link", "look"])
@@ -130,8 +131,8 @@ def test_a_link_is_moved_itself_and_its_target_stays(tmp_path: Path, how: str, m
     (tmp_path / "failed").mkdir()
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "x.json").symlink_to(tmp_path / "secret")
-    moved = files.move_no_clobber(tmp_path / "x.json", tmp_path / "failed", "x.json")
-    assert moved.is_symlink()
+    files.rename_exclusively(tmp_path / "x.json", tmp_path / "failed" / "x.json")
+    assert (tmp_path / "failed" / "x.json").is_symlink()
     assert (tmp_path / "secret").read_text() == "secret"
 
 
@@ -151,7 +152,7 @@ def test_a_folder_is_published_once_under_a_name(tmp_path: Path, how: str, monke
 
 def test_a_move_of_what_is_gone_says_so(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        files.move_no_clobber(tmp_path / "gone", tmp_path, "x")
+        files.rename_exclusively(tmp_path / "gone", tmp_path / "x")
 
 
 @LINUX
@@ -224,7 +225,8 @@ def test_a_system_without_fcntl_does_all_of_it_but_leases(tmp_path: Path, monkey
     assert portable.read_regular(path, most=10).content == b"{}"
     assert portable.has_writer(path) is None
     (tmp_path / "folder").mkdir()
-    assert portable.move_no_clobber(path, tmp_path / "folder", "a.json").read_bytes() == b"{}"
+    portable.rename_exclusively(path, tmp_path / "folder" / "a.json")
+    assert (tmp_path / "folder" / "a.json").read_bytes() == b"{}"
 
 
 def _imported_without_fcntl(monkeypatch: pytest.MonkeyPatch) -> ModuleType:

@@ -73,8 +73,20 @@ async def test_a_disabled_backend_is_left_alone_until_it_is_enabled(sandboxes: S
         assert (view.status, view.enabled, view.online) == ("disabled", False, False)
         job = await running.submit(PICTURE)
         assert (await running.service.job(job)).waiting_because[0].reason.startswith("it is disabled (by alice")
-        await say(running, Action.ENABLE)
+        assert await say(running, Action.ENABLE) == "offline"
         assert (await running.end_of(job)).status == "completed"
+
+
+async def test_a_backend_that_is_enabled_again_does_not_say_that_nobody_looks_at_it(
+    sandboxes: SandboxFactory, tmp_path: Path
+) -> None:
+    server = await sandboxes()
+    async with core(tmp_path, [backend_for(server, "one")]) as running:
+        await running.until_backend("one", "idle")
+        await say(running, Action.DISABLE)
+        view = await running.service.operators.act("one", Action.ENABLE, by=ALICE)
+        assert (view.status, view.reason) == ("offline", "it is offline: it has not answered yet")
+        await running.until_backend("one", "idle")
 
 
 async def test_saying_it_twice_keeps_who_said_it_first(sandboxes: SandboxFactory, tmp_path: Path) -> None:

@@ -140,6 +140,15 @@ async def test_a_wish_that_is_neither_yes_nor_no_is_refused_and_queues_nothing(
         assert await jobs(http) == []
 
 
+async def test_a_misspelt_wish_is_refused_because_it_would_render(sandboxes: SandboxFactory, tmp_path: Path) -> None:
+    async with farm(tmp_path, one=await sandboxes()) as http:
+        refused = await http.post("/api/job?dryrun=1", json={"workflow": picture_graph()})
+        assert refused.status_code == 422
+        assert refused.json()["detail"][0]["loc"] == ["query", "dryrun"]
+        assert refused.json()["detail"][0]["allowed"] == ["dry_run"]
+        assert await jobs(http) == []
+
+
 @pytest.mark.parametrize("path", [SUBMIT, DRY])
 async def test_a_wish_in_the_body_is_refused_because_as_an_unknown_field_it_would_render(
     path: str, sandboxes: SandboxFactory, tmp_path: Path

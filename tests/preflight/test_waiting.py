@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator_mcp.domain.views import JobView, WaitingView
 from orchestrator_mcp.doors.mcp.answers import job_answer
 from tests.partners import SandboxFactory, sandboxes, text_to_image
-from tests.preflight.farm import named, with_models, without
-from tests.scheduler.core import Core, core
+from tests.preflight.farm import named, pool_of, with_models, without
+from tests.scheduler.core import PICTURE, Core, core
 
 __all__ = ["sandboxes"]
 
@@ -60,6 +61,34 @@ async def test_a_model_that_comes_while_the_farm_runs_unblocks_the_job_that_wait
         assert "it lacks the model" in (await reasons(running, job_id))["one"]
         with_models(server, SD15)
         assert (await running.end_of(job_id)).backend_id == "one"
+
+
+async def test_what_went_wrong_where_a_job_was_tried_is_told_with_the_backend(
+    sandboxes: SandboxFactory, tmp_path: Path
+) -> None:
+    server, away = await sandboxes(), await sandboxes()
+    await away.stop()
+    async with core(tmp_path, named({"one": server, "away": away})) as running:
+        await running.until_backend("one", "idle")
+        graph = {**PICTURE, "1": {"class_type": "LoadImage", "inputs": {"image": "nowhere.png"}}}
+        job_id = await running.submit(graph)
+        tried = await running.until_so(job_id, lambda job: job.status == "queued" and len(job.attempts) == 1)
+        told = {why.backend_id: why.reason for why in tried.waiting_because}
+        assert told["one"].startswith("an earlier attempt failed there: ") and "nowhere.png" in told["one"]
+        assert told["away"].startswith("it is offline")
+
+
+async def test_a_free_backend_is_not_said_to_be_passed_over_for_a_job_that_nobody_has_looked_at(
+    sandboxes: SandboxFactory, tmp_path: Path
+) -> None:
+    async with core(tmp_path, named({"one": await sandboxes()})) as running:
+        await running.until_backend("one", "idle")
+        stuck = await running.submit(text_to_image(), required_capabilities=["nowhere"])
+        assert await reasons(running, stuck) == {"one": "it lacks the capabilities nowhere"}
+        await running.end_of(await running.submit(text_to_image()))
+        foresight, waits = pool_of(running).foresight, (await running.service._store.job(stuck)).lane
+        assert foresight.left_idle(waits) == {"one"}
+        assert foresight.left_idle(replace(waits, capabilities=frozenset())) == frozenset()
 
 
 def test_an_agent_is_told_in_one_sentence_why_a_job_waits() -> None:

@@ -82,9 +82,9 @@ class JobFilters(BaseModel):
 
 
 class SubmitQuery(BaseModel):
-    """The query of `POST /api/job`."""
+    """The query of `POST /api/job`. A name that does not exist is refused: a misspelt `dry_run` would render."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dry_run: Literal["1", "true", "0", "false"] = Field(
         default="0", description="`1`: say what the job would be and which backends could run it, and queue nothing."

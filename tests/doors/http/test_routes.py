@@ -249,6 +249,11 @@ async def test_the_nearest_names_are_told(client: httpx.AsyncClient) -> None:
     assert "Did you mean my_workflow_001?" in body["detail"]
 
 
+async def test_where_no_name_is_near_those_that_exist_are_told(client: httpx.AsyncClient) -> None:
+    body = (await client.get("/api/workflows/zz")).json()
+    assert body["hint"].startswith("What there is: ") and "my_workflow_001" in body["hint"]
+
+
 async def test_cancelling_answers_with_the_job(client: httpx.AsyncClient, farm: ServiceDouble) -> None:
     response = await client.delete(f"/api/job/{JOB}")
     assert (response.status_code, response.json()["job_id"]) == (202, JOB)
