@@ -7,7 +7,6 @@ import sqlite3
 
 from orchestrator_mcp.clock import from_millis, to_millis
 from orchestrator_mcp.domain.deliveries import InboxClaim
-from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.limits import NO_LIMITS, QueueLimits
 from orchestrator_mcp.errors import IdempotencyConflict, ManifestError
 from orchestrator_mcp.store import chains
@@ -19,7 +18,7 @@ from orchestrator_mcp.store.schema import STATE_CODES
 from orchestrator_mcp.store.sqlite import Transaction
 
 
-def accept(tx: Transaction, new: NewJob, *, limits: QueueLimits = NO_LIMITS) -> tuple[Acceptance, JobChanged | None]:
+def accept(tx: Transaction, new: NewJob, *, limits: QueueLimits = NO_LIMITS) -> Acceptance:
     """Store a job and queue it; the same key or claim gives the job that it gave before.
 
     Raises:
@@ -29,13 +28,13 @@ def accept(tx: Transaction, new: NewJob, *, limits: QueueLimits = NO_LIMITS) -> 
         QueueFullError: as many jobs wait as may, of all or of its source.
     """
     if (known := _known_before(tx, new)) is not None:
-        return known, None
+        return known
     require_room(tx, {new.lane.source: 1}, limits)
     chained = chains.look_up(tx, new.spec)
     tx.run("add_document", hash=new.graph_hash, body=json.dumps(new.graph, ensure_ascii=False, separators=(",", ":")))
     document = tx.one("document_by_hash", b_hash=new.graph_hash)
     assert document is not None  # added a line above
-    lane_id = lane_for(tx, new.lane)
+    lane_id, seq, at = lane_for(tx, new.lane), tx.take_seqs(), to_millis(new.submitted_at)
     row = tx.one(
         "add_job",
         uid=new.job_id,
@@ -53,19 +52,15 @@ def accept(tx: Transaction, new: NewJob, *, limits: QueueLimits = NO_LIMITS) -> 
         door=new.door.value,
         stem=new.stem,
         spec=chained.spec.to_json(),
-        submitted_at=to_millis(new.submitted_at),
+        submitted_at=at,
         rerun_of=new.rerun_of,
+        seq=seq,
     )
     assert row is not None  # RETURNING gives a row or raises
     chains.hold(tx, row["id"], chained)
     enters(tx, lane_id, chained.state)
-    told = tell(tx, row["id"], new.job_id, None, chained.state, at=to_millis(new.submitted_at), reason="accepted")
-    answer = Acceptance(
-        job_id=new.job_id,
-        submitted_at=from_millis(to_millis(new.submitted_at)),
-        warnings=tuple(new.spec.warnings),
-    )
-    return answer, told
+    tell(tx, row["id"], new.job_id, None, chained.state, seq=seq, at=at, reason="accepted")
+    return Acceptance(job_id=new.job_id, submitted_at=from_millis(at), warnings=tuple(new.spec.warnings))
 
 
 def _known_before(tx: Transaction, new: NewJob) -> Acceptance | None:

@@ -37,7 +37,6 @@ COLUMNS: Final = {
         "batch_id",
         "batch_index",
     ],
-    "add_histories": [column.name for column in history.columns],
 }
 """What the inserts are given."""
 
@@ -47,10 +46,9 @@ def writes() -> dict[str, sa.Executable]:
     return {
         "add_batch": sa.insert(batch).returning(batch.c.id),
         "add_batch_jobs": sa.insert(job),
-        "add_histories": sa.insert(history),
         "end_batch": sa.update(batch)
         .where(
-            batch.c.id == sa.select(job.c.batch_id).where(job.c.id == P("b_id")).scalar_subquery(),
+            batch.c.id == P("b_batch"),
             batch.c.delivery == _code("0"),
             ~sa.exists().where(job.c.batch_id == batch.c.id, job.c.state.in_(_LIVE)),
         )

@@ -58,8 +58,7 @@ class BatchStore:
             QueueFullError: more jobs would wait than may.
             StorageError: it cannot be stored now.
         """
-        accepted, _ = await self._writer.write(lambda tx: batches.accept(tx, new, limits=limits))
-        return accepted
+        return await self._writer.write(lambda tx: batches.accept(tx, new, limits=limits))
 
     async def retry(self, batch_id: str, now: datetime, *, limits: QueueLimits = NO_LIMITS) -> BatchAcceptance:
         """Do the failed and cancelled jobs again.
@@ -69,8 +68,7 @@ class BatchStore:
             NothingFailedError: there is nothing to do again.
             QueueFullError: more jobs would wait than may.
         """
-        accepted, _ = await self._writer.write(lambda tx: batches.retry(tx, batch_id, now, limits=limits))
-        return accepted
+        return await self._writer.write(lambda tx: batches.retry(tx, batch_id, now, limits=limits))
 
     async def cancel(self, row: int, now: datetime) -> int:
         """Cancel every job that has not ended, or flag it if it runs; how many there were.
@@ -81,7 +79,7 @@ class BatchStore:
         """
         cancelled = 0
         while True:
-            count, _ = await self._writer.write(lambda tx: batches.cancel_some(tx, row, now, AT_ONCE))
+            count = await self._writer.write(lambda tx: batches.cancel_some(tx, row, now, AT_ONCE))
             cancelled += count
             if count < AT_ONCE:
                 return cancelled

@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from orchestrator_mcp.clock import from_millis, to_millis
-from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import JobState, new_job_id
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import NO_LIMITS, QueueLimits
@@ -27,7 +26,7 @@ from orchestrator_mcp.errors import (
 from orchestrator_mcp.store import chains, operations
 from orchestrator_mcp.store.batch_records import BatchAcceptance, BatchSpec, NewBatch
 from orchestrator_mcp.store.chains import Chained
-from orchestrator_mcp.store.gate import next_seq, tell_new
+from orchestrator_mcp.store.gate import tell_new
 from orchestrator_mcp.store.lanes import enters, lane_for
 from orchestrator_mcp.store.records import JobSpec
 from orchestrator_mcp.store.room import require_room
@@ -54,12 +53,8 @@ class _Jobs:
     linked: Mapping[int, Chained]
 
 
-def accept(
-    tx: Transaction, new: NewBatch, *, limits: QueueLimits = NO_LIMITS
-) -> tuple[BatchAcceptance, JobChanged | None]:
+def accept(tx: Transaction, new: NewBatch, *, limits: QueueLimits = NO_LIMITS) -> BatchAcceptance:
     """Store a batch and queue all of its jobs; the same key or claim gives the batch that it gave before.
-
-    Only its first job is told of: nobody can listen yet to any of them, and one hint wakes whoever looks for work.
 
     Raises:
         IdempotencyConflict: the key came with another manifest.
@@ -68,7 +63,7 @@ def accept(
         QueueFullError: more jobs would wait than may, of all or of one source.
     """
     if (known := _known_before(tx, new)) is not None:
-        return known, None
+        return known
     require_room(tx, Counter(new.lanes[number].source for number in new.lane_of), limits)
     tx.run("add_document", hash=new.graph_hash, body=new.graph)
     document = tx.one("document_by_hash", b_hash=new.graph_hash)
@@ -90,20 +85,17 @@ def accept(
         submitted_at=at,
     )
     assert row is not None  # RETURNING gives a row or raises
-    told = _store(tx, row["id"], _jobs_of(tx, new, document["id"]), at, reason="accepted")
-    answer = BatchAcceptance(
+    _store(tx, row["id"], _jobs_of(tx, new, document["id"]), at, reason="accepted")
+    return BatchAcceptance(
         batch_id=new.batch_id,
         count=len(new.job_ids),
         job_ids=tuple(new.job_ids[:FIRST_IDS]),
         submitted_at=from_millis(at),
         warnings=tuple(new.spec.warnings),
     )
-    return answer, told
 
 
-def retry(
-    tx: Transaction, batch_id: str, now: datetime, *, limits: QueueLimits = NO_LIMITS
-) -> tuple[BatchAcceptance, JobChanged]:
+def retry(tx: Transaction, batch_id: str, now: datetime, *, limits: QueueLimits = NO_LIMITS) -> BatchAcceptance:
     """Do the failed and cancelled jobs of a batch again: new jobs that count in their place.
 
     Raises:
@@ -141,18 +133,17 @@ def retry(
         lane_ids=[lanes[one["lane_id"]] for one in again],
         linked=linked,
     )
-    told = _store(tx, row["id"], fresh, to_millis(now), reason="accepted again")
-    answer = BatchAcceptance(
+    _store(tx, row["id"], fresh, to_millis(now), reason="accepted again")
+    return BatchAcceptance(
         batch_id=batch_id,
         count=len(job_ids),
         job_ids=tuple(job_ids[:FIRST_IDS]),
         submitted_at=from_millis(to_millis(now)),
         warnings=(f"{len(reasons)} were left out: {reasons[0]}",) if reasons else (),
     )
-    return answer, told
 
 
-def cancel_some(tx: Transaction, row: int, now: datetime, most: int) -> tuple[int, list[JobChanged]]:
+def cancel_some(tx: Transaction, row: int, now: datetime, most: int) -> int:
     """Cancel some jobs of a batch, or flag those that run; first those that have not started.
 
     Args:
@@ -162,13 +153,14 @@ def cancel_some(tx: Transaction, row: int, now: datetime, most: int) -> tuple[in
         most: how many.
 
     Returns:
-        How many there were, and what there is to tell.
+        How many there were.
     """
     found = tx.all("batch_unstarted", b_batch=row, b_count=most)
     if len(found) < most:
         found += tx.all("batch_uncancelled", b_batch=row, b_count=most - len(found))
-    told = [event for one in found for event in operations.request_cancel(tx, one["uid"], now)[1]]
-    return len(found), told
+    for one in found:
+        operations.request_cancel(tx, one["uid"], now)
+    return len(found)
 
 
 def _known_before(tx: Transaction, new: NewBatch) -> BatchAcceptance | None:
@@ -253,10 +245,10 @@ def _again(old: sqlite3.Row, job_id: str) -> dict[str, Any]:
     return {**{name: old[name] for name in kept}, "uid": job_id, "rerun_of": old["uid"]}
 
 
-def _store(tx: Transaction, batch: int, jobs: _Jobs, at: int, *, reason: str) -> JobChanged:
+def _store(tx: Transaction, batch: int, jobs: _Jobs, at: int, *, reason: str) -> None:
     """Store jobs in a few statements, however many they are."""
     found = tx.one("last_job_row")
-    first, seq = (int(found[0]) if found else 0) + 1, next_seq(tx)
+    first, seq = (int(found[0]) if found else 0) + 1, tx.take_seqs(len(jobs.rows))
 
     def columns(place: int) -> dict[str, Any]:
         own = {"spec": jobs.linked[place].spec.to_json()} if place in jobs.linked else {}
@@ -265,9 +257,8 @@ def _store(tx: Transaction, batch: int, jobs: _Jobs, at: int, *, reason: str) ->
         return {**jobs.rows[place], **given, **placed, **own}
 
     tx.many("add_batch_jobs", (columns(place) for place in range(len(jobs.rows))))
-    told = tell_new(tx, (first, jobs.rows[0]["uid"]), jobs.states, seq, at, reason)
+    tell_new(tx, (first, jobs.rows[0]["uid"]), jobs.states, seq, at, reason)
     for place, chained in jobs.linked.items():
         chains.hold(tx, first + place, chained)
-    for lane_id, state in zip(jobs.lane_ids, jobs.states, strict=True):
-        enters(tx, lane_id, state)
-    return told
+    for (lane_id, state), count in Counter(zip(jobs.lane_ids, jobs.states, strict=True)).items():
+        enters(tx, lane_id, state, count)

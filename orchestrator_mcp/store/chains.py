@@ -19,7 +19,6 @@ from orchestrator_mcp.domain.chains import (
     handed_over,
     missing_output,
 )
-from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import JobFailure, JobState
 from orchestrator_mcp.errors import ManifestError, Problem
 from orchestrator_mcp.store.gate import tell
@@ -100,7 +99,7 @@ def keep_inputs(tx: Transaction, row: int, inputs: Iterable[JobInput]) -> None:
         tx.run("keep_input", job_id=row, sha256=sha256)
 
 
-def settle(tx: Transaction, row: int, ending: Ending, at: int) -> list[JobChanged]:
+def settle(tx: Transaction, row: int, ending: Ending, at: int) -> None:
     """Tell the children of a job that just ended: each gets its files, and those that wait no more are queued.
 
     Args:
@@ -108,11 +107,7 @@ def settle(tx: Transaction, row: int, ending: Ending, at: int) -> list[JobChange
         row: the parent's row.
         ending: how it ended.
         at: when, milliseconds since the Unix epoch.
-
-    Returns:
-        What is told after the commit, of children and of their children.
     """
-    told: list[JobChanged] = []
     ended = [(row, ending)]
     while ended:
         parent, how = ended.pop()
@@ -123,11 +118,10 @@ def settle(tx: Transaction, row: int, ending: Ending, at: int) -> list[JobChange
         for child in children:
             spec, failure = _receive(JobSpec.from_json(child["spec"]), how)
             if failure is None:
-                told.extend(_let_go(tx, child, spec, how, at))
+                _let_go(tx, child, spec, how, at)
             else:
-                told.append(_fail(tx, child, failure, at))
+                _fail(tx, child, failure, at)
                 ended.append((child["id"], Ending(job_id=child["uid"], state=JobState.FAILED, failure=failure)))
-    return told
 
 
 def leave(tx: Transaction, row: int) -> None:
@@ -169,21 +163,22 @@ def _receive(spec: JobSpec, ending: Ending) -> tuple[JobSpec, JobFailure | None]
     return replace(spec, inputs=inputs, handovers=awaited), None
 
 
-def _let_go(tx: Transaction, child: sqlite3.Row, spec: JobSpec, ending: Ending, at: int) -> list[JobChanged]:
+def _let_go(tx: Transaction, child: sqlite3.Row, spec: JobSpec, ending: Ending, at: int) -> None:
     keep_inputs(tx, child["id"], spec.inputs)
     tx.run("release_job", b_id=child["id"], b_spec=spec.to_json())
     if child["pending"] > 1:
-        return []
-    tx.run("promote_job", b_id=child["id"])
+        return
+    seq, reason = tx.take_seqs(), f"the job {ending.job_id} is done"
+    tx.run("promote_job", b_id=child["id"], b_seq=seq)
     leaves(tx, child["lane_id"], JobState.WAITING)
     enters(tx, child["lane_id"], JobState.QUEUED)
-    reason = f"the job {ending.job_id} is done"
-    return [tell(tx, child["id"], child["uid"], JobState.WAITING, JobState.QUEUED, at=at, reason=reason)]
+    tell(tx, child["id"], child["uid"], JobState.WAITING, JobState.QUEUED, seq=seq, at=at, reason=reason)
 
 
-def _fail(tx: Transaction, child: sqlite3.Row, failure: JobFailure, at: int) -> JobChanged:
+def _fail(tx: Transaction, child: sqlite3.Row, failure: JobFailure, at: int) -> None:
     leave(tx, child["id"])
     leaves(tx, child["lane_id"], JobState.WAITING)
+    seq = tx.take_seqs()
     tx.run(
         "finish_unstarted",
         b_id=child["id"],
@@ -191,6 +186,7 @@ def _fail(tx: Transaction, child: sqlite3.Row, failure: JobFailure, at: int) -> 
         b_now=at,
         b_cancelled=None,
         b_failure=json.dumps(asdict(failure), ensure_ascii=False),
+        b_seq=seq,
     )
-    waiting, failed = JobState.WAITING, JobState.FAILED
-    return tell(tx, child["id"], child["uid"], waiting, failed, at=at, reason=failure.message)
+    waiting, failed, batch = JobState.WAITING, JobState.FAILED, child["batch_id"]
+    tell(tx, child["id"], child["uid"], waiting, failed, seq=seq, at=at, reason=failure.message, batch=batch)

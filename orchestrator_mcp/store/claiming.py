@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
+from typing import Any
 
 from orchestrator_mcp.clock import to_millis
-from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import JobState, Stage, prompt_id_for
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.placement import Candidate, Choice, Lane, choose
@@ -21,7 +23,7 @@ Chooser = Callable[[Sequence[Lane], Sequence[Candidate], int], list[Choice]]
 
 def claim(
     tx: Transaction, candidates: Sequence[Candidate], now: datetime, chooser: Chooser = choose
-) -> tuple[list[OpenAttempt], list[JobChanged]]:
+) -> list[OpenAttempt]:
     """Give free slots to queued jobs: the decision and the intent to dispatch are one transaction.
 
     Args:
@@ -32,58 +34,107 @@ def claim(
     """
     at = to_millis(now)
     tx.settle()
-    lanes = [lane for row in tx.all("lanes_with_work") if (lane := _lane(tx, row)) is not None]
-    if not lanes:
-        return [], []
+    lanes = {lane.id: lane for row in tx.all("lanes_with_work") if (lane := _lane(tx, row)) is not None}
+    choices = chooser(list(lanes.values()), candidates, at) if lanes else []
+    if not choices:
+        return []
     by_id = {candidate.backend_id: candidate for candidate in candidates}
-    claimed: list[OpenAttempt] = []
-    told: list[JobChanged] = []
-    for choice in chooser(lanes, candidates, at):
-        for row in tx.all("pick_jobs", b_lane=choice.lane_id, b_count=choice.count):
-            held = _take(tx, row, by_id[choice.backend_id], at)
-            if held is not None:
-                claimed.append(held)
-                told.append(_tell_of(tx, held, at))
-    return claimed, told
+    claimed = [_attempt(*given) for given in _given(tx, lanes, by_id, choices)]
+    _take(tx, claimed, by_id, at)
+    return claimed
 
 
-def _take(tx: Transaction, row: sqlite3.Row, candidate: Candidate, at: int) -> OpenAttempt | None:
-    """Give one job to a backend, and write down the intent; None if somebody else had it first."""
+def _given(
+    tx: Transaction, lanes: Mapping[int, Lane], candidates: Mapping[str, Candidate], choices: Sequence[Choice]
+) -> Iterator[tuple[sqlite3.Row, Candidate, Lane, str]]:
+    """Each job that leaves the queue, with its backend, lane and graph; a lane is looked at once, like a graph."""
+    documents: dict[int, str] = {}
+    heads = {}
+    for choice in choices:
+        if choice.lane_id not in heads:
+            wanted = sum(one.count for one in choices if one.lane_id == choice.lane_id)
+            heads[choice.lane_id] = iter(tx.all("pick_jobs", b_lane=choice.lane_id, b_count=wanted))
+        for row in islice(heads[choice.lane_id], choice.count):
+            document = documents.get(row["document_id"])
+            if document is None:
+                document = documents[row["document_id"]] = _document(tx, row["document_id"])
+            yield row, candidates[choice.backend_id], lanes[choice.lane_id], document
+
+
+def _attempt(row: sqlite3.Row, candidate: Candidate, lane: Lane, document: str) -> OpenAttempt:
     number = row["attempt"] + 1
-    placed = {"backend_id": candidate.backend_id, "epoch": candidate.epoch}
-    taken = tx.run(
-        "take_job",
-        b_id=row["id"],
-        b_stage=Stage.DISPATCHING.value,
-        b_backend=candidate.backend_id,
-        b_epoch=candidate.epoch,
-        b_now=at,
-        b_sandbox=candidate.sandbox,
+    return open_attempt(
+        row,
+        document=document,
+        lane=lane.spec,
+        number=number,
+        epoch=candidate.epoch,
+        backend_id=candidate.backend_id,
+        prompt_id=prompt_id_for(row["uid"], number),
+        stage=Stage.DISPATCHING,
     )
-    if not taken:
-        return None
-    prompt_id = prompt_id_for(row["uid"], number)
-    tx.run("add_attempt", job_id=row["id"], number=number, prompt_id=prompt_id, started_at=at, **placed)
-    leaves(tx, row["lane_id"], JobState.QUEUED)
-    return open_attempt(row, number=number, prompt_id=prompt_id, stage=Stage.DISPATCHING, **placed)
 
 
-def _tell_of(tx: Transaction, held: OpenAttempt, at: int) -> JobChanged:
-    queued, running = JobState.QUEUED, JobState.RUNNING
-    return tell(tx, held.row, held.job_id, queued, running, at=at, stage=held.stage, attempt=held.number)
+def _take(tx: Transaction, claimed: Sequence[OpenAttempt], candidates: Mapping[str, Candidate], at: int) -> None:
+    """Give jobs to their backends, and write down the intents."""
+    seq = tx.take_seqs(len(claimed))
+    rows = (_taken(held, candidates[held.backend_id], seq + place, at) for place, held in enumerate(claimed))
+    if tx.many("take_job", rows) != len(claimed):
+        raise AssertionError("a job left the queue between being picked and being taken, in one transaction")
+    for place, held in enumerate(claimed):
+        tx.later(
+            "add_attempt",
+            job_id=held.row,
+            number=held.number,
+            prompt_id=held.prompt_id,
+            backend_id=held.backend_id,
+            epoch=held.epoch,
+            started_at=at,
+        )
+        tell(
+            tx,
+            held.row,
+            held.job_id,
+            JobState.QUEUED,
+            JobState.RUNNING,
+            seq=seq + place,
+            at=at,
+            stage=held.stage,
+            attempt=held.number,
+        )
+    for lane_id, count in Counter(held.lane_id for held in claimed).items():
+        leaves(tx, lane_id, JobState.QUEUED, count)
 
 
-def promote_due(tx: Transaction, now: datetime, *, due_by: int | None = None) -> list[JobChanged]:
-    """Queue the jobs whose pause is over, or over by `due_by` (milliseconds)."""
-    at = to_millis(now)
-    told = []
+def _taken(held: OpenAttempt, candidate: Candidate, seq: int, at: int) -> dict[str, Any]:
+    return {
+        "b_id": held.row,
+        "b_stage": held.stage.value,
+        "b_backend": held.backend_id,
+        "b_epoch": held.epoch,
+        "b_now": at,
+        "b_sandbox": candidate.sandbox,
+        "b_seq": seq,
+    }
+
+
+def _document(tx: Transaction, row: int) -> str:
+    found = tx.one("document_by_id", b_id=row)
+    assert found is not None  # the job's row refers to it
+    return str(found["body"])
+
+
+def promote_due(tx: Transaction, now: datetime, *, due_by: int | None = None) -> int:
+    """Queue the jobs whose pause is over, or over by `due_by` (milliseconds); how many."""
+    at, promoted = to_millis(now), 0
     for row in tx.all("due_jobs", b_now=at if due_by is None else due_by):
-        if tx.run("promote_job", b_id=row["id"]):
-            waiting, queued = JobState.WAITING, JobState.QUEUED
-            leaves(tx, row["lane_id"], waiting)
-            enters(tx, row["lane_id"], queued)
-            told.append(tell(tx, row["id"], row["uid"], waiting, queued, at=at, attempt=row["attempt"], reason="retry"))
-    return told
+        seq, left, state = tx.take_seqs(), JobState.WAITING, JobState.QUEUED
+        if tx.run("promote_job", b_id=row["id"], b_seq=seq):
+            promoted += 1
+            leaves(tx, row["lane_id"], left)
+            enters(tx, row["lane_id"], state)
+            tell(tx, row["id"], row["uid"], left, state, seq=seq, at=at, attempt=row["attempt"], reason="retry")
+    return promoted
 
 
 def _lane(tx: Transaction, row: sqlite3.Row) -> Lane | None:

@@ -18,12 +18,15 @@ def tell(
     left: JobState | None,
     state: JobState,
     *,
+    seq: int,
     at: int,
     stage: Stage | None = None,
     attempt: int = 0,
     reason: str | None = None,
-) -> JobChanged:
-    """Write the history row of a change.
+    batch: int | None = None,
+    cancel: bool = False,
+) -> None:
+    """Put a change on record, and tell of it after the commit.
 
     Args:
         tx: the transaction.
@@ -31,18 +34,19 @@ def tell(
         job_id: the job.
         left: the state that the guard of the change just proved; None for a new job.
         state: the one that it has now.
+        seq: the number of the history row, which the change wrote into the job.
         at: when, milliseconds since the Unix epoch.
         stage: what a running job does now.
         attempt: the number of its attempt.
         reason: why, in words.
-
-    Returns:
-        What is told after the commit.
+        batch: the row of its batch.
+        cancel: whether the change is the wish to cancel a job that runs.
     """
     if left is not state and not may_follow(left, state):
         raise AssertionError(f"the state table has no way from {left} to {state}")
-    added = tx.one(
+    tx.later(
         "add_history",
+        seq=seq,
         job_id=row,
         at=at,
         state=STATE_CODES[state],
@@ -50,41 +54,32 @@ def tell(
         attempt=attempt,
         reason=reason,
     )
-    assert added is not None  # RETURNING gives a row or raises
-    tx.run("stamp_job", b_id=row, b_seq=added["seq"])
-    if state.final:
-        tx.run("end_batch", b_id=row)  # its batch ends with the last of its jobs, in the same transaction
-    return JobChanged(job_id=job_id, seq=added["seq"], state=state, stage=stage)
-
-
-def next_seq(tx: Transaction) -> int:
-    """The number of the next history row; nobody else takes it before the transaction ends."""
-    found = tx.one("last_seq")
-    return (int(found[0]) if found else 0) + 1
+    if batch is not None and state.final:
+        tx.later("end_batch", b_batch=batch)  # it ends with the last of its jobs, in the same transaction
+    tx.told.append(JobChanged(job_id=job_id, seq=seq, state=state, stage=stage, cancel=cancel))
 
 
 def tell_new(
     tx: Transaction, first: tuple[int, str], states: Sequence[JobState], seq: int, at: int, reason: str
-) -> JobChanged:
-    """Write the history rows of many new jobs, stored in a row with the numbers from `seq` on.
+) -> None:
+    """Put many new jobs on record, stored in a row with the numbers from `seq` on.
+
+    Only of the first is told: nobody can listen yet to any of them, and one hint wakes whoever looks for work.
 
     Args:
         tx: the transaction.
         first: row and id of the first job.
         states: where each of them stands; at least one.
-        seq: what `next_seq` said.
+        seq: what `take_seqs` said.
         at: when, milliseconds since the Unix epoch.
         reason: why, in words.
-
-    Returns:
-        What is told after the commit: only of the first, as a hint for whoever looks for work.
     """
     for state in set(states):
         if not may_follow(None, state):
             raise AssertionError(f"the state table has no way to begin as {state}")
     row, job_id = first
     tx.many(
-        "add_histories",
+        "add_history",
         (
             {
                 "seq": seq + place,
@@ -98,4 +93,4 @@ def tell_new(
             for place, state in enumerate(states)
         ),
     )
-    return JobChanged(job_id=job_id, seq=seq, state=states[0])
+    tx.told.append(JobChanged(job_id=job_id, seq=seq, state=states[0]))

@@ -25,20 +25,21 @@ def lane_for(tx: Transaction, spec: LaneSpec) -> int:
     return int(row["id"])
 
 
-def enters(tx: Transaction, lane_id: int, state: JobState) -> None:
-    """A job begins to wait in a lane: count it."""
-    _count(tx, lane_id, state, 1)
+def enters(tx: Transaction, lane_id: int, state: JobState, jobs: int = 1) -> None:
+    """Jobs begin to wait in a lane: count them."""
+    _count(tx, lane_id, state, jobs)
 
 
-def leaves(tx: Transaction, lane_id: int, state: JobState) -> None:
-    """A job no longer waits in a lane as it did: count it no more.
+def leaves(tx: Transaction, lane_id: int, state: JobState, jobs: int = 1) -> None:
+    """Jobs no longer wait in a lane as they did: count them no more.
 
     Args:
         tx: the transaction.
-        lane_id: where it stood.
-        state: how it waited.
+        lane_id: where they stood.
+        state: how they waited.
+        jobs: how many.
     """
-    _count(tx, lane_id, state, -1)
+    _count(tx, lane_id, state, -jobs)
 
 
 def _count(tx: Transaction, lane_id: int, state: JobState, difference: int) -> None:

@@ -7,13 +7,13 @@ Zero rows changed means that somebody else owns the attempt: LeaseLostError.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 
 from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.domain.chains import Ending
-from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage
 from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.errors import (
@@ -29,9 +29,7 @@ from orchestrator_mcp.store.schema import STATE_CODES, STATES
 from orchestrator_mcp.store.sqlite import Transaction
 
 
-def advance(
-    tx: Transaction, held: OpenAttempt, stage: Stage, now: datetime, *, accepted_as: str | None = None
-) -> JobChanged:
+def advance(tx: Transaction, held: OpenAttempt, stage: Stage, now: datetime, *, accepted_as: str | None = None) -> None:
     """A running job enters a stage.
 
     Args:
@@ -44,16 +42,16 @@ def advance(
     Raises:
         LeaseLostError: the attempt is no longer ours.
     """
-    at = to_millis(now)
-    if not tx.run("set_stage", b_stage=stage.value, **_fence(held)):
+    at, seq = to_millis(now), tx.take_seqs()
+    if not tx.run("set_stage", b_stage=stage.value, b_seq=seq, **_fence(held)):
         raise _lost(held)
     if accepted_as is not None:
-        tx.run("accept_attempt", b_id=held.row, b_attempt=held.number, b_now=at, b_prompt=accepted_as)
+        tx.later("accept_attempt", b_id=held.row, b_attempt=held.number, b_now=at, b_prompt=accepted_as)
     running = JobState.RUNNING
-    return tell(tx, held.row, held.job_id, running, running, at=at, stage=stage, attempt=held.number)
+    tell(tx, held.row, held.job_id, running, running, seq=seq, at=at, stage=stage, attempt=held.number)
 
 
-def warn(tx: Transaction, held: OpenAttempt, words: str, now: datetime) -> JobChanged:
+def warn(tx: Transaction, held: OpenAttempt, words: str, now: datetime) -> None:
     """A running job has something more to say in its warnings, once.
 
     Raises:
@@ -64,11 +62,12 @@ def warn(tx: Transaction, held: OpenAttempt, words: str, now: datetime) -> JobCh
         raise _lost(held)
     spec = JobSpec.from_json(row["spec"])
     if words not in spec.warnings:
-        changed = replace(spec, warnings=[*spec.warnings, words])
-        tx.run("set_spec", b_spec=changed.to_json(), **_fence(held))
+        spec = replace(spec, warnings=[*spec.warnings, words])
+    seq = tx.take_seqs()
+    tx.run("set_spec", b_spec=spec.to_json(), b_seq=seq, **_fence(held))
     stage = Stage(row["stage"]) if row["stage"] else None
     running, at = JobState.RUNNING, to_millis(now)
-    return tell(tx, held.row, held.job_id, running, running, at=at, stage=stage, attempt=held.number, reason=words)
+    tell(tx, held.row, held.job_id, running, running, seq=seq, at=at, stage=stage, attempt=held.number, reason=words)
 
 
 def finish(
@@ -83,19 +82,20 @@ def finish(
     artifacts: Sequence[Artifact] = (),
     attention: bool = False,
     report: RenderReport | None = None,
-) -> list[JobChanged]:
+) -> None:
     """A running job ends, with its one published result; in the same breath its children go on, or fail with it.
 
     Raises:
         LeaseLostError: the attempt is no longer ours.
     """
-    at = to_millis(now)
+    at, seq = to_millis(now), tx.take_seqs()
     changed = tx.run(
         "finish_job",
         b_state=STATE_CODES[state],
         b_now=at,
         b_failure=json.dumps(asdict(failure), ensure_ascii=False) if failure else None,
         b_attention=attention,
+        b_seq=seq,
         **_fence(held),
     )
     if not changed:
@@ -103,9 +103,9 @@ def finish(
     _end_attempt(tx, held, at, outcome, reason, report)
     for position, artifact in enumerate(artifacts):
         tx.run("add_artifact", job_id=held.row, position=position, **asdict(artifact))
-    told = tell(tx, held.row, held.job_id, JobState.RUNNING, state, at=at, attempt=held.number, reason=reason)
+    _tell_end(tx, held, state, seq, at, reason)
     ending = Ending(job_id=held.job_id, state=state, outputs=artifacts, failure=failure)
-    return [told, *chains.settle(tx, held.row, ending, at)]
+    chains.settle(tx, held.row, ending, at)
 
 
 def requeue(
@@ -118,7 +118,7 @@ def requeue(
     not_before: datetime | None = None,
     avoid: bool = False,
     charge: bool = False,
-) -> list[JobChanged]:
+) -> None:
     """An attempt ended without a result; the job is queued again, at once or later.
 
     A job whose cancel was asked for meanwhile ends as cancelled instead.
@@ -139,7 +139,9 @@ def requeue(
     at = to_millis(now)
     flag = tx.one("cancel_flag", b_id=held.row)
     if flag is not None and flag["cancel_requested_at"] is not None:
-        return finish(tx, held, JobState.CANCELLED, outcome, now, reason=f"cancelled; {reason}")
+        finish(tx, held, JobState.CANCELLED, outcome, now, reason=f"cancelled; {reason}")
+        return
+    seq = tx.take_seqs()
     state = JobState.WAITING if not_before is not None else JobState.QUEUED
     lane_id = lane_for(tx, held.lane.avoiding(held.backend_id)) if avoid else held.lane_id
     changed = tx.run(
@@ -148,20 +150,21 @@ def requeue(
         b_lane=lane_id,
         b_charge=int(charge),
         b_not_before=to_millis(not_before) if not_before else None,
+        b_seq=seq,
         **_fence(held),
     )
     if not changed:
         raise _lost(held)
     _end_attempt(tx, held, at, outcome, reason)
     enters(tx, lane_id, state)
-    return [tell(tx, held.row, held.job_id, JobState.RUNNING, state, at=at, attempt=held.number, reason=reason)]
+    _tell_end(tx, held, state, seq, at, reason)
 
 
-def request_cancel(tx: Transaction, job_id: str, now: datetime) -> tuple[JobState, list[JobChanged]]:
+def request_cancel(tx: Transaction, job_id: str, now: datetime) -> JobState:
     """Cancel a job that has not started, or flag one that runs.
 
     Returns:
-        The state that it had, and what there is to tell.
+        The state that it had.
 
     Raises:
         NotFoundError: no such job.
@@ -174,33 +177,64 @@ def request_cancel(tx: Transaction, job_id: str, now: datetime) -> tuple[JobStat
     if state in (JobState.COMPLETED, JobState.FAILED):
         raise JobFinishedError(job_id, state.value)
     if state is JobState.CANCELLED or (state is JobState.RUNNING and row["cancel_requested_at"] is not None):
-        return state, []
+        return state
     if state is JobState.RUNNING:
-        tx.run("flag_cancel", b_id=row["id"], b_now=at)
-        stage = Stage(row["stage"]) if row["stage"] else None
-        told = tell(
-            tx, row["id"], job_id, state, state, at=at, stage=stage, attempt=row["attempt"], reason="cancel requested"
-        )
-        return state, [replace(told, cancel=True)]
-    return state, _end_unstarted(tx, row["id"], job_id, row["lane_id"], state, at, row["attempt"])
+        _flag(tx, row, at)
+    else:
+        _end_unstarted(tx, row, state, at)
+    return state
 
 
-def _end_unstarted(
-    tx: Transaction, row: int, job_id: str, lane_id: int, state: JobState, at: int, attempt: int
-) -> list[JobChanged]:
+def _flag(tx: Transaction, row: sqlite3.Row, at: int) -> None:
+    running, stage, seq = JobState.RUNNING, Stage(row["stage"]) if row["stage"] else None, tx.take_seqs()
+    tx.run("flag_cancel", b_id=row["id"], b_now=at, b_seq=seq)
+    tell(
+        tx,
+        row["id"],
+        row["uid"],
+        running,
+        running,
+        seq=seq,
+        at=at,
+        stage=stage,
+        attempt=row["attempt"],
+        reason="cancel requested",
+        cancel=True,
+    )
+
+
+def _end_unstarted(tx: Transaction, row: sqlite3.Row, state: JobState, at: int) -> None:
+    seq, cancelled = tx.take_seqs(), JobState.CANCELLED
     tx.run(
         "finish_unstarted",
-        b_id=row,
-        b_state=STATE_CODES[JobState.CANCELLED],
+        b_id=row["id"],
+        b_state=STATE_CODES[cancelled],
         b_now=at,
         b_cancelled=at,
         b_failure=None,
+        b_seq=seq,
     )
-    leaves(tx, lane_id, state)
-    chains.leave(tx, row)
-    reason = "cancelled before it started"
-    told = tell(tx, row, job_id, state, JobState.CANCELLED, at=at, attempt=attempt, reason=reason)
-    return [told, *chains.settle(tx, row, Ending(job_id=job_id, state=JobState.CANCELLED), at)]
+    leaves(tx, row["lane_id"], state)
+    chains.leave(tx, row["id"])
+    tell(
+        tx,
+        row["id"],
+        row["uid"],
+        state,
+        cancelled,
+        seq=seq,
+        at=at,
+        attempt=row["attempt"],
+        reason="cancelled before it started",
+        batch=row["batch_id"],
+    )
+    chains.settle(tx, row["id"], Ending(job_id=row["uid"], state=cancelled), at)
+
+
+def _tell_end(tx: Transaction, held: OpenAttempt, state: JobState, seq: int, at: int, reason: str) -> None:
+    """The attempt is over, and its job stands where it says."""
+    left, number = JobState.RUNNING, held.number
+    tell(tx, held.row, held.job_id, left, state, seq=seq, at=at, attempt=number, reason=reason, batch=held.batch)
 
 
 def _fence(held: OpenAttempt) -> dict[str, int]:
@@ -214,7 +248,7 @@ def _lost(held: OpenAttempt) -> LeaseLostError:
 def _end_attempt(
     tx: Transaction, held: OpenAttempt, at: int, outcome: Outcome, reason: str, report: RenderReport | None = None
 ) -> None:
-    tx.run(
+    tx.later(
         "end_attempt",
         b_id=held.row,
         b_attempt=held.number,

@@ -54,9 +54,12 @@ class JobSpec:
     @classmethod
     def from_json(cls, text: str) -> JobSpec:
         """Read what `to_json` wrote, in this version or one before."""
-        said = {"parameters": {}, **json.loads(text)}
-        said["inputs"] = [JobInput(**one) for one in said.get("inputs", ())]
-        said["handovers"] = [Handover(**one) for one in said.get("handovers", ())]
+        said = json.loads(text)
+        said.setdefault("parameters", {})
+        if "inputs" in said:
+            said["inputs"] = [JobInput(**one) for one in said["inputs"]]
+        if "handovers" in said:
+            said["handovers"] = [Handover(**one) for one in said["handovers"]]
         return cls(**said)
 
 
@@ -100,6 +103,7 @@ class OpenAttempt:
         row: the job's row.
         accepted: whether the backend is known to have taken the prompt.
         charged: attempts that used up the retry budget so far, without this one.
+        batch: the row of the job's batch.
     """
 
     row: int
@@ -116,6 +120,7 @@ class OpenAttempt:
     lane_id: int
     lane: LaneSpec
     stage: Stage
+    batch: int | None = None
     accepted: bool = False
     cancel_requested: bool = False
 
@@ -157,25 +162,38 @@ class StoredJob:
     waits_for: tuple[tuple[str, JobState], ...] = ()
 
 
-def open_attempt(row: sqlite3.Row, **changes: Any) -> OpenAttempt:
-    """Read a job row that is joined with its document (and attempt)."""
-    values: dict[str, Any] = {
-        "row": row["id"],
-        "job_id": row["uid"],
-        "number": row["attempt"],
-        "epoch": row["epoch"],
-        "backend_id": row["backend_id"],
-        "workflow_id": row["workflow_id"],
-        "stem": row["stem"],
-        "document": row["body"],
-        "spec": JobSpec.from_json(row["spec"]),
-        "charged": row["charged"],
-        "lane_id": row["lane_id"],
-        "lane": LaneSpec.from_json(row["lane_spec"]),
-        "stage": Stage(row["stage"]) if row["stage"] else Stage.DISPATCHING,
-        "cancel_requested": row["cancel_requested_at"] is not None,
-    }
-    return OpenAttempt(**{**values, **changes})
+def open_attempt(
+    row: sqlite3.Row,
+    *,
+    document: str,
+    lane: LaneSpec,
+    number: int,
+    epoch: int,
+    backend_id: str,
+    prompt_id: str,
+    stage: Stage,
+    accepted: bool = False,
+) -> OpenAttempt:
+    """The attempt at a job; of its row, what `pick_jobs` asks for is enough."""
+    return OpenAttempt(
+        row=row["id"],
+        job_id=row["uid"],
+        number=number,
+        epoch=epoch,
+        backend_id=backend_id,
+        prompt_id=prompt_id,
+        workflow_id=row["workflow_id"],
+        stem=row["stem"],
+        document=document,
+        spec=JobSpec.from_json(row["spec"]),
+        charged=row["charged"],
+        lane_id=row["lane_id"],
+        lane=lane,
+        stage=stage,
+        batch=row["batch_id"],
+        accepted=accepted,
+        cancel_requested=row["cancel_requested_at"] is not None,
+    )
 
 
 def stored_job(

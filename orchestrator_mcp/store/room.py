@@ -22,7 +22,9 @@ def require_room(tx: Transaction, wanted: Mapping[str, int], limits: QueueLimits
         QueueFullError: more would wait than may.
         ShareFullError: more of one source would.
     """
-    tx.settle()
+    if limits.total is None and not limits.by_source:
+        return
+    tx.settle_lanes()
     if limits.total is not None:
         _require_of_all(tx, sum(wanted.values()), limits.total)
     for source, count in wanted.items():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -64,8 +64,7 @@ class JobStore:
 
     def __init__(self, path: Path, *, tell: Callable[[JobChanged], None], exclusive: bool = False) -> None:
         self._database = Database(path, exclusive=exclusive)
-        self._tell = tell
-        self._writer = Writer(self._database, committed=self._committed)
+        self._writer = Writer(self._database, tell=tell)
         self._exclusive = exclusive
         self._reading = self._writer.thread if exclusive else anyio.CapacityLimiter(1)
         self._backing_up = self._writer.thread if exclusive else anyio.CapacityLimiter(1)
@@ -140,8 +139,7 @@ class JobStore:
             QueueFullError: as many jobs wait as may.
             StorageError: it cannot be stored now.
         """
-        acceptance, _ = await self._writer.write(lambda tx: accepting.accept(tx, new, limits=limits))
-        return acceptance
+        return await self._writer.write(lambda tx: accepting.accept(tx, new, limits=limits))
 
     async def claim(
         self, candidates: Callable[[], Sequence[Candidate]], now: datetime, chooser: Chooser = choose
@@ -153,8 +151,7 @@ class JobStore:
             now: the present moment.
             chooser: the decision; called on the store's thread.
         """
-        claimed, _ = await self._writer.write(lambda tx: claiming.claim(tx, candidates(), now, chooser))
-        return claimed
+        return await self._writer.write(lambda tx: claiming.claim(tx, candidates(), now, chooser))
 
     async def advance(self, held: OpenAttempt, stage: Stage, now: datetime, *, accepted_as: str | None = None) -> None:
         """A running job enters a stage. Raises LeaseLostError."""
@@ -218,7 +215,7 @@ class JobStore:
             now: the present moment.
             due_by: milliseconds by which it must end; now, unless the calendar was set back.
         """
-        return len(await self._writer.write(lambda tx: claiming.promote_due(tx, now, due_by=due_by)))
+        return await self._writer.write(lambda tx: claiming.promote_due(tx, now, due_by=due_by))
 
     async def next_due(self) -> int | None:
         """When the next pause is over, milliseconds since the epoch."""
@@ -232,8 +229,7 @@ class JobStore:
             NotFoundError: no such job.
             JobFinishedError: it has ended.
         """
-        state, _ = await self._writer.write(lambda tx: operations.request_cancel(tx, job_id, now))
-        return state
+        return await self._writer.write(lambda tx: operations.request_cancel(tx, job_id, now))
 
     async def take_leases(self, owner: str, backend_ids: Sequence[str]) -> dict[str, int]:
         """Own these backends; their epochs."""
@@ -408,17 +404,3 @@ class JobStore:
                 return question(Transaction(self._database.reader.cursor(), self._database.statements))
 
         return await anyio.to_thread.run_sync(ask, limiter=self._reading)
-
-    def _committed(self, results: Sequence[Any]) -> None:
-        for result in results:
-            for event in _events_in(result):
-                self._tell(event)
-
-
-def _events_in(result: object) -> Iterable[JobChanged]:
-    """The events that an operation returned, alone or beside its answer."""
-    if isinstance(result, JobChanged):
-        yield result
-    elif isinstance(result, (list, tuple)):
-        for item in result:
-            yield from _events_in(item)

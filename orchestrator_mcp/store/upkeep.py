@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from orchestrator_mcp.clock import to_millis
+from orchestrator_mcp.domain.jobs import Stage
+from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.store.records import OpenAttempt, open_attempt
 from orchestrator_mcp.store.sqlite import Transaction
 
@@ -32,7 +34,17 @@ def adopt(tx: Transaction, epochs: dict[str, int]) -> list[OpenAttempt]:
         tx.run("adopt_job", b_id=row["id"], b_epoch=epoch)
         tx.run("adopt_attempt", b_id=row["id"], b_attempt=row["attempt"], b_epoch=epoch)
         adopted.append(
-            open_attempt(row, epoch=epoch, prompt_id=row["prompt_id"], accepted=row["accepted_at"] is not None)
+            open_attempt(
+                row,
+                document=row["body"],
+                lane=LaneSpec.from_json(row["lane_spec"]),
+                number=row["attempt"],
+                epoch=epoch,
+                backend_id=row["backend_id"],
+                prompt_id=row["prompt_id"],
+                stage=Stage(row["stage"]) if row["stage"] else Stage.DISPATCHING,
+                accepted=row["accepted_at"] is not None,
+            )
         )
     return adopted
 
@@ -55,6 +67,7 @@ def forget(tx: Transaction, before: datetime, count: int) -> tuple[int, list[str
     Returns:
         How many were deleted, and the hashes of files that no job names any more.
     """
+    tx.settle()
     rows = tx.all("oldest_finished", b_before=to_millis(before), b_count=count)
     hashes: set[str] = set()
     for row in rows:

@@ -5,7 +5,7 @@ A thread hop and an fsync cost more than a hundred statements, so they are paid 
 
 from __future__ import annotations
 
-import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -13,10 +13,10 @@ from typing import Any, Final, TypeVar
 import anyio
 import anyio.to_thread
 
+from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.errors import StorageError
 from orchestrator_mcp.store.sqlite import Database, Transaction, concerns_all, storage_errors
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LARGEST_BATCH: Final = 2_000  # operations in one transaction
@@ -25,9 +25,17 @@ LARGEST_BATCH: Final = 2_000  # operations in one transaction
 @dataclass(kw_only=True, eq=False)
 class _Pending:
     operation: Callable[[Transaction], Any]
-    done: anyio.Event = field(default_factory=anyio.Event)
     result: Any = None
     error: Exception | None = None
+
+
+@dataclass(kw_only=True, eq=False)
+class _Turn:
+    """What is committed together, and what there is to tell of it."""
+
+    pending: list[_Pending] = field(default_factory=list)
+    told: list[JobChanged] = field(default_factory=list)
+    done: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Writer:
@@ -35,17 +43,17 @@ class Writer:
 
     Args:
         database: an open one.
-        committed: called on the event loop with the results of each committed batch, before their callers go on.
+        tell: called on the event loop with each event of a committed transaction, before its callers go on.
 
     Attributes:
         thread: who else uses the writing connection must hold it.
         trouble: why the last transaction could not be stored; None when it could.
     """
 
-    def __init__(self, database: Database, *, committed: Callable[[Sequence[Any]], None]) -> None:
+    def __init__(self, database: Database, *, tell: Callable[[JobChanged], None]) -> None:
         self._database = database
-        self._committed = committed
-        self._pending: list[_Pending] = []
+        self._tell = tell
+        self._turns: deque[_Turn] = deque()
         self._wake = anyio.Event()
         self.thread = anyio.CapacityLimiter(1)
         self._closed = False
@@ -64,56 +72,59 @@ class Writer:
         if self._closed:
             raise StorageError("The orchestrator is stopping and stores nothing more.")
         pending = _Pending(operation=operation)
-        self._pending.append(pending)
-        self._wake.set()
-        await pending.done.wait()
+        if not self._turns or len(self._turns[-1].pending) >= LARGEST_BATCH:
+            self._turns.append(_Turn())
+            self._wake.set()
+        turn = self._turns[-1]
+        turn.pending.append(pending)
+        await turn.done.wait()
         if pending.error is not None:
             raise pending.error
         result: T = pending.result
         return result
 
     async def run(self) -> None:
-        """Commit batch after batch until `close` is called."""
-        while not (self._closed and not self._pending):
+        """Commit turn after turn until `close` is called."""
+        while not (self._closed and not self._turns):
             await self._wake.wait()
             self._wake = anyio.Event()
-            while self._pending:
-                batch, self._pending = self._pending[:LARGEST_BATCH], self._pending[LARGEST_BATCH:]
+            while self._turns:
+                turn = self._turns.popleft()
                 with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(self._commit, batch, limiter=self.thread)
-                self._committed([pending.result for pending in batch if pending.error is None])
-                for pending in batch:
-                    pending.done.set()
+                    await anyio.to_thread.run_sync(self._commit, turn, turn.pending, limiter=self.thread)
+                for event in turn.told:
+                    self._tell(event)
+                turn.done.set()
 
     def close(self) -> None:
         """Take nothing more; `run` ends when what waits is committed."""
         self._closed = True
         self._wake.set()
 
-    def _commit(self, batch: list[_Pending]) -> None:
+    def _commit(self, turn: _Turn, batch: Sequence[_Pending]) -> None:
         """One transaction for all; when it fails, one for each, so that a bad one cannot fail its neighbours.
 
         Where the file itself refuses, nothing would fare better alone: all fail at once, and nobody waits again.
         """
         try:
-            self._transact(batch)
+            self._transact(turn, batch)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever an operation raised belongs to its caller
             if len(batch) == 1 or concerns_all(error):
                 for pending in batch:
                     pending.error = error
                 return
             for pending in batch:
-                self._commit([pending])
+                self._commit(turn, [pending])
 
-    def _transact(self, batch: list[_Pending]) -> None:
+    def _transact(self, turn: _Turn, batch: Sequence[_Pending]) -> None:
         try:
-            self._store(batch)
+            self._store(turn, batch)
         except StorageError as error:
             self.trouble = str(error)
             raise
         self.trouble = None
 
-    def _store(self, batch: list[_Pending]) -> None:
+    def _store(self, turn: _Turn, batch: Sequence[_Pending]) -> None:
         with storage_errors(self._database):
             self._database.begin()
             cursor = self._database.writer.cursor()
@@ -125,6 +136,7 @@ class Writer:
                 transaction.settle()
                 self._database.check_place()
                 cursor.execute("COMMIT")
+                turn.told += transaction.told
             except BaseException:
                 if cursor.connection.in_transaction:
                     cursor.execute("ROLLBACK")
