@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from multiprocessing import active_children
+from multiprocessing import active_children, connection, parent_process
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -212,8 +215,19 @@ def _leaving_quietly() -> Iterator[None]:
 
 def _serve_child(choices: ServeChoices) -> None:
     """What the child of `--reload` runs; its errors are told in words, and the next change starts it again."""
+    threading.Thread(target=_stop_with_parent, name="parent", daemon=True).start()
     try:
         with plain_errors():
             serve(choices)
     except typer.Exit as ending:
         sys.exit(ending.exit_code)
+
+
+def _stop_with_parent() -> None:
+    """Stop this child when its parent is gone: killed, or by a Ctrl-C that the child was too young to hear."""
+    parent = parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    while True:  # the second ends a child that does not stop
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_STOP_SECONDS)

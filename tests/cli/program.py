@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
@@ -100,10 +100,18 @@ def started(*command: str, folder: Path, stdout_too: bool = False) -> Iterator[R
         try:
             yield running
         finally:
-            if process.poll() is None:
-                process.kill()
+            _kill_all(process)
             process.wait()
             reader.join()
+
+
+def _kill_all(process: subprocess.Popen[str]) -> None:
+    """Its children too: whoever holds the pipe holds up the reader."""
+    if sys.platform == "win32":
+        process.kill()
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _read(running: Running) -> None:

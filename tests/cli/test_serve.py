@@ -101,6 +101,16 @@ def test_ctrl_c_ends_a_reloading_server_that_has_not_begun_to_watch_with_exit_co
     with started(*SERVER, "--reload", folder=tmp_path) as server:
         server.wait_for("Reloading on changes")
         assert server.press_ctrl_c() == 0
+        server.all_said()  # nobody is left who could say more
+
+
+def test_the_child_of_a_reloading_server_stops_cleanly_when_its_parent_was_killed(tmp_path: Path) -> None:
+    with served(tmp_path, "--reload") as (server, _):
+        server.wait_for("Backends")
+        server.process.kill()
+        said = server.all_said()
+        assert "backed up the database" in said
+        assert "Traceback" not in said
 
 
 def test_a_second_signal_ends_the_server_at_once_and_without_a_traceback(tmp_path: Path) -> None:
