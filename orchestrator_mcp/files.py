@@ -14,7 +14,6 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import stat
 import sys
 import unicodedata
@@ -229,15 +228,30 @@ def read_regular(path: Path, *, most: int) -> Reading:
         FileTooLargeError: it is larger; nothing was read.
         ChangedWhileReadError: its size or time changed meanwhile.
     """
-    opened = _open_regular(path)
-    with os.fdopen(opened, "rb") as source:
-        before = Signature.of(os.fstat(opened))
-        if before.size > most:
-            raise FileTooLargeError(errno.EFBIG, f"the file has {before.size:,} bytes, {most:,} are allowed", str(path))
-        content = source.read(most + 1)
-        after = Signature.of(os.fstat(opened))
+    with open_regular(path) as source:
+        return read_open(source, most=most)
+
+
+def read_open(source: io.BufferedReader, *, most: int) -> Reading:
+    """Read the whole of a file that `open_regular` opened; see `read_regular`.
+
+    Args:
+        source: nothing of it was read yet.
+        most: largest size in bytes that is read.
+
+    Raises:
+        FileTooLargeError: it is larger; nothing was read.
+        ChangedWhileReadError: its size or time changed meanwhile.
+    """
+    opened = source.fileno()
+    before = Signature.of(os.fstat(opened))
+    if before.size > most:
+        reason = f"the file has {before.size:,} bytes, {most:,} are allowed"
+        raise FileTooLargeError(errno.EFBIG, reason, str(source.name))
+    content = source.read(before.size + 1)
+    after = Signature.of(os.fstat(opened))
     if before != after or len(content) != before.size:
-        raise ChangedWhileReadError(errno.EAGAIN, "the file changed while it was read", str(path))
+        raise ChangedWhileReadError(errno.EAGAIN, "the file changed while it was read", str(source.name))
     return Reading(content=content, signature=before)
 
 
@@ -250,7 +264,7 @@ def open_regular(path: Path) -> io.BufferedReader:
     Raises:
         NotRegularError: it is no plain file.
     """
-    return os.fdopen(_open_regular(path), "rb")
+    return open(path, "rb", opener=lambda *_: _open_regular(path))
 
 
 def _open_regular(path: Path) -> int:
@@ -382,34 +396,3 @@ def mounted_type(mounts: bytes, path: bytes) -> str:
         if (path == point or path.startswith(point + b"/")) and len(point) >= best[0]:
             best = (len(point), fields[2].decode("ascii", "replace"))
     return best[1]
-
-
-def has_writer(path: Path) -> bool | None:
-    """Whether somebody has a plain file open for writing.
-
-    Asked through a read lease, which Linux grants only when nobody has (fcntl(2)); it is given back at once.
-
-    Returns:
-        None where it cannot be known: other systems, network shares, files of another user.
-
-    Raises:
-        NotRegularError: it is no plain file.
-    """
-    opened = _open_regular(path)
-    try:
-        return _lease_refused(opened)
-    finally:
-        os.close(opened)
-
-
-def _lease_refused(opened: int) -> bool | None:
-    if not hasattr(fcntl, "F_SETLEASE"):
-        return None
-    try:
-        # A writer that comes while the lease is held has the kernel signal its holder: SIGIO, which would end us.
-        fcntl.fcntl(opened, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError as failure:
-        return True if failure.errno == errno.EAGAIN else None
-    return False

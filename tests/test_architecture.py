@@ -36,10 +36,11 @@ CATCH_ALL = {
     "orchestrator_mcp/sandbox/validation.py": "a check of a node",
     "orchestrator_mcp/scheduler/dispatcher.py": "an attempt",
     "orchestrator_mcp/store/writer.py": "an operation",
-    "watcher/inbox.py": "a file, and the door",
+    "watcher/inbox.py": "the door",
     "watcher/delivering.py": "a delivery, and a turn",
     "watcher/outbox.py": "the door",
     "watcher/scanner.py": "a look",
+    "watcher/submitting.py": "a submission",
     "watcher/wakes.py": "file events",
 }
 

@@ -82,7 +82,7 @@ class ClaimFolder:
         self._processed = inbox / PROCESSED
         self._failed = inbox / FAILED
         self._rerender = inbox / RERENDER
-        self._left: set[Path] = set()
+        self._left: set[str] = set()
 
     @property
     def places(self) -> tuple[Path, Path]:
@@ -123,22 +123,22 @@ class ClaimFolder:
             OSError: it cannot be taken now.
         """
         short = _shortened(os.path.basename(name))
-        self._left.add((self.inbox / name).parent)
-        path = self._claimed / f"{claim_id}-{short}"
+        source, target = os.path.join(self.inbox, name), os.path.join(self._claimed, f"{claim_id}-{short}")
+        self._left.add(os.path.dirname(source))
         try:
-            os.rename(self.inbox / name, path)
+            os.rename(source, target)
         except FileNotFoundError:
-            if not os.path.lexists(self.inbox / name) or self._claimed.is_dir():
+            if not os.path.lexists(source) or self._claimed.is_dir():
                 raise
             self.prepare()
-            os.rename(self.inbox / name, path)
-        return Claim(claim_id=claim_id, name=short, path=path, folder=folder)
+            os.rename(source, target)
+        return Claim(claim_id=claim_id, name=short, path=Path(target), folder=folder)
 
     def sync(self) -> None:
         """Put all claims so far on the disk: a job must not outlive a claim that power loss would undo."""
         files.sync_directory(self._claimed)
         while self._left:
-            files.sync_directory(self._left.pop())
+            files.sync_directory(Path(self._left.pop()))
 
     def claimed(self) -> list[Claim]:
         """What was taken and is not known to be a job, oldest first."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from orchestrator_mcp.files import NotRegularError, Signature, has_writer
+from orchestrator_mcp.files import NotRegularError, Signature
+from watcher.leases import has_writer
 from watcher.rules import is_document
 
 DOCUMENTS: Final = ("job.json", "manifest.json")

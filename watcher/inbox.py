@@ -11,25 +11,22 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
 from orchestrator_mcp.clock import Clock
-from orchestrator_mcp.domain.deliveries import InboxClaim
-from orchestrator_mcp.domain.jobs import Door
-from orchestrator_mcp.domain.manifests import Manifest
-from orchestrator_mcp.domain.steps import AtStep, Step, no_step
-from orchestrator_mcp.domain.workflow_documents import NO_CATALOGUE
-from orchestrator_mcp.errors import CallerError, ManifestError, ShareFullError, UnavailableError
+from orchestrator_mcp.domain.steps import AtStep, no_step
+from orchestrator_mcp.errors import UnavailableError
 from orchestrator_mcp.files import is_network_filesystem
 from orchestrator_mcp.service import JobService
 from watcher.claims import Claim, ClaimFolder, new_claim_id
 from watcher.reading import refusal_report
 from watcher.rules import LOCAL, NETWORK, Patience, pause_until_next_look
-from watcher.scanner import Batch, Entry, ScanLimits, Scanner, Taken
+from watcher.scanner import Batch, Entry, ScanLimits, Scanner
+from watcher.submitting import Settlement, Submitter
 from watcher.wakes import wake_on_events
 
 logger = logging.getLogger(__name__)
@@ -40,7 +37,6 @@ _NETWORK_INTERVAL: Final = 5.0
 _HANGS_AFTER: Final = 30.0  # seconds without an answer of the file system
 _FIRST_PUT_OFF: Final = 5.0  # seconds until a claim is tried again whose submission failed; doubled each time
 _LONGEST_PUT_OFF: Final = 300.0
-_SAME_FILE_WITHIN: Final = 5.0  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,21 +45,13 @@ class InboxLimits:
 
     Attributes:
         scan: of one step of a scan.
-        submissions: at one time.
+        submissions: at one time, and in one transaction.
         patience: how long files are given; by the kind of file system when None.
     """
 
     scan: ScanLimits = field(default_factory=ScanLimits)
-    submissions: int = 64
+    submissions: int = 128
     patience: Patience | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Earlier:
-    """A file that became a job a moment ago."""
-
-    job_id: str
-    at: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +62,6 @@ class _Waiting:
     not_before: float = 0.0
     failures: int = 0
     reason: str | None = None
-
-
-@dataclass(kw_only=True)
-class _Settlement:
-    """What became of the claims of one step."""
-
-    accepted: list[Claim] = field(default_factory=list)
-    refused: list[tuple[Claim, Exception]] = field(default_factory=list)
 
 
 class Inbox:
@@ -117,16 +97,14 @@ class Inbox:
         self._interval = interval
         self._events = not force_no_events
         self._network = network
-        self._at_step = at_step
         self._thread = CapacityLimiter(1)
-        self._submissions = CapacityLimiter(self._limits.submissions)
+        self._submitter = Submitter(service, clock=clock, most=self._limits.submissions, at_step=at_step)
         self._wake = anyio.Event()
         self._asked_at: float | None = None
         self._trouble: str | None = None
         self._scanner: Scanner | None = None
         self._waiting: dict[str, _Waiting] = {}
         self._closed_until = 0.0
-        self._recent: dict[tuple[str, str], _Earlier] = {}
 
     @property
     def trouble(self) -> str | None:
@@ -205,15 +183,44 @@ class Inbox:
         if self._service.closed_because is not None:
             return interval
         await self._look_again_at_claims(scanner)
-        left: list[Entry] = await self._in_thread(scanner.entries) if self._pause_left() <= 0 else []
-        while left and self._pause_left() <= 0:
-            step = partial(scanner.take, left, self._clock.monotonic(), self._new_claim_id)
-            batch = await self._in_thread(step)
-            left = batch.left
-            await self._settle(batch)
+        if self._pause_left() <= 0:
+            await self._take_all(scanner)
         now = self._clock.monotonic()
         pause = pause_until_next_look(scanner.arriving(now), now, interval=interval)
         return max(pause, self._pause_left())
+
+    async def _take_all(self, scanner: Scanner) -> None:
+        """Take what lies there, step by step; while the files of one step are submitted, the next ones are read."""
+        settled, now = Settlement(), self._clock.monotonic()
+        batch = await self._in_thread(lambda: scanner.take(scanner.entries(), now, self._new_claim_id))
+        while batch.taken or batch.open or batch.left:
+            submitted: list[Settlement] = []
+            following, failure = Batch(), None
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._submit_step, batch, submitted)
+                try:
+                    following = await self._next_step(scanner, batch.left, settled)
+                except OSError as error:
+                    failure = error  # what was taken before is submitted first
+            if failure is not None:
+                raise failure
+            batch, [settled] = following, submitted
+        await self._put_away(settled)
+
+    async def _submit_step(self, batch: Batch, submitted: list[Settlement]) -> None:
+        submitted.append(await self._submitted(batch))
+
+    async def _next_step(self, scanner: Scanner, left: list[Entry], settled: Settlement) -> Batch:
+        """Put away what is settled, and take more unless the service wants to be left alone; one trip to a thread."""
+        now, wanted = self._clock.monotonic(), left if self._pause_left() <= 0 else []
+
+        def work() -> Batch:
+            self._put_in_place(settled)
+            return scanner.take(wanted, now, self._new_claim_id)
+
+        batch = await self._in_thread(work) if wanted or settled.claims else Batch()
+        self._forget(settled)
+        return batch
 
     def _pause_left(self) -> float:
         """Seconds for which the service asked to be left alone."""
@@ -257,45 +264,26 @@ class Inbox:
 
     async def _settle(self, batch: Batch) -> None:
         """Submit what was taken, and put each file where it belongs."""
-        outcome = _Settlement()
-        self._wait_for(batch.open)
-        async with anyio.create_task_group() as tasks:
-            for taken in batch.taken:
-                if taken.manifest is None:
-                    outcome.refused.append((taken.claim, taken.refusal or CallerError("The file is no manifest.")))
-                else:
-                    await self._submissions.acquire_on_behalf_of(taken.claim.claim_id)
-                    tasks.start_soon(self._submit, taken, outcome)
-        both = [*outcome.accepted, *(claim for claim, _ in outcome.refused)]
-        self._wait_for(both)  # until each is in its place: a disk may be full
-        await self._in_thread(partial(self._put_in_place, outcome))
-        for claim in both:
-            self._waiting.pop(claim.claim_id, None)
+        await self._put_away(await self._submitted(batch))
 
-    async def _submit(self, taken: Taken, outcome: _Settlement) -> None:
-        """The supervision boundary around one submission."""
-        claim = taken.claim
-        try:
-            await self._accept(taken)
-            outcome.accepted.append(claim)
-        except CallerError as refusal:
-            if _may_be_lifted(refusal):
-                logger.warning("%r waits in the Inbox: %s", claim.file_name, refusal)
-                self._put_off(claim, refusal.message)
-            else:
-                outcome.refused.append((claim, refusal))
-        except ShareFullError as full:
-            logger.warning("%r waits in the Inbox: %s", claim.file_name, full)
-            self._put_off(claim, full.message)
-        except UnavailableError as failure:
-            logger.warning("%r waits in the Inbox: %s", claim.file_name, failure)
-            self._closed_until = max(self._closed_until, self._clock.monotonic() + failure.retry_after)
-            self._wait_for([claim])
-        except Exception:
-            self._put_off(claim)
-            logger.exception("Submitting %r failed; it is tried again.", claim.file_name)
-        finally:
-            self._submissions.release_on_behalf_of(claim.claim_id)
+    async def _put_away(self, outcome: Settlement) -> None:
+        if outcome.claims:
+            await self._in_thread(partial(self._put_in_place, outcome))
+            self._forget(outcome)
+
+    async def _submitted(self, batch: Batch) -> Settlement:
+        """Submit what was taken; each claim counts as waiting until it is in its place."""
+        self._wait_for([*batch.open, *(taken.claim for taken in batch.taken)])
+        outcome = await self._submitter.submit(batch.taken)
+        for claim, reason in outcome.put_off:
+            self._put_off(claim, reason)
+        if outcome.closed_for:
+            self._closed_until = max(self._closed_until, self._clock.monotonic() + outcome.closed_for)
+        return outcome
+
+    def _forget(self, outcome: Settlement) -> None:
+        for claim in outcome.claims:
+            self._waiting.pop(claim.claim_id, None)
 
     def _put_off(self, claim: Claim, reason: str | None = None) -> None:
         """One claim alone waits, longer each time; the others go on."""
@@ -307,45 +295,7 @@ class Inbox:
             claim=claim, not_before=not_before, failures=failures + 1, reason=reason
         )
 
-    async def _accept(self, taken: Taken) -> None:
-        claim = taken.claim
-        assert taken.manifest is not None
-        self._at_step(Step.CLAIMED)
-        key = (claim.file_name, taken.sha256)
-        self._refuse_the_same_file(key)
-        accepted_id = await self._submitted(taken, taken.manifest)
-        self._recent.pop(key, None)
-        self._recent[key] = _Earlier(job_id=accepted_id, at=self._clock.monotonic())
-        what = "a job" if taken.manifest.batch is None else "a batch"
-        logger.info("%r became %s.", claim.file_name, what, extra={"job_id": accepted_id})
-
-    async def _submitted(self, taken: Taken, manifest: Manifest) -> str:
-        """Hand it in; the id of the job or batch that it became."""
-        claim = taken.claim
-        given: dict[str, Any] = {
-            "door": Door.INBOX,
-            "stem": taken.stem or claim.stem,
-            "claim": InboxClaim(claim_id=claim.claim_id, file_name=claim.file_name),
-            "warnings": taken.warnings,
-            "beside": claim.path if claim.folder else None,
-        }
-        if manifest.batch is not None:
-            return (await self._service.batches.submit(manifest, **given)).batch_id
-        return (await self._service.submit(manifest, **given)).job_id
-
-    def _refuse_the_same_file(self, key: tuple[str, str]) -> None:
-        now = self._clock.monotonic()
-        while self._recent and now - next(iter(self._recent.values())).at >= _SAME_FILE_WITHIN:
-            self._recent.pop(next(iter(self._recent)))
-        earlier = self._recent.get(key)
-        if earlier is not None and now - earlier.at < _SAME_FILE_WITHIN:
-            raise ManifestError.at(
-                message=f"The same file came {now - earlier.at:.1f} s before and became the job {earlier.job_id}.",
-                code="duplicate",
-                hint=f"To render it again, drop it again: {_SAME_FILE_WITHIN:.0f} s later it counts as a new wish.",
-            )
-
-    def _put_in_place(self, outcome: _Settlement) -> None:
+    def _put_in_place(self, outcome: Settlement) -> None:
         for claim in outcome.accepted:
             self._claims.accept(claim)
         for claim, refusal in outcome.refused:
@@ -377,8 +327,3 @@ class Inbox:
             return await to_thread.run_sync(deed, limiter=self._thread, abandon_on_cancel=True)
         finally:
             self._asked_at = None
-
-
-def _may_be_lifted(refusal: CallerError) -> bool:
-    """Whether only a backend that answers is missing: nobody stands there who could hand the file in once more."""
-    return isinstance(refusal, ManifestError) and all(each.code == NO_CATALOGUE for each in refusal.problems)

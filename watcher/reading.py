@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,7 +20,7 @@ from orchestrator_mcp.domain.manifests import Manifest, problems_in
 from orchestrator_mcp.domain.results import is_result, stem_of_result
 from orchestrator_mcp.domain.workflow_documents import as_manifest
 from orchestrator_mcp.errors import ManifestError, OrchestratorError, Problem, TooLargeError
-from orchestrator_mcp.files import ChangedWhileReadError, FileTooLargeError, Signature, open_regular, read_regular
+from orchestrator_mcp.files import ChangedWhileReadError, FileTooLargeError, Signature, read_open
 from orchestrator_mcp.service import manifest_in_file
 
 
@@ -45,11 +45,11 @@ class Document:
     stem: str | None = None
 
 
-def read_document(path: Path, *, label: str, most: int = MAX_BYTES, depth: int = MAX_DEPTH) -> Document:
+def read_document(source: io.BufferedReader, *, label: str, most: int = MAX_BYTES, depth: int = MAX_DEPTH) -> Document:
     """Read a dropped manifest whole; a workflow that stands alone, or a result, is a manifest with that workflow.
 
     Args:
-        path: where it lies.
+        source: the file, open; nothing of it was read yet.
         label: what a workflow is called that stands alone.
         most: bytes that it may have.
         depth: levels that its JSON may have.
@@ -57,10 +57,10 @@ def read_document(path: Path, *, label: str, most: int = MAX_BYTES, depth: int =
     Raises:
         ManifestError: it is no JSON object.
         TooLargeError: it has more than `most` bytes.
-        OSError: it cannot be read, is no plain file, or changed meanwhile.
+        OSError: it cannot be read, or changed meanwhile.
     """
     try:
-        reading = read_regular(path, most=most)
+        reading = read_open(source, most=most)
     except FileTooLargeError as large:
         raise TooLargeError(f"The manifest is too large: {large.strerror}.") from large
     document = parse_document(reading.content, max_bytes=most, max_depth=depth)
@@ -73,11 +73,13 @@ def read_document(path: Path, *, label: str, most: int = MAX_BYTES, depth: int =
     )
 
 
-def read_picture(path: Path, *, label: str, most: int, most_json: int = MAX_BYTES, depth: int = MAX_DEPTH) -> Document:
+def read_picture(
+    source: io.BufferedReader, *, label: str, most: int, most_json: int = MAX_BYTES, depth: int = MAX_DEPTH
+) -> Document:
     """Read the workflow that a dropped picture, film or sound carries.
 
     Args:
-        path: where it lies.
+        source: the file, open; nothing of it was read yet.
         label: what the workflow is called.
         most: bytes that the file may have.
         most_json: bytes that the workflow may have.
@@ -86,19 +88,18 @@ def read_picture(path: Path, *, label: str, most: int, most_json: int = MAX_BYTE
     Raises:
         ManifestError: it carries none that can be read.
         TooLargeError: it, or the workflow in it, is too large.
-        OSError: it cannot be read, is no plain file, or changed meanwhile.
+        OSError: it cannot be read, or changed meanwhile.
     """
-    with open_regular(path) as source:
-        before = Signature.of(os.fstat(source.fileno()))
-        if before.size > most:
-            raise TooLargeError(
-                f"The file has {before.size:,} bytes; at most {most:,} are taken.", hint="Raise limits.upload_bytes."
-            )
-        digest = hashlib.file_digest(source, "sha256").hexdigest()
-        source.seek(0)
-        found = manifest_in_file(source, label=label, most=most_json, depth=depth)
-        if Signature.of(os.fstat(source.fileno())) != before:
-            raise ChangedWhileReadError(errno.EAGAIN, "the file changed while it was read", str(path))
+    before = Signature.of(os.fstat(source.fileno()))
+    if before.size > most:
+        raise TooLargeError(
+            f"The file has {before.size:,} bytes; at most {most:,} are taken.", hint="Raise limits.upload_bytes."
+        )
+    digest = hashlib.file_digest(source, "sha256").hexdigest()
+    source.seek(0)
+    found = manifest_in_file(source, label=label, most=most_json, depth=depth)
+    if Signature.of(os.fstat(source.fileno())) != before:
+        raise ChangedWhileReadError(errno.EAGAIN, "the file changed while it was read", str(source.name))
     return Document(content=found.document, size=before.size, sha256=digest, signature=before, warnings=found.warnings)
 
 

@@ -15,9 +15,10 @@ from typing import Final
 from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH
 from orchestrator_mcp.domain.manifests import Manifest, warnings_about
 from orchestrator_mcp.errors import ManifestError, OrchestratorError
-from orchestrator_mcp.files import ChangedWhileReadError, NotRegularError, Signature, has_writer, printable
+from orchestrator_mcp.files import ChangedWhileReadError, NotRegularError, Signature, printable
 from watcher.claims import Claim, ClaimFolder, stem_of
 from watcher.folders import FolderSighting, contents_of, document_in, has_writers
+from watcher.leases import HeldFile, hold
 from watcher.reading import Document, manifest_in, read_document, read_picture
 from watcher.rules import (
     RERENDER,
@@ -87,6 +88,11 @@ class Taken:
     size: int = 0
     refusal: Exception | None = None
     stem: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Equal for files of one name and content."""
+        return self.claim.file_name, self.sha256
 
 
 @dataclass(kw_only=True)
@@ -250,15 +256,32 @@ class Scanner:
             return None
         if entry.sort is Sort.FOLDER and not self._is_quiet(entry.name, path, now):
             return None
-        link = entry.sort is Sort.LINK
-        document = _no_plain_file(path) if link else self._examine(self._seen, entry.name, path, now, _label(entry))
+        if entry.sort is Sort.LINK:
+            return self._claimed(entry, _no_plain_file(path), None, new_claim_id, batch)
+        try:
+            with hold(path, ask=self._leases) as file:
+                document = self._examine(self._seen, entry.name, path, file, now, _label(entry))
+                return self._claimed(entry, document, file, new_claim_id, batch)
+        except NotRegularError:
+            document = self._refused(self._seen, entry.name, path, now)
+            return self._claimed(entry, document, None, new_claim_id, batch)
+
+    def _claimed(
+        self,
+        entry: Entry,
+        document: Document | Exception | None,
+        file: HeldFile | None,
+        new_claim_id: Callable[[], str],
+        batch: Batch,
+    ) -> Taken | None:
+        """Take what is whole or wrong for good; writers may have gone on until then."""
         if document is None:
             return None
         claim = self._claims.claim(entry.name, new_claim_id(), folder=entry.sort is Sort.FOLDER)
         self._seen.pop(entry.name, None)
         self._folders.pop(entry.name, None)
         self._strangers.pop(entry.name, None)
-        if isinstance(document, Document) and not self._is_still(claim, document):
+        if isinstance(document, Document) and not (file is not None and file.is_still(claim.document)):
             batch.open.append(claim)
             return None
         taken = _settled(claim, document)
@@ -280,31 +303,35 @@ class Scanner:
     def _retake(self, claim: Claim, now: float) -> Taken | None:
         if claim.path.is_symlink():
             return _settled(claim, _no_plain_file(claim.path))
-        document = self._examine(self._waiting_claims, claim.claim_id, claim.document, now, claim.stem)
-        return None if document is None else _settled(claim, document)
+        memory, document = self._waiting_claims, claim.document
+        try:
+            with hold(document, ask=self._leases) as file:
+                found = self._examine(memory, claim.claim_id, document, file, now, claim.stem)
+        except NotRegularError:
+            found = self._refused(memory, claim.claim_id, document, now)
+        return None if found is None else _settled(claim, found)
 
     def _examine(
-        self, memory: dict[str, Sighting], key: str, path: Path, now: float, label: str
+        self, memory: dict[str, Sighting], key: str, path: Path, file: HeldFile, now: float, label: str
     ) -> Document | Exception | None:
         """Read a manifest if it is time to.
 
         Returns:
             The document, the reason why it is refused, or None while it may still change.
         """
-        sighting = _see(memory, key, path, now)
+        sighting = _see(memory, key, file.signature, now)
         unchanged = now - sighting.since
         empty = sighting.signature.size == 0
-        writer = self._writer(sighting, path)
         document: Document | None = None
         if empty:
             sighting.refusal = ManifestError.at(message="The file is empty.", code="empty")
-        elif ripeness(Look(unchanged=unchanged, writer=writer, parses=True), self._patience) is Ripeness.WAIT:
+        elif ripeness(Look(unchanged=unchanged, writer=file.writer, parses=True), self._patience) is Ripeness.WAIT:
             return None
         elif sighting.refusal is None:
-            document = self._read(sighting, path, label)
+            document = self._read(sighting, path, file, label)
             if document is None and sighting.refusal is None:
                 return None
-        look = Look(unchanged=unchanged, writer=writer, empty=empty, parses=document is not None)
+        look = Look(unchanged=unchanged, writer=file.writer, empty=empty, parses=document is not None)
         match ripeness(look, self._patience):
             case Ripeness.TAKE:
                 return document
@@ -313,36 +340,25 @@ class Scanner:
             case Ripeness.WAIT:
                 return None
 
-    def _writer(self, sighting: Sighting, path: Path) -> bool | None:
-        if not self._leases:
-            return None
-        try:
-            return has_writer(path)
-        except NotRegularError:
-            sighting.refusal = _no_plain_file(path)
-            return None
+    def _refused(self, memory: dict[str, Sighting], key: str, path: Path, now: float) -> Exception | None:
+        """The reason why something that is no plain file is refused; None while a file may still come in its place."""
+        sighting = _see(memory, key, Signature.of(os.lstat(path)), now)
+        look = Look(unchanged=now - sighting.since, writer=None)
+        return _no_plain_file(path) if ripeness(look, self._patience) is Ripeness.REFUSE else None
 
-    def _read(self, sighting: Sighting, path: Path, label: str) -> Document | None:
+    def _read(self, sighting: Sighting, path: Path, file: HeldFile, label: str) -> Document | None:
         most, depth = self._limits.file_bytes, self._limits.depth
         try:
             if is_document(path.name):
-                return read_document(path, label=label, most=most, depth=depth)
-            return read_picture(path, label=label, most=self._limits.picture_bytes(), most_json=most, depth=depth)
+                return read_document(file.source, label=label, most=most, depth=depth)
+            return read_picture(
+                file.source, label=label, most=self._limits.picture_bytes(), most_json=most, depth=depth
+            )
         except ChangedWhileReadError:
             return None
-        except NotRegularError:
-            sighting.refusal = _no_plain_file(path)
         except OrchestratorError as refusal:
             sighting.refusal = refusal
         return None
-
-    def _is_still(self, claim: Claim, document: Document) -> bool:
-        """Whether the claimed file is what was read before: writers may go on after a rename."""
-        try:
-            present = Signature.of(os.lstat(claim.document))
-            return present == document.signature and not (self._leases and has_writer(claim.document))
-        except OSError:
-            return False
 
     def _report_stranger(self, name: str, now: float) -> None:
         status = os.lstat(self._claims.inbox / name)
@@ -389,8 +405,7 @@ def _no_plain_file(path: Path) -> ManifestError:
     return ManifestError.at(message=message, code="symlink" if path.is_symlink() else "not_a_file", hint=_HINT_LINK)
 
 
-def _see(memory: dict[str, Sighting], key: str, path: Path, now: float) -> Sighting:
-    signature = Signature.of(os.lstat(path))
+def _see(memory: dict[str, Sighting], key: str, signature: Signature, now: float) -> Sighting:
     sighting = memory.get(key)
     if sighting is None or sighting.signature != signature:
         sighting = memory[key] = Sighting(signature=signature, since=now)

@@ -10,6 +10,7 @@ import codecs
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any, Final, NoReturn
@@ -32,6 +33,11 @@ _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _STRINGS = re.compile(r'(?:"[^"]*+"?)++')
 _NO_BRACKETS = re.compile(r"[^\[\]{}]++")
 _STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\Z)'
+_MARKS: Final = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
 _STEP = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
 
 
@@ -154,23 +160,23 @@ def _refuse(code: str, message: str, hint: str | None = None) -> NoReturn:
 
 
 def _decode(raw: bytes) -> str:
-    encoding = "utf-8-sig"
+    encoding, offset = "utf-8", 0
     if raw.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         _refuse("encoding", "The document is UTF-32.", "Save it as UTF-8.")
-    if raw.startswith(codecs.BOM_UTF16_LE):
-        encoding, raw = "utf-16-le", raw[2:]
-    elif raw.startswith(codecs.BOM_UTF16_BE):
-        encoding, raw = "utf-16-be", raw[2:]
+    for mark, marked in _MARKS.items():
+        if raw.startswith(mark):
+            encoding, offset = marked, len(mark)
     try:
-        return raw.decode(encoding)
+        return raw[offset:].decode(encoding)
     except UnicodeDecodeError as error:
-        name = "UTF-8" if encoding == "utf-8-sig" else "UTF-16"
-        offset = error.start + (2 if name == "UTF-16" else 0)
-        _refuse("encoding", f"The document is not {name}: byte {offset} cannot be read.", "Save it as UTF-8.")
+        name, place = encoding[:6].rstrip("-").upper(), error.start + offset
+        _refuse("encoding", f"The document is not {name}: byte {place} cannot be read.", "Save it as UTF-8.")
 
 
 def _check_extent(text: str, max_depth: int) -> None:
     """Count values and levels before the JSON reader makes objects of them, or runs out of stack."""
+    if len(text) < MAX_VALUES and text.count("{") + text.count("[") <= max_depth:
+        return  # no text can hold more values than letters, nor more levels than brackets
     outside = _STRINGS.sub("", _ESCAPED.sub("", text) if "\\" in text else text)
     values = outside.count("{") + outside.count("[") + outside.count(",") + 1
     if values > MAX_VALUES:
@@ -192,13 +198,7 @@ def _offset_of_depth(text: str, max_depth: int) -> int:
 
 def _load(text: str, max_depth: int) -> Any:
     try:
-        return json.loads(
-            text,
-            object_pairs_hook=_unique_keys,
-            parse_constant=_no_constant,
-            parse_int=_bounded_int,
-            parse_float=_finite_float,
-        )
+        return _READER.decode(text)
     except _RefusedError as error:
         _refuse(error.code, f"{error}{_where(text, error)}.")
     except json.JSONDecodeError as error:
@@ -211,12 +211,11 @@ def _load(text: str, max_depth: int) -> Any:
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _RefusedError("duplicate_key", f"The key {key[:80]!a} stands twice in one object", key)
-        found[key] = value
-    return found
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    [(key, _)] = Counter(key for key, _ in pairs).most_common(1)
+    raise _RefusedError("duplicate_key", f"The key {key[:80]!a} stands twice in one object", key)
 
 
 def _no_constant(literal: str) -> NoReturn:
@@ -234,6 +233,11 @@ def _finite_float(literal: str) -> float:
     if not math.isfinite(value):
         raise _RefusedError("number", f"The number {literal[:24]} is too large or too long", literal)
     return value
+
+
+_READER: Final = json.JSONDecoder(
+    object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_int=_bounded_int, parse_float=_finite_float
+)
 
 
 def _where(text: str, error: _RefusedError) -> str:

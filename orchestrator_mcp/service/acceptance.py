@@ -13,20 +13,16 @@ from orchestrator_mcp.domain.chains import Handover
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.documents import value_problems
 from orchestrator_mcp.domain.jobs import Door, Graph, new_job_id
-from orchestrator_mcp.domain.lanes import LaneSpec, Requirements
+from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.views import ParameterView
 from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.service.chains import handovers, parents
+from orchestrator_mcp.service.drafts import Draft
 from orchestrator_mcp.store import JobSpec, NewJob
-from orchestrator_mcp.workflows.graph import graph_hash, ignored_fields
 from orchestrator_mcp.workflows.input_files import with_files
 from orchestrator_mcp.workflows.input_types import UNKNOWN_TYPES, InputTypes
-from orchestrator_mcp.workflows.naming import Names
 from orchestrator_mcp.workflows.parameters import Bound, apply, targets_for
-from orchestrator_mcp.workflows.prefixes import linked_prefixes
-from orchestrator_mcp.workflows.requirements import model_key, requirements
-from orchestrator_mcp.workflows.work import GraphWork
 
 UNNAMED: Final = "workflow"
 LARGE: Final = 200  # nodes; or inputs, times ten
@@ -36,35 +32,6 @@ ShareBy = Literal["source", "project", "token"]
 _FIRST_FIELDS: Final = frozenset(
     {"workflow_id", "workflow", "parameters", "metadata", "priority", "backend_affinity", "required_capabilities"}
 )
-
-
-class Draft:
-    """What the jobs of one manifest share, worked out once: the reading of the graph, and what equal values need.
-
-    Args:
-        manifest: what the caller wants.
-        graph: its workflow, checked; it must not change while this lives.
-    """
-
-    def __init__(self, manifest: Manifest, graph: Graph) -> None:
-        self._graph = graph
-        self.names = Names(graph)
-        self.hash = graph_hash(graph)
-        self.work = GraphWork(graph)
-        self.warnings = _graph_warnings(manifest, graph)
-        self._needs: dict[tuple[tuple[str, str], ...], tuple[str, Requirements]] = {}
-
-    def needs(self, bound: Bound) -> tuple[str, Requirements]:
-        """The models that a job loads as one word, and what it needs: only texts can change them.
-
-        Args:
-            bound: its parameters.
-        """
-        texts = tuple((name, value) for name, value in bound.values.items() if isinstance(value, str))
-        if texts not in self._needs:
-            resolved = apply(self._graph, bound.targets, bound.values, bound.seeds)
-            self._needs[texts] = model_key(resolved), requirements(resolved)
-        return self._needs[texts]
 
 
 def new_job(
@@ -105,7 +72,7 @@ def new_job(
     """
     if problems := list(islice(value_problems(dict(manifest.metadata), ("metadata",)), MOST_PROBLEMS)):
         raise ManifestError(problems)
-    draft = draft or Draft(manifest, graph)
+    draft = draft or Draft(graph, manifest.workflow)
     bound = targets_for(graph, manifest.parameters, manifest.metadata, declared, types=types, names=draft.names)
     wanted = handovers({**manifest.parameters, **bound.defaults}, bound.targets, graph, declared, types)
     key, needed = draft.needs(bound)
@@ -163,14 +130,6 @@ def is_large(graph: object) -> bool:
         return True
     nodes = [node.get("inputs") for node in graph.values() if isinstance(node, dict)]
     return sum(len(inputs) for inputs in nodes if isinstance(inputs, dict)) > LARGE * 10
-
-
-def _graph_warnings(manifest: Manifest, graph: Graph) -> list[str]:
-    said = [f"The field {name!r} beside the graph was ignored." for name in ignored_fields(manifest.workflow)]
-    return said + [
-        f"Node {node} takes its filename_prefix from another node: its files are not kept apart by job on the backend."
-        for node in linked_prefixes(graph)
-    ]
 
 
 def body_hash(manifest: Manifest) -> str:

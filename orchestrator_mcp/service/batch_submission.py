@@ -19,7 +19,7 @@ from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.steps import AtStep, Step
 from orchestrator_mcp.errors import ManifestError, NoBackendCanError, Problem
-from orchestrator_mcp.service.acceptance import Draft, body_hash
+from orchestrator_mcp.service.acceptance import body_hash
 from orchestrator_mcp.service.condition import Condition
 from orchestrator_mcp.service.gate import Gate
 from orchestrator_mcp.service.inputs import InputFiles, Settled
@@ -27,7 +27,7 @@ from orchestrator_mcp.service.preflight import Preflight
 from orchestrator_mcp.service.submission import Ground, Submission, Submissions
 from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.store import BatchAcceptance, BatchSpec, JobSpec, JobStore, NewBatch, NewJob
-from orchestrator_mcp.workflows.input_files import file_inputs, targets_of
+from orchestrator_mcp.workflows.input_files import targets_of
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class BatchSubmissions:
         new, asked = await self._prepared(wanted)
         self._condition.require_open()
         await self._require_able(new, asked)
-        accepted = await self._store.batches.accept(new, limits=self._settings.now.queue_limits)
+        accepted = await self._store.batches.accept(new, limits=self._settings.queue_limits)
         self._at_step(Step.STORED)
         log.info("accepted through %s: %s, %d jobs", wanted.door.value, accepted.batch_id, accepted.count)
         return accepted
@@ -121,7 +121,7 @@ class BatchSubmissions:
 def _by_files(ground: Ground, rows: Sequence[Mapping[str, Any]]) -> list[list[int]]:
     """The jobs that begin with the same files, by their indices."""
     found, names = ground.found, varying(ground.manifest.batch or {})
-    takes = file_inputs(found.graph, found.declared, found.types)
+    takes = found.takes
     placed = targets_of(found.graph, found.declared, names)
     files = [name for name in names if any(target in takes for target in placed[name])]
     groups: dict[str, list[int]] = defaultdict(list)
@@ -140,7 +140,6 @@ def _new_batch(
     """
     manifest = ground.manifest
     batch = manifest.batch or {}
-    draft = Draft(manifest, ground.found.graph)
     asked = _representatives(rows, varying(batch))
     lanes: dict[LaneSpec, int] = {}
     made: dict[int, tuple[str, int, str]] = {}
@@ -150,7 +149,7 @@ def _new_batch(
         called = {name: settled.manifest.parameters[name] for name in settled.files}
         for index in group:
             try:
-                one = ground.job(settled, draft, _single(manifest, {**rows[index], **called}))
+                one = ground.job(settled, _single(manifest, {**rows[index], **called}))
             except ManifestError as error:
                 raise _in_batch(error, manifest, rows, index) from error
             made[index] = (one.job_id, lanes.setdefault(one.lane, len(lanes)), one.spec.to_json())

@@ -161,7 +161,7 @@ class BatchService:
         self._gate.pass_submission(by)
         await self._owned(batch_id, by, "retry")
         self._condition.require_open()
-        limits = self._settings.now.queue_limits
+        limits = self._settings.queue_limits
         accepted = await self._store.batches.retry(batch_id, self._clock.now(), limits=limits)
         log.info("%d jobs of %s are done again for %s", accepted.count, batch_id, by.name)
         return self._accepted(accepted, base_url)

@@ -36,7 +36,7 @@ class Gate:
         Raises:
             TooManyError: this caller is too fast.
         """
-        limits, name = self._settings.now.limits_in_force, by.counted_as
+        limits, name = self._settings.limits, by.counted_as
         if name is None or not limits.submits_per_second:
             return
         rate, burst = limits.submits_per_second, limits.submit_burst
@@ -55,7 +55,7 @@ class Gate:
         Raises:
             TooManyError: this caller has as many open as it may.
         """
-        most, name = self._settings.now.limits_in_force.streams, by.counted_as
+        most, name = self._settings.limits.streams, by.counted_as
         if name is None:
             yield
             return

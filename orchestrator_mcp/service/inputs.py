@@ -34,7 +34,7 @@ from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, body_hash, is_lar
 from orchestrator_mcp.service.workflows import FoundWorkflow
 from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.store import JobStore, NewJob
-from orchestrator_mcp.workflows.input_files import file_inputs, targets_of, values_at
+from orchestrator_mcp.workflows.input_files import targets_of, values_at
 
 log = logging.getLogger(__name__)
 
@@ -299,7 +299,7 @@ class InputFiles:
 
 def _wanted(manifest: Manifest, found: FoundWorkflow) -> tuple[list[_Wanted], dict[str, str]]:
     """Every value that may name a file, and what each input takes that names one."""
-    takes: dict[str, str] = dict(file_inputs(found.graph, found.declared, found.types))
+    takes: dict[str, str] = dict(found.takes)
     if not takes:
         return [], {}
     named = [name for name, value in manifest.parameters.items() if isinstance(value, str) or is_inline(value)]

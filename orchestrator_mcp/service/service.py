@@ -29,7 +29,7 @@ from orchestrator_mcp.domain.views import (
     StreamEvent,
     WorkflowView,
 )
-from orchestrator_mcp.errors import ForbiddenError, ManifestError, NotFoundError, StorageError
+from orchestrator_mcp.errors import ForbiddenError, ManifestError, NotFoundError, OrchestratorError, StorageError
 from orchestrator_mcp.events import Events
 from orchestrator_mcp.service.batch_submission import BatchSubmissions
 from orchestrator_mcp.service.batches import BatchService
@@ -45,10 +45,10 @@ from orchestrator_mcp.service.preflight import Preflight
 from orchestrator_mcp.service.previewing import JobPreview, Previewing
 from orchestrator_mcp.service.reruns import Reruns
 from orchestrator_mcp.service.showing import (
+    accepted_view,
     backend_view,
     health_view,
     job_view,
-    links,
     workflow_view,
 )
 from orchestrator_mcp.service.submission import Submission, Submissions
@@ -203,13 +203,22 @@ class JobService:
         wanted = Submission(
             manifest=manifest, door=door, by=by, stem=stem, claim=claim, warnings=warnings, beside=beside
         )
-        answer = await self._submissions.submit(wanted)
-        return AcceptedView(
-            job_id=answer.job_id,
-            submitted_at=answer.submitted_at,
-            warnings=list(answer.warnings),
-            links=links(answer.job_id, base_url or self.base_url),
-        )
+        return accepted_view(await self._submissions.submit(wanted), base_url or self.base_url)
+
+    async def submit_each(self, several: Sequence[Submission]) -> list[AcceptedView | OrchestratorError]:
+        """Do with each manifest what `submit` does, and store all that pass in one transaction.
+
+        Args:
+            several: manifests, and how each came.
+
+        Returns:
+            For each its answer, or what `submit` would have raised.
+
+        Raises:
+            StorageError: nothing is stored any more.
+        """
+        answers = await self._submissions.submit_each(several)
+        return [one if isinstance(one, OrchestratorError) else accepted_view(one, self.base_url) for one in answers]
 
     async def try_out(
         self,

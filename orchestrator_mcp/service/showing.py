@@ -16,6 +16,7 @@ from orchestrator_mcp.domain.jobs import Artifact, Attempt, Job, JobFailure, Job
 from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.domain.text import told, told_or_none, told_values, without_secrets
 from orchestrator_mcp.domain.views import (
+    AcceptedView,
     AssetView,
     AttemptView,
     BackendView,
@@ -29,7 +30,7 @@ from orchestrator_mcp.domain.views import (
     WaitingView,
     WorkflowView,
 )
-from orchestrator_mcp.store import HistoryRow
+from orchestrator_mcp.store import Acceptance, HistoryRow
 
 NODE_BYTES: Final = 300  # of a node's id or another name
 
@@ -132,6 +133,21 @@ def asset_output(asset: Asset, base_url: str) -> OutputView:
         size=asset.size,
         sha256=asset.sha256,
         url=f"{base_url}/api/assets/{asset.sha256}",
+    )
+
+
+def accepted_view(answer: Acceptance, base_url: str) -> AcceptedView:
+    """What a caller is told whose manifest became a job.
+
+    Args:
+        answer: what the store says.
+        base_url: what the links begin with.
+    """
+    return AcceptedView(
+        job_id=answer.job_id,
+        submitted_at=answer.submitted_at,
+        warnings=list(answer.warnings),
+        links=links(answer.job_id, base_url),
     )
 
 

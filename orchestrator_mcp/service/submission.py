@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
+import anyio.lowlevel
 import anyio.to_thread
 
 from orchestrator_mcp.backends.pool import BackendPool
@@ -19,8 +21,8 @@ from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.policy import denials
 from orchestrator_mcp.domain.steps import AtStep, Step
-from orchestrator_mcp.errors import ManifestError, NoBackendCanError, nearest
-from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, Draft, ShareBy, is_large, new_job
+from orchestrator_mcp.errors import ManifestError, NoBackendCanError, OrchestratorError, nearest
+from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, ShareBy, is_large, new_job
 from orchestrator_mcp.service.condition import Condition
 from orchestrator_mcp.service.gate import Gate
 from orchestrator_mcp.service.inputs import InputFiles, Settled
@@ -31,6 +33,8 @@ from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.store import Acceptance, JobStore, NewJob
 
 log = logging.getLogger(__name__)
+
+_IN_ONE_BREATH: Final = 16  # manifests of many that are checked before others get a turn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +82,11 @@ class Ground:
     now: datetime
     share_by: ShareBy
 
-    def job(self, settled: Settled, draft: Draft | None = None, manifest: Manifest | None = None) -> NewJob:
+    def job(self, settled: Settled, manifest: Manifest | None = None) -> NewJob:
         """Bind the parameters.
 
         Args:
             settled: the manifest with its files.
-            draft: what the job shares with others of the same manifest.
             manifest: another one with the same files.
 
         Raises:
@@ -102,7 +105,7 @@ class Ground:
             claim=wanted.claim,
             warnings=self.warnings,
             now=self.now,
-            draft=draft,
+            draft=found.draft,
             share_by=self.share_by,
         )
         new = settled.onto(new)
@@ -155,14 +158,46 @@ class Submissions:
 
     async def submit(self, wanted: Submission) -> Acceptance:
         """Check a manifest, store it durably and queue it. Raises what `JobService.submit` raises."""
+        new = await self._checked(wanted)
+        accepted = await self._store.accept(new, limits=self._settings.queue_limits)
+        self._tell(new, accepted)
+        return accepted
+
+    async def submit_each(self, several: Sequence[Submission]) -> list[Acceptance | OrchestratorError]:
+        """Check manifests one after the other and store those that pass together.
+
+        Returns:
+            For each its acceptance, or what `submit` would have raised.
+        """
+        answers: list[Acceptance | OrchestratorError | None] = [None] * len(several)
+        jobs: dict[int, NewJob] = {}
+        for place, wanted in enumerate(several):
+            if place % _IN_ONE_BREATH == 0:
+                await anyio.lowlevel.checkpoint()
+            try:
+                jobs[place] = await self._checked(wanted)
+            except OrchestratorError as error:
+                answers[place] = error
+        found = await self._store.accept_each(list(jobs.values()), limits=self._settings.queue_limits)
+        for place, answer in zip(jobs, found, strict=True):
+            if isinstance(answer, Acceptance):
+                self._tell(jobs[place], answer)
+            elif not isinstance(answer, OrchestratorError):
+                raise answer
+            answers[place] = answer
+        return [answer for answer in answers if answer is not None]
+
+    async def _checked(self, wanted: Submission) -> NewJob:
+        """Everything that comes before storing, at the door and by the backends' words."""
         self._gate.pass_submission(wanted.by)
         new = await self.prepared(wanted)
         self._condition.require_open()
         await self._require_able(new)
-        accepted = await self._store.accept(new, limits=self._settings.now.queue_limits)
+        return new
+
+    def _tell(self, new: NewJob, accepted: Acceptance) -> None:
         self._at_step(Step.STORED)
-        log.info("accepted through %s: %s", wanted.door.value, new.workflow_id, extra={"job_id": accepted.job_id})
-        return accepted
+        log.info("accepted through %s: %s", new.door.value, new.workflow_id, extra={"job_id": accepted.job_id})
 
     async def prepared(self, wanted: Submission) -> NewJob:
         """Everything that comes before storing: find the workflow, check it, bind the parameters.

@@ -14,10 +14,11 @@ from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.domain.documents import value_problems
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.domain.manifests import Manifest
-from orchestrator_mcp.domain.views import ParameterView
+from orchestrator_mcp.domain.views import ParameterType, ParameterView
 from orchestrator_mcp.domain.workflow_documents import NO_CATALOGUE, looks_like_ui
 from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, is_large
+from orchestrator_mcp.service.drafts import Draft, Drafts
 from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.workflows.catalogues import Catalogue, that_count
 from orchestrator_mcp.workflows.convert.several import convert_with_any, no_catalogue
@@ -33,18 +34,28 @@ class FoundWorkflow:
     """A checked graph, and what its author said of it.
 
     Attributes:
-        graph: in API format; shared, so it must not be changed.
+        draft: the reading of the graph.
         declared: the parameters that the workflow declares.
         required_capabilities: labels that it asks of a backend.
         warnings: what there is to say about how it was read.
         types: what its inputs take, as far as the backends say.
     """
 
-    graph: Graph
+    draft: Draft
     declared: Sequence[ParameterView] = ()
     required_capabilities: Sequence[str] = ()
     warnings: Sequence[str] = ()
     types: InputTypes = UNKNOWN_TYPES
+
+    @property
+    def graph(self) -> Graph:
+        """The graph in API format; shared, so it must not be changed."""
+        return self.draft.graph
+
+    @property
+    def takes(self) -> dict[str, ParameterType]:
+        """Every input that names a file which a caller brings; shared, too."""
+        return self.draft.takes(self.declared, self.types)
 
 
 class WorkflowReader:
@@ -60,6 +71,7 @@ class WorkflowReader:
         self._library = library
         self._settings = settings
         self._pool = pool
+        self._drafts = Drafts()
 
     async def find(self, manifest: Manifest) -> FoundWorkflow:
         """The workflow that a manifest means; in API format, whatever it was in before.
@@ -90,7 +102,7 @@ class WorkflowReader:
         if manifest.workflow is None:
             named = await self._library.get(manifest.workflow_id or "", pin=pin)
             return FoundWorkflow(
-                graph=named.graph,
+                draft=self._drafts.of(named.graph, None, partial(Draft, named.graph)),
                 declared=named.declared,
                 required_capabilities=named.required_capabilities,
                 warnings=named.warnings,
@@ -104,8 +116,12 @@ class WorkflowReader:
 
     def _check(self, graph: object, types: InputTypes, warnings: Sequence[str] = ()) -> FoundWorkflow:
         limits = self._settings.now.limits
-        checked = check_graph(graph, max_nodes=limits.graph_nodes, max_depth=limits.graph_depth)
-        return FoundWorkflow(graph=checked, warnings=warnings, types=types)
+        most, depth = limits.graph_nodes, limits.graph_depth
+
+        def read() -> Draft:
+            return Draft(check_graph(graph, max_nodes=most, max_depth=depth), graph)
+
+        return FoundWorkflow(draft=self._drafts.of(graph, (most, depth), read), warnings=warnings, types=types)
 
     def _convert(self, manifest: Manifest, known: Mapping[str, Catalogue], types: InputTypes) -> FoundWorkflow:
         pin, depth = manifest.backend_affinity, self._settings.now.limits.graph_depth

@@ -7,6 +7,8 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from orchestrator_mcp.domain.limits import QueueLimits
+from orchestrator_mcp.settings.sections import LimitSettings
 from orchestrator_mcp.settings.settings import Settings
 
 FIXED: Final = frozenset({"data_dir", "log_dir", "inbox_dir", "outbox_dir", "workflows_dirs", "server"})
@@ -23,7 +25,17 @@ class CurrentSettings:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._now = settings
+        self.replace(settings)
+
+    @property
+    def limits(self) -> LimitSettings:
+        """The limits that hold where the server listens: see `Settings.limits_in_force`."""
+        return self._limits
+
+    @property
+    def queue_limits(self) -> QueueLimits:
+        """How many jobs may wait, of all and of each source."""
+        return self._queue_limits
 
     @property
     def now(self) -> Settings:
@@ -33,6 +45,8 @@ class CurrentSettings:
     def replace(self, settings: Settings) -> None:
         """Let other settings hold from here on."""
         self._now = settings
+        self._limits = settings.limits_in_force
+        self._queue_limits = settings.queue_limits
 
 
 @dataclass(frozen=True, kw_only=True)

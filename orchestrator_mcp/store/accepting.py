@@ -31,9 +31,6 @@ def accept(tx: Transaction, new: NewJob, *, limits: QueueLimits = NO_LIMITS) -> 
         return known
     require_room(tx, {new.lane.source: 1}, limits)
     chained = chains.look_up(tx, new.spec)
-    tx.run("add_document", hash=new.graph_hash, body=json.dumps(new.graph, ensure_ascii=False, separators=(",", ":")))
-    document = tx.one("document_by_hash", b_hash=new.graph_hash)
-    assert document is not None  # added a line above
     lane_id, seq, at = lane_for(tx, new.lane), tx.take_seqs(), to_millis(new.submitted_at)
     row = tx.one(
         "add_job",
@@ -46,7 +43,7 @@ def accept(tx: Transaction, new: NewJob, *, limits: QueueLimits = NO_LIMITS) -> 
         lane_id=lane_id,
         rank=-new.priority,
         state=STATE_CODES[chained.state],
-        document_id=document["id"],
+        document_id=_document_for(tx, new),
         workflow_id=new.workflow_id,
         source=new.source,
         door=new.door.value,
@@ -61,6 +58,20 @@ def accept(tx: Transaction, new: NewJob, *, limits: QueueLimits = NO_LIMITS) -> 
     enters(tx, lane_id, chained.state)
     tell(tx, row["id"], new.job_id, None, chained.state, seq=seq, at=at, reason="accepted")
     return Acceptance(job_id=new.job_id, submitted_at=from_millis(at), warnings=tuple(new.spec.warnings))
+
+
+def _document_for(tx: Transaction, new: NewJob) -> int:
+    """The row of the job's graph; written out only where it is not known yet."""
+    if (known := tx.known.get(new.graph_hash)) is not None:
+        return known
+    row = tx.one("document_by_hash", b_hash=new.graph_hash)
+    if row is None:
+        body = json.dumps(new.graph, ensure_ascii=False, separators=(",", ":"))
+        tx.run("add_document", hash=new.graph_hash, body=body)
+        row = tx.one("document_by_hash", b_hash=new.graph_hash)
+    assert row is not None  # added a line above
+    tx.known[new.graph_hash] = int(row["id"])
+    return tx.known[new.graph_hash]
 
 
 def _known_before(tx: Transaction, new: NewJob) -> Acceptance | None:

@@ -22,14 +22,15 @@ def require_room(tx: Transaction, wanted: Mapping[str, int], limits: QueueLimits
         QueueFullError: more would wait than may.
         ShareFullError: more of one source would.
     """
-    if limits.total is None and not limits.by_source:
+    bounds = {source: most for source in wanted if (most := limits.of(source)) is not None}
+    if limits.total is None and not bounds:
         return
     tx.settle_lanes()
     if limits.total is not None:
         _require_of_all(tx, sum(wanted.values()), limits.total)
-    for source, count in wanted.items():
-        most = limits.of(source)
-        if most is not None and (waiting := _waiting_of(tx, source)) + count > most:
+    for source, most in bounds.items():
+        count = wanted[source]
+        if (waiting := _waiting_of(tx, source)) + count > most:
             raise ShareFullError(
                 f"The queue has no room for {_more(count)} of {limits.called(source)}: {waiting} of them "
                 f"{'waits' if waiting == 1 else 'wait'}, and scheduling.max_queued is {most}.",

@@ -16,6 +16,7 @@ from typing import Any, Final
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from orchestrator_mcp.domain.events import JobChanged
+from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.errors import StartError, StorageError
 from orchestrator_mcp.store.schema import SCHEMA_REVISION
 from orchestrator_mcp.store.statements import Compiled, compile_statements
@@ -169,6 +170,7 @@ class Transaction:
 
     Attributes:
         told: what is told once it is committed, in order.
+        known: rows of graphs and lanes that jobs of this transaction stand in, by what they are.
     """
 
     def __init__(self, cursor: sqlite3.Cursor, statements: dict[str, Compiled]) -> None:
@@ -179,6 +181,7 @@ class Transaction:
         self._later: dict[str, dict[tuple[Any, ...], None]] = {}
         self._last_seq: int | None = None
         self.told: list[JobChanged] = []
+        self.known: dict[str | LaneSpec, int] = {}
 
     def run(self, name: str, /, **values: Any) -> int:
         """Run a statement; the number of rows that it changed."""

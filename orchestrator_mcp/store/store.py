@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -140,6 +141,19 @@ class JobStore:
             StorageError: it cannot be stored now.
         """
         return await self._writer.write(lambda tx: accepting.accept(tx, new, limits=limits))
+
+    async def accept_each(
+        self, jobs: Sequence[NewJob], *, limits: QueueLimits = NO_LIMITS
+    ) -> list[Acceptance | Exception]:
+        """Store jobs durably and queue them, in one transaction.
+
+        Returns:
+            For each its acceptance, or what `accept` would have raised.
+
+        Raises:
+            StorageError: nothing is stored any more.
+        """
+        return await self._writer.write_each([partial(accepting.accept, new=new, limits=limits) for new in jobs])
 
     async def claim(
         self, candidates: Callable[[], Sequence[Candidate]], now: datetime, chooser: Chooser = choose

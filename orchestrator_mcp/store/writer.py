@@ -69,19 +69,40 @@ class Writer:
             StorageError: it could not be stored.
             OrchestratorError: whatever the operation raised.
         """
+        [found] = await self.write_each([operation])
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def write_each(self, operations: Sequence[Callable[[Transaction], T]]) -> list[T | Exception]:
+        """Run several operations in a row, in one transaction if they fit, and wait until they are durable.
+
+        Args:
+            operations: see `write`; one that fails takes none of the others with it.
+
+        Returns:
+            For each what it returned, or what `write` would have raised.
+
+        Raises:
+            StorageError: nothing is stored any more.
+        """
         if self._closed:
             raise StorageError("The orchestrator is stopping and stores nothing more.")
-        pending = _Pending(operation=operation)
-        if not self._turns or len(self._turns[-1].pending) >= LARGEST_BATCH:
-            self._turns.append(_Turn())
-            self._wake.set()
-        turn = self._turns[-1]
-        turn.pending.append(pending)
-        await turn.done.wait()
-        if pending.error is not None:
-            raise pending.error
-        result: T = pending.result
-        return result
+        together = [_Pending(operation=operation) for operation in operations]
+        for turn in self._put_into_turns(together):
+            await turn.done.wait()
+        return [pending.result if pending.error is None else pending.error for pending in together]
+
+    def _put_into_turns(self, together: Sequence[_Pending]) -> list[_Turn]:
+        turns: list[_Turn] = []
+        for pending in together:
+            if not self._turns or len(self._turns[-1].pending) >= LARGEST_BATCH:
+                self._turns.append(_Turn())
+                self._wake.set()
+            self._turns[-1].pending.append(pending)
+            if not turns or turns[-1] is not self._turns[-1]:
+                turns.append(self._turns[-1])
+        return turns
 
     async def run(self) -> None:
         """Commit turn after turn until `close` is called."""

@@ -56,6 +56,11 @@ class InputTypes:
     def __init__(self, catalogues: Sequence[Mapping[str, Mapping[str, Any]]] = ()) -> None:
         self._catalogues = tuple(catalogues)
 
+    def says_what(self, other: InputTypes) -> bool:
+        """Whether it comes from the very catalogues that the other comes from."""
+        mine, theirs = self._catalogues, other._catalogues
+        return len(mine) == len(theirs) and all(one is another for one, another in zip(mine, theirs, strict=True))
+
     def of(self, class_type: str, name: str, present: object) -> InputType | None:
         """What an input takes; None where no backend says it, or the graph has something else there.
 

@@ -4,7 +4,6 @@ import errno
 import importlib.util
 import os
 import socket
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -13,8 +12,6 @@ from types import ModuleType
 import pytest
 
 from orchestrator_mcp import files
-
-LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="leases are Linux's")
 
 
 def test_a_plain_file_is_read_with_its_signature(tmp_path: Path) -> None:
@@ -49,8 +46,6 @@ def test_only_plain_files_are_read_and_nothing_is_waited_for(tmp_path: Path, mak
         }[make]()
         with pytest.raises(files.NotRegularError):
             files.read_regular(path, most=100)
-        with pytest.raises(files.NotRegularError):
-            files.has_writer(path)
 
 
 def test_a_missing_file_is_missing(tmp_path: Path) -> None:
@@ -155,40 +150,6 @@ def test_a_move_of_what_is_gone_says_so(tmp_path: Path) -> None:
         files.rename_exclusively(tmp_path / "gone", tmp_path / "x")
 
 
-@LINUX
-def test_a_writer_is_seen_until_it_closes(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    path.write_text("{}")
-    assert files.has_writer(path) is False
-    with path.open("a"):
-        assert files.has_writer(path) is True
-    assert files.has_writer(path) is False
-
-
-@LINUX
-def test_a_reader_is_no_writer(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    path.write_text("{}")
-    with path.open("rb"):
-        assert files.has_writer(path) is False
-
-
-@LINUX
-def test_writers_that_come_while_the_lease_is_asked_for_harm_nobody(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    path.write_text("{}")
-    script = (
-        "import sys\nfrom pathlib import Path\nfrom orchestrator_mcp.files import has_writer\n"
-        "seen = {has_writer(Path(sys.argv[1])) for _ in range(20_000)}\nprint(seen <= {True, False})"
-    )
-    asking = subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE, text=True)
-    while asking.poll() is None:
-        with path.open("a"):
-            pass
-    output, _ = asking.communicate(timeout=30)
-    assert (asking.returncode, output) == (0, "True\n")
-
-
 def test_free_space_is_bytes(tmp_path: Path) -> None:
     assert files.free_space(tmp_path) > 0
     with pytest.raises(FileNotFoundError):
@@ -218,12 +179,11 @@ def test_a_local_folder_is_no_share(tmp_path: Path) -> None:
     assert files.is_network_filesystem(Path("\\\\nas\\share")) is True
 
 
-def test_a_system_without_fcntl_does_all_of_it_but_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_without_fcntl_does_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     portable = _imported_without_fcntl(monkeypatch)
     path = tmp_path / "a.json"
     portable.write_durably(path, b"{}")
     assert portable.read_regular(path, most=10).content == b"{}"
-    assert portable.has_writer(path) is None
     (tmp_path / "folder").mkdir()
     portable.rename_exclusively(path, tmp_path / "folder" / "a.json")
     assert (tmp_path / "folder" / "a.json").read_bytes() == b"{}"

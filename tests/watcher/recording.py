@@ -21,7 +21,9 @@ from orchestrator_mcp.domain.deliveries import BatchDelivery, Delivery, Delivery
 from orchestrator_mcp.domain.jobs import Door, new_batch_id, new_job_id
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.views import AcceptedView, ErrorView, JobView, OutputView
+from orchestrator_mcp.errors import OrchestratorError
 from orchestrator_mcp.service import JobService
+from orchestrator_mcp.service import Submission as Wanted
 from orchestrator_mcp.service.batches import BatchService
 from watcher.inbox import Inbox, InboxLimits
 from watcher.outbox import Outbox
@@ -133,6 +135,16 @@ class RecordingService(JobService):
                 Submission(job_id=job_id, manifest=manifest, stem=stem, claim=claim, warnings=tuple(warnings))
             )
         return AcceptedView(job_id=job_id, submitted_at=datetime.now(UTC))
+
+    async def submit_each(self, several: Sequence[Wanted]) -> list[AcceptedView | OrchestratorError]:
+        answers: list[AcceptedView | OrchestratorError] = []
+        for wanted in several:
+            try:
+                given = {name: value for name, value in vars(wanted).items() if name != "manifest"}
+                answers.append(await self.submit(wanted.manifest, **given))
+            except OrchestratorError as error:
+                answers.append(error)
+        return answers
 
     async def claimed_job(self, claim_id: str) -> str | None:
         return next((each.job_id for each in self.submissions if each.claim.claim_id == claim_id), None)

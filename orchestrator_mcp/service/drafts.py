@@ -1,0 +1,106 @@
+"""What the jobs of one graph share, worked out once: for a batch, and for manifests that bring the same graph again."""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from orchestrator_mcp.domain.jobs import Graph
+from orchestrator_mcp.domain.lanes import Requirements
+from orchestrator_mcp.domain.views import ParameterType, ParameterView
+from orchestrator_mcp.workflows.graph import graph_hash, ignored_fields
+from orchestrator_mcp.workflows.input_files import file_inputs
+from orchestrator_mcp.workflows.input_types import InputTypes
+from orchestrator_mcp.workflows.naming import Names
+from orchestrator_mcp.workflows.parameters import Bound, apply
+from orchestrator_mcp.workflows.prefixes import linked_prefixes
+from orchestrator_mcp.workflows.requirements import model_key, requirements
+from orchestrator_mcp.workflows.work import GraphWork
+
+MOST_GRAPHS: Final = 32
+LARGEST_GRAPH: Final = 1 << 18  # bytes; larger ones are read each time
+MOST_NEEDS: Final = 1_024
+
+
+class Draft:
+    """The reading of one graph.
+
+    Args:
+        graph: checked; it must not change while this lives.
+        brought: what the manifest had as workflow: the graph, maybe with more around it.
+    """
+
+    def __init__(self, graph: Graph, brought: object = None) -> None:
+        self.graph = graph
+        self.names = Names(graph)
+        self.hash = graph_hash(graph)
+        self.work = GraphWork(graph)
+        self.warnings = _warnings(graph, brought)
+        self._needs: dict[tuple[tuple[str, str], ...], tuple[str, Requirements]] = {}
+        self._takes: tuple[Sequence[ParameterView], InputTypes, dict[str, ParameterType]] | None = None
+
+    def needs(self, bound: Bound) -> tuple[str, Requirements]:
+        """The models that a job loads as one word, and what it needs: only texts can change them.
+
+        Args:
+            bound: its parameters.
+        """
+        texts = tuple((name, value) for name, value in bound.values.items() if isinstance(value, str))
+        found = self._needs.get(texts)
+        if found is None:
+            resolved = apply(self.graph, bound.targets, bound.values, bound.seeds)
+            found = model_key(resolved), requirements(resolved)
+            if len(self._needs) >= MOST_NEEDS:
+                self._needs.clear()
+            self._needs[texts] = found
+        return found
+
+    def takes(self, declared: Sequence[ParameterView], types: InputTypes) -> dict[str, ParameterType]:
+        """Every input that names a file which a caller brings, see `file_inputs`.
+
+        Args:
+            declared: the parameters that the workflow declares.
+            types: what the inputs take, as far as the backends say.
+        """
+        last = self._takes
+        if last is None or last[0] is not declared or not types.says_what(last[1]):
+            last = self._takes = declared, types, file_inputs(self.graph, declared, types)
+        return last[2]
+
+
+class Drafts:
+    """The graphs that came last, so that ten thousand manifests with one graph have it read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, bytes], Draft] = {}
+
+    def of(self, brought: Any, rules: object, make: Callable[[], Draft]) -> Draft:
+        """The draft of a graph.
+
+        Args:
+            brought: the graph as it came, as JSON values.
+            rules: what the check of it depends on besides.
+            make: checks and reads it, and raises what is wrong with it.
+        """
+        try:
+            key = rules, marshal.dumps(brought, 2)  # exact: 1, 1.0 and true are three; version 2 has no references
+        except ValueError:  # no JSON, or too deep: the check says what is wrong
+            return make()
+        found = self._known.get(key)
+        if found is None:
+            found = make()
+            if len(key[1]) > LARGEST_GRAPH:
+                return found
+            if len(self._known) >= MOST_GRAPHS:
+                self._known.clear()
+            self._known[key] = found
+        return found
+
+
+def _warnings(graph: Graph, brought: object) -> list[str]:
+    said = [f"The field {name!r} beside the graph was ignored." for name in ignored_fields(brought)]
+    return said + [
+        f"Node {node} takes its filename_prefix from another node: its files are not kept apart by job on the backend."
+        for node in linked_prefixes(graph)
+    ]
