@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from typing import Final
 
 from orchestrator_mcp.domain.deadlines import raised_priority
@@ -22,7 +23,9 @@ NEAR: Final = 3.0
 _NEVER: Final = 1 << 62
 
 Fits = Callable[[Lane], bool]
-Order = Callable[[Lane], tuple[float, ...]]
+Sort = Callable[[list[Lane]], None]
+
+_AGE: Final = attrgetter("since", "id")
 
 
 class Queue:
@@ -30,34 +33,30 @@ class Queue:
 
     Args:
         source: whose they are.
-        order: the key to sort them by, when somebody asks.
+        sort: puts lanes into that order.
+
+    Attributes:
+        source: the same.
+        any_order: the lanes, as they came; none is added once somebody has asked for them in order.
+        eldest: since when the most neglected of them waits, milliseconds.
     """
 
-    __slots__ = ("_lanes", "_order", "_sorted", "eldest", "source")
+    __slots__ = ("_sort", "_sorted", "any_order", "eldest", "source")
 
-    def __init__(self, source: str, order: Order) -> None:
+    def __init__(self, source: str, sort: Sort) -> None:
         self.source = source
         self.eldest = _NEVER
-        self._lanes: list[Lane] = []
-        self._order = order
+        self.any_order: list[Lane] = []
+        self._sort = sort
         self._sorted = False
-
-    def add(self, lane: Lane, waiting_from: int) -> None:
-        """One more."""
-        self._lanes.append(lane)
-        if waiting_from < self.eldest:
-            self.eldest = waiting_from
-
-    @property
-    def any_order(self) -> list[Lane]:
-        return self._lanes
 
     @property
     def lanes(self) -> list[Lane]:
         if not self._sorted:
-            self._lanes.sort(key=self._order)
+            if len(self.any_order) > 1:
+                self._sort(self.any_order)
             self._sorted = True
-        return self._lanes
+        return self.any_order
 
 
 @dataclass(slots=True)
@@ -84,6 +83,7 @@ class Cell:
     Attributes:
         eldest: the most neglected of them.
         waiting_from: since when that is so, milliseconds.
+        lanes: all of them.
         jobs: how many they hold.
         seconds: how long these take on a backend of pace 1.
         known: whether it is known of all.
@@ -91,6 +91,7 @@ class Cell:
 
     eldest: Lane
     waiting_from: int
+    lanes: list[Lane] = field(default_factory=list)
     jobs: int = 0
     seconds: float = 0.0
     known: bool = True
@@ -101,32 +102,48 @@ class Tier:
 
     Args:
         priority: with which they came.
-        order: the key to sort the lanes of a source by.
+        sort: puts the lanes of a source into the order in which they are served.
+
+    Attributes:
+        by_source: source -> lanes.
+        cells: kind of need -> what is known of its lanes together.
     """
 
-    def __init__(self, priority: int, order: Order) -> None:
+    def __init__(self, priority: int, sort: Sort) -> None:
         self.priority = priority
         self.by_source: dict[str, Queue] = {}
         self.cells: dict[str, Cell] = {}
-        self._order = order
+        self._sort = sort
+        self._by_model: dict[str, dict[str, Queue]] = {}
+
+    def by_model(self, model: str) -> dict[str, Queue]:
+        """source -> its lanes for a model; worked out when somebody asks for the model."""
+        queues = self._by_model.get(model)
+        if queues is None:
+            queues = self._by_model[model] = {}
+            for kind in self.kinds[model]:
+                for lane in self.cells[kind].lanes:
+                    _add(queues, lane, lane.waiting_from, self._sort)
+        return queues
 
     @cached_property
-    def by_model(self) -> dict[str, dict[str, Queue]]:
-        """model key -> source -> lanes."""
-        found: dict[str, dict[str, Queue]] = {cell.eldest.spec.model_key: {} for cell in self.cells.values()}
-        for source, everything in self.by_source.items():
-            for lane in everything.any_order:
-                queues = found[lane.spec.model_key]
-                queue = queues.get(source)
-                if queue is None:
-                    queue = queues[source] = Queue(source, self._order)
-                queue.add(lane, lane.since if lane.since > lane.served else lane.served)
+    def kinds(self) -> dict[str, dict[str, Lane]]:
+        """model key -> a lane for each kind of need."""
+        found: dict[str, dict[str, Lane]] = {}
+        for kind, cell in self.cells.items():
+            found.setdefault(cell.eldest.spec.model_key, {})[kind] = cell.eldest
         return found
+
+    def examples(self, model: str | None) -> Iterable[tuple[str, Lane]]:
+        """A lane for each kind of need, of one model or (None) of all."""
+        if model is not None:
+            return self.kinds[model].items()
+        return ((kind, cell.eldest) for kind, cell in self.cells.items())
 
     def warm_models(self, candidate: Candidate) -> list[str]:
         """The models for which it has work and a backend need not load anything."""
         if not candidate.loaded:
-            return [model for model in {"": None, candidate.warm: None} if model in self.by_model]
+            return [model for model in dict.fromkeys(("", candidate.warm)) if model in self.kinds]
         specs = {cell.eldest.spec.model_key: cell.eldest.spec for cell in self.cells.values()}
         return [model for model, spec in specs.items() if candidate.has_warm(spec)]
 
@@ -181,24 +198,23 @@ class Backlog:
     def _arrange(self, lanes: Iterable[Lane], now: int, patience: int) -> None:
         """The one pass over all lanes: every step in it costs as often as there are lanes."""
         tiers, tags = self._tiers, self.tags
-        order = self._order_at(now, patience)
+        sort = self._sort_at(now, patience)
         for lane in lanes:
             spec = lane.spec
             since = lane.since if lane.since > lane.served else lane.served
             priority = lane.priority if lane.deadline is None else _raised(lane, lane.deadline, now)
             tier = tiers.get(priority)
             if tier is None:
-                tier = tiers[priority] = Tier(priority, order)
-            queue = tier.by_source.get(spec.source)
-            if queue is None:
-                queue = tier.by_source[spec.source] = Queue(spec.source, order)
+                tier = tiers[priority] = Tier(priority, sort)
+            if spec.source not in tags:
                 tags[spec.source] = lane.share
-            queue.add(lane, since)
+            _add(tier.by_source, lane, since, sort)
             cell = tier.cells.get(spec.kind)
             if cell is None:
                 cell = tier.cells[spec.kind] = Cell(lane, since)
             elif since < cell.waiting_from or (since == cell.waiting_from and lane.id < cell.eldest.id):
                 cell.eldest, cell.waiting_from = lane, since
+            cell.lanes.append(lane)
             cell.jobs += lane.count
             seconds = lane.seconds
             if seconds is None:
@@ -210,16 +226,18 @@ class Backlog:
                 for name, room in lane.rooms.items():
                     self.rooms[name] = min(room, self.rooms.get(name, room))
 
-    def _order_at(self, now: int, patience: int) -> Order:
+    def _sort_at(self, now: int, patience: int) -> Sort:
         """The oldest job goes first; when the end is near, long jobs do, after what was passed over."""
 
         def order(lane: Lane) -> tuple[float, ...]:
-            since = lane.since if lane.since > lane.served else lane.served
-            if self._near and now - since < patience:
+            if now - lane.waiting_from < patience:
                 return (1, -(lane.seconds or 0.0), lane.since, lane.id)
             return (0, lane.since, lane.id)
 
-        return order
+        def sort(lanes: list[Lane]) -> None:
+            lanes.sort(key=order if self._near else _AGE)
+
+        return sort
 
     def specs(self) -> Iterator[LaneSpec]:
         """Every kind of need, once for each tier."""
@@ -254,3 +272,13 @@ class Backlog:
 
 def _raised(lane: Lane, deadline: int, now: int) -> int:
     return raised_priority(lane.priority, deadline, now, lane.seconds or 0.0)
+
+
+def _add(queues: dict[str, Queue], lane: Lane, waiting_from: int, sort: Sort) -> None:
+    source = lane.spec.source
+    queue = queues.get(source)
+    if queue is None:
+        queue = queues[source] = Queue(source, sort)
+    queue.any_order.append(lane)
+    if waiting_from < queue.eldest:
+        queue.eldest = waiting_from

@@ -17,9 +17,9 @@ from typing import Final
 
 from orchestrator_mcp.domain.backlog import AGEING, Backlog, Fits, Tier
 from orchestrator_mcp.domain.eligibility import Eligibility, has_model, refusal, waiting_reasons
-from orchestrator_mcp.domain.prospects import Prospects
+from orchestrator_mcp.domain.prospects import Best, Prospects
 from orchestrator_mcp.domain.situation import Candidate, Catalogue, Choice, Lane
-from orchestrator_mcp.domain.turns import Order, Turns
+from orchestrator_mcp.domain.turns import Order, Replayed, Turns
 
 __all__ = [
     "AGEING",
@@ -95,19 +95,15 @@ class _Round:
         speed = sum(1 / candidate.pace for candidate in candidates if candidate.unavailable is None)
         reach = speed * max(candidate.pace for candidate in candidates)
         self._backlog = Backlog(lanes, now, reach=reach, patience=PATIENCE)
-        self._groups: dict[object, _Group] = {}
-        self._group_of: dict[str, _Group] = {}
-        named = {name for spec in self._backlog.specs() for name in (spec.pin, *spec.avoid) if name is not None}
-        for candidate in candidates:
-            own = candidate.backend_id if candidate.backend_id in named else None
-            key = (candidate.capabilities, id(candidate.catalogue), own, frozenset(candidate.blocked))
-            if key not in self._groups:
-                self._groups[key] = _Group(candidate, eligibility)
-            self._group_of[candidate.backend_id] = self._groups[key]
+        self._group_of = _grouped(candidates, self._backlog, eligibility)
         self._prospects = Prospects(candidates, self._backlog.models, self._able)
         self._kept: list[_Group] = []
         self._orders: dict[tuple[int, str | None], Order] = {}
         self._turns_of: dict[tuple[_Group, int, str | None], Turns] = {}
+        self._turns_for: dict[tuple[int, str | None, frozenset[str]], Turns] = {}
+        self._offers: dict[_Group, Replayed[Lane]] = {}
+        self._by_need: dict[int, list[str]] = {}
+        self._best: Best | None = None
 
     def choices(self) -> list[Choice]:
         """Renders for those who are idle first, then standbys."""
@@ -146,27 +142,34 @@ class _Round:
             for loading in (False, True):
                 if loading:
                     left.sort(key=lambda c: (c.warm in self._backlog.models, c.pace, c.backend_id))
+                    self._best = Best(left)
+                self._offers.clear()
                 waiting = []
                 for candidate in left:
                     lane = self._next(tier, candidate, loading=loading)
                     if lane is None:
                         waiting.append(candidate)
                         continue
-                    self._backlog.take(lane)
-                    self._prospects.given(lane, candidate)
+                    self._take(lane, candidate)
                     yield Choice(lane_id=lane.id, backend_id=candidate.backend_id)
                 left = waiting
 
+    def _take(self, lane: Lane, candidate: Candidate) -> None:
+        self._backlog.take(lane)
+        self._prospects.given(lane, candidate)
+        self._offers.clear()
+        self._by_need.clear()
+
     def _next(self, tier: Tier, candidate: Candidate, *, loading: bool) -> Lane | None:
         """What a backend does next; only what it has warm, unless it is the time for `loading`."""
-        first = self._first(tier, candidate)
+        first = self._turns(tier, candidate, None).first()
         if first is None:
             return None
-        if self._must(tier, candidate, first):
-            return first
+        if self._must(tier, candidate, first[1]):
+            return first[1]
         if loading:
             return self._worth_loading(tier, candidate)
-        return self._needed_more(tier, candidate, first) or self._warm(tier, candidate)
+        return self._needed_more(tier, candidate, first[1]) or self._warm(tier, candidate)
 
     def _turns(self, tier: Tier, candidate: Candidate, model: str | None) -> Turns:
         """Whose turn it is among the lanes of a tier, of one model or (None) of all."""
@@ -174,39 +177,46 @@ class _Round:
         key = (group, tier.priority, model)
         turns = self._turns_of.get(key)
         if turns is None:
-            turns = self._turns_of[key] = Turns(self._order(tier, model), self._backlog, self._fits(group))
+            fits = self._fits(group)
+            kinds = frozenset(kind for kind, lane in tier.examples(model) if fits(lane))
+            alike = (tier.priority, model, kinds)
+            if alike not in self._turns_for:
+                self._turns_for[alike] = Turns(self._order(tier, model), self._backlog, kinds)
+            turns = self._turns_of[key] = self._turns_for[alike]
         return turns
 
     def _order(self, tier: Tier, model: str | None) -> Order:
         key = (tier.priority, model)
         if key not in self._orders:
-            queues = tier.by_source if model is None else tier.by_model[model]
+            queues = tier.by_source if model is None else tier.by_model(model)
             self._orders[key] = Order(queues.values(), self._backlog)
         return self._orders[key]
 
-    def _first(self, tier: Tier, candidate: Candidate) -> Lane | None:
-        """The lane whose turn it would be if nothing had to be loaded."""
-        turns = self._turns(tier, candidate, None)
-        found = turns.first()
-        return turns.head(found[1]) if found else None
-
     def _must(self, tier: Tier, candidate: Candidate, first: Lane) -> bool:
         """Whether a lane was passed over for so long, or its source so far, that every preference ends."""
+        has_warm_work = candidate.warm in tier.kinds
+        if not has_warm_work and not self._passed_over(first):
+            return False
         load = candidate.load_seconds(first)
         if load and self._now - candidate.warm_since < STINT * 1000 * load:
             return False
         if self._overdue(first, candidate):
             return True
-        if not load or candidate.warm not in tier.by_model:
+        if not load or not has_warm_work:
             return False
         found = self._turns(tier, candidate, candidate.warm).first()
         tag = found[0] if found else 0.0
         return tag - self._backlog.tags[first.spec.source] > LEAD and not self._leaves(first, candidate, False)
 
+    def _passed_over(self, lane: Lane) -> bool:
+        return self._now - lane.waiting_from >= PATIENCE
+
     def _overdue(self, lane: Lane, candidate: Candidate) -> bool:
         """Whether a lane was passed over for longer than its job would have taken here."""
+        if not self._passed_over(lane):
+            return False
         span = candidate.load_seconds(lane) + (candidate.render_seconds(lane) or 0.0)
-        return self._now - lane.waiting_from >= max(PATIENCE, 1000 * span)
+        return self._now - lane.waiting_from >= 1000 * span
 
     def _leaves(self, lane: Lane, candidate: Candidate, before_loads: bool) -> bool:
         if self._overdue(lane, candidate):
@@ -215,38 +225,77 @@ class _Round:
 
     def _warm(self, tier: Tier, candidate: Candidate) -> Lane | None:
         """Of what it has warm, the job of whoever was served least."""
-        best: tuple[float, int, int, Lane] | None = None
-        for model in tier.warm_models(candidate):
-            turns = self._turns(tier, candidate, model)
-            for tag, queue in turns.in_order():
-                lane = next((one for one in turns.lanes(queue) if not self._leaves(one, candidate, True)), None)
-                if lane is not None:
-                    best = min(best or (tag, lane.waiting_from, lane.id, lane), (tag, lane.waiting_from, lane.id, lane))
-                    break
+        found = [self._warm_with(tier, candidate, model) for model in tier.warm_models(candidate)]
+        best = min((one for one in found if one is not None), key=lambda one: one[:3], default=None)
         return best[-1] if best else None
+
+    def _warm_with(self, tier: Tier, candidate: Candidate, model: str) -> tuple[float, int, int, Lane] | None:
+        turns = self._turns(tier, candidate, model)
+        left: set[str] = set()
+        for tag, queue in turns.in_order():
+            for lane in turns.lanes(queue):
+                if lane.spec.kind in left:
+                    continue
+                if not self._leaves(lane, candidate, True):
+                    return (tag, lane.waiting_from, lane.id, lane)
+                if not self._passed_over(tier.cells[lane.spec.kind].eldest):
+                    left.add(lane.spec.kind)
+            if len(left) == len(turns.kinds):
+                break
+        return None
 
     def _needed_more(self, tier: Tier, candidate: Candidate, first: Lane) -> Lane | None:
         """What it had better load although it has warm work: others see to that in time, and not to this."""
-        if candidate.warm not in tier.by_model or not self._prospects.others_suffice(candidate):
+        if candidate.warm not in tier.kinds or not self._prospects.others_suffice(candidate):
             return None
-        found = self._coldest(tier, candidate, first.spec.source)
-        return found[0] if found and self._prospects.late(found[0], candidate) else None
+        found = next(self._coldest(tier, candidate, first.spec.source), None)
+        return found if found and self._prospects.late(found, candidate) else None
 
     def _worth_loading(self, tier: Tier, candidate: Candidate) -> Lane | None:
         """Of whoever was served least, what would be ready last if nobody helped."""
-        everything = self._turns(tier, candidate, None)
-        for _, queue in everything.in_order():
-            for lane in self._coldest(tier, candidate, queue.source):
-                if not self._leaves(lane, candidate, False):
-                    return lane
-        return None
+        group = self._group_of[candidate.backend_id]
+        offers = self._offers.get(group)
+        if offers is None:
+            offers = self._offers[group] = Replayed(self._offered(tier, candidate))
+        return next((lane for lane in offers if not self._leaves(lane, candidate, False)), None)
 
-    def _coldest(self, tier: Tier, candidate: Candidate, source: str) -> list[Lane]:
+    def _offered(self, tier: Tier, candidate: Candidate) -> Iterator[Lane]:
+        """What backends like this one might load, less what none of those that are left would."""
+        for _, queue in self._turns(tier, candidate, None).in_order():
+            for lane in self._coldest(tier, candidate, queue.source):
+                if not candidate.idle or self._passed_over(lane) or not self._left_by_all(lane):
+                    yield lane
+
+    def _left_by_all(self, lane: Lane) -> bool:
+        return self._best is not None and self._prospects.left_by(self._best, lane)
+
+    def _coldest(self, tier: Tier, candidate: Candidate, source: str) -> Iterator[Lane]:
         """A lane of each model that a source has work for, first the one that would be ready last."""
-        found = []
-        for model, queues in tier.by_model.items():
-            own = queues.get(source)
+        for model in self._in_need(tier):
+            own = tier.by_model(model).get(source)
             lane = self._turns(tier, candidate, model).head(own) if own is not None else None
             if lane is not None:
-                found.append((-self._prospects.finish(model), -self._backlog.models[model].left, lane.id, lane))
-        return [lane for *_, lane in sorted(found, key=lambda entry: entry[:3])]
+                yield lane
+
+    def _in_need(self, tier: Tier) -> list[str]:
+        """The models of a tier, first the one that would be ready last."""
+        found = self._by_need.get(tier.priority)
+        if found is None:
+            left, finish = self._backlog.models, self._prospects.finish
+            found = sorted(tier.kinds, key=lambda model: (-finish(model), -left[model].left, model))
+            self._by_need[tier.priority] = found
+        return found
+
+
+def _grouped(candidates: Sequence[Candidate], backlog: Backlog, eligibility: Eligibility) -> dict[str, _Group]:
+    """backend -> those that can run the same."""
+    groups: dict[object, _Group] = {}
+    group_of = {}
+    named = {name for spec in backlog.specs() for name in (spec.pin, *spec.avoid) if name is not None}
+    for candidate in candidates:
+        own = candidate.backend_id if candidate.backend_id in named else None
+        key = (candidate.capabilities, id(candidate.catalogue), own, frozenset(candidate.blocked))
+        if key not in groups:
+            groups[key] = _Group(candidate, eligibility)
+        group_of[candidate.backend_id] = groups[key]
+    return group_of

@@ -33,6 +33,31 @@ QUICK: Final = 1.5
 Able = Callable[[Lane, Candidate], bool]
 
 
+class Best:
+    """The best that any of some idle backends could do, as if one of them were the best at everything.
+
+    Args:
+        candidates: at least one, or nobody asks.
+    """
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        self._pace = min((min((c.pace, *c.paces.values())) for c in candidates), default=1.0)
+        self._warm = {candidate.warm for candidate in candidates}
+        self._anything = any(candidate.loaded for candidate in candidates)
+        self._loads: dict[str, float] = {}
+        for candidate in candidates:
+            for model, seconds in candidate.loads.items():
+                self._loads[model] = min(seconds, self._loads.get(model, seconds))
+
+    def span(self, lane: Lane) -> float | None:
+        """How long a job of a lane occupies one of them at the least, its load weighed; None while unknown."""
+        model = lane.spec.model_key
+        if lane.seconds is None or self._anything:
+            return None
+        load = 0.0 if not model or model in self._warm else min(lane.load, self._loads.get(model, lane.load))
+        return WORTH * load + lane.seconds * self._pace
+
+
 @dataclass
 class _Proof:
     """How many jobs the others do within a span, counted so far."""
@@ -121,19 +146,34 @@ class Prospects:
             candidate: the backend.
             before_loads: whether idle backends that would have to load have not had their turn yet.
         """
-        waiting = self._models[lane.spec.model_key]
         render = candidate.render_seconds(lane)
-        if render is None or not waiting.known or waiting.seconds <= 0:
+        if render is None:
             return False
         span = WORTH * candidate.load_seconds(lane) + render + _held(candidate)
-        if span <= 0 or waiting.seconds > span * self._everybody:
+        return self._done_within(span, lane, before_loads, candidate)
+
+    def left_by(self, best: Best, lane: Lane) -> bool:
+        """Whether idle backends leave a lane alone, all of them: even the best of them, now and later in this round.
+
+        Args:
+            best: of them.
+            lane: whose next job they could take; those who would have to load are having their turn.
+        """
+        span = best.span(lane)
+        return span is not None and self._done_within(span, lane, False, None)
+
+    def _done_within(self, span: float, lane: Lane, before_loads: bool, candidate: Candidate | None) -> bool:
+        """Whether the others will have done all that waits for the lane's model within so many seconds."""
+        waiting = self._models[lane.spec.model_key]
+        if not waiting.known or waiting.seconds <= 0 or span <= 0 or waiting.seconds > span * self._everybody:
             return False
-        if span >= self._left_from.get((lane.spec.kind, before_loads), math.inf):
+        kind = lane.spec.kind
+        if span >= self._left_from.get((kind, before_loads), math.inf):
             return True
         mean = waiting.seconds / waiting.jobs
         step = math.floor(GRAIN * math.log(span))
         span = math.exp(step / GRAIN)
-        key = (lane.spec.kind, step, before_loads)
+        key = (kind, step, before_loads)
         proof = self._proofs.get(key)
         if proof is None:
             others = (other for other in self._who_may_have(lane) if other is not candidate)
@@ -148,7 +188,7 @@ class Prospects:
         proof.counted = len(given)
         if proof.jobs < waiting.jobs:
             return False
-        self._left_from[lane.spec.kind, before_loads] = span
+        self._left_from[kind, before_loads] = span
         return True
 
     def _who_may_have(self, lane: Lane) -> Iterable[Candidate]:

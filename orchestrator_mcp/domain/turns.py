@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from orchestrator_mcp.domain.backlog import Backlog, Fits, Queue
+from orchestrator_mcp.domain.backlog import Backlog, Queue
 from orchestrator_mcp.domain.situation import Lane
 
+_One = TypeVar("_One")
 _Entry = tuple[float, int, str, Queue]
 
 
@@ -45,31 +46,50 @@ class Turns:
     Args:
         order: of the sources.
         backlog: what is left.
-        fits: whether these backends can run a lane.
+        kinds: the kinds of need that these backends can be given.
+
+    Attributes:
+        kinds: the same.
     """
 
-    def __init__(self, order: Order, backlog: Backlog, fits: Fits) -> None:
+    def __init__(self, order: Order, backlog: Backlog, kinds: frozenset[str]) -> None:
         self._order = order
         self._backlog = backlog
-        self._fits = fits
+        self.kinds = kinds
         self._next: dict[str, int] = {}
+        self._done: set[str] = set()
+        self._empty = not kinds
 
-    def first(self) -> tuple[float, Queue] | None:
-        """The source that was served least of those that have something for them, and where it stands."""
-        return next(self.in_order(), None)
+    def first(self) -> tuple[float, Lane] | None:
+        """The lane whose turn it is, and where its source stands, which was served least of those that have one."""
+        if self._empty:
+            return None
+        for tag, queue in self._order:
+            lane = self.head(queue)
+            if lane is not None:
+                return tag, lane
+        self._empty = True
+        return None
 
     def in_order(self) -> Iterator[tuple[float, Queue]]:
         """The sources that have something for them, least served first; nothing may be taken meanwhile."""
+        if self._empty:
+            return iter(())
         return ((tag, queue) for tag, queue in self._order if self.head(queue) is not None)
 
     def head(self, queue: Queue) -> Lane | None:
         """Its first lane that these backends can run; what is passed here never comes back in this round."""
-        at = self._next.get(queue.source, 0)
-        lanes = queue.lanes
-        while at < len(lanes) and not (self._backlog.open(lanes[at]) and self._fits(lanes[at])):
-            at += 1
-        self._next[queue.source] = at
-        return lanes[at] if at < len(lanes) else None
+        source = queue.source
+        if source in self._done:
+            return None
+        lanes, kinds, is_open = queue.lanes, self.kinds, self._backlog.open
+        for at in range(self._next.get(source, 0), len(lanes)):
+            lane = lanes[at]
+            if lane.spec.kind in kinds and is_open(lane):
+                self._next[source] = at
+                return lane
+        self._done.add(source)
+        return None
 
     def lanes(self, queue: Queue) -> Iterator[Lane]:
         """What these backends can run of a source, in order."""
@@ -77,5 +97,23 @@ class Turns:
             return
         lanes = queue.lanes
         for at in range(self._next[queue.source], len(lanes)):
-            if self._backlog.open(lanes[at]) and self._fits(lanes[at]):
+            if lanes[at].spec.kind in self.kinds and self._backlog.open(lanes[at]):
                 yield lanes[at]
+
+
+class Replayed(Generic[_One]):
+    """An iterator that is asked for only as far as somebody looks, and may be looked at again from its beginning.
+
+    Args:
+        source: asked for each thing once.
+    """
+
+    def __init__(self, source: Iterator[_One]) -> None:
+        self._source = source
+        self._seen: list[_One] = []
+
+    def __iter__(self) -> Iterator[_One]:
+        yield from self._seen
+        for one in self._source:
+            self._seen.append(one)
+            yield one
