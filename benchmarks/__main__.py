@@ -27,6 +27,20 @@ ALL: Final[Mapping[str, Sequence[str]]] = {
     "fan_out": ("--counts", "10", "--steps", "20"),
     "fairness": (),
     "decision": ("--repeats", "3"),
+    "steadiness": (
+        "--backends",
+        "2",
+        "--batch",
+        "100",
+        "--nodes",
+        "50",
+        "--pixels",
+        "200",
+        "--drops",
+        "5",
+        "--renders",
+        "5",
+    ),
     "costs": ("--backends", "2", "--jobs", "100"),
 }
 """Every benchmark, in the order in which they run, with what makes it short."""

@@ -25,6 +25,7 @@ ORDER: Final = (
     "fan_out",
     "fairness",
     "decision",
+    "steadiness",
     "costs",
 )
 BUSY: Final = 0.5  # load for each core, from which on a machine is called busy
