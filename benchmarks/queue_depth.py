@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,12 @@ from benchmarks.control_plane import candidates
 from benchmarks.filling import fill, new_job
 from benchmarks.houses import other, picture
 from benchmarks.reporting import Report, Row, machine
-from orchestrator_mcp.store import JobFilter, JobStore
+from orchestrator_mcp.store import JobFilter, JobSpec, JobStore
 
 WARM = 3  # of each, before anything counts
 MOST = {"claim": 1.15}
 OTHERS = 1.5
+USUAL = 2_000  # jobs with usual parameters
 
 
 async def timed(store: JobStore, repeats: int) -> dict[str, list[float]]:
@@ -111,6 +113,7 @@ async def measure(report: Report, depths: Sequence[int], repeats: int, turns: in
         for _ in range(turns):
             for depth, path in paths.items():
                 found[depth].append(in_a_process(path, repeats))
+        usual = await bytes_on_disk(Path(place), USUAL)
     rows = [_row(depth, sizes[depth], found[depth]) for depth in depths]
     report.table("depth", rows)
     first, last = rows[0], rows[-1]
@@ -119,11 +122,53 @@ async def measure(report: Report, depths: Sequence[int], repeats: int, turns: in
         report.goal(f"{name} at {last['queued']:,}, over {first['queued']:,}", ratio, most=MOST.get(name, OTHERS))
     more = (last["memory MiB"] - first["memory MiB"]) * 2**20 / (last["queued"] - first["queued"])
     report.goal("bytes of memory for each further job", more, most=16)
+    report.table("a job with two prompts, on the disk", [usual])
+    report.goal("bytes on the disk, over those of usual parameters", usual["ratio"], most=1.5)
     report.bars("Milliseconds of a claim", [(f"{row['queued']:,} queued", row["claim ms"]) for row in rows])
     report.notes.append(
         "Memory holds the page cache of the database, at most 64 MiB, which a deep queue fills and a shallow one does "
         "not. Jobs on the disk include their indexes and the history of being accepted; the graph is stored once."
     )
+
+
+async def bytes_on_disk(place: Path, jobs: int) -> Row:
+    """What a job with usual parameters takes, beside what they are as they were sent.
+
+    Args:
+        place: where its database lies.
+        jobs: how many are stored.
+    """
+    graph, path = picture(), place / "usual.db"
+    await fill(path, 1, graph)
+    before = path.stat().st_size
+    store = JobStore(path, tell=lambda _event: None)
+    await store.open()
+    sent = 0
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        async with anyio.create_task_group() as callers:
+            for number in range(jobs):
+                parameters = _usual(number)
+                sent += len(json.dumps(parameters))
+                spec = JobSpec(parameters=parameters, targets={name: [f"1.{name}"] for name in parameters})
+                callers.start_soon(store.accept, replace(new_job(graph, number), spec=spec))
+        store.close()
+    each, own = (path.stat().st_size - before) / jobs, sent / jobs
+    return {"jobs": jobs, "bytes a job": round(each), "its parameters": round(own), "ratio": round(each / own, 2)}
+
+
+def _usual(number: int) -> dict[str, Any]:
+    """Two prompts and the usual numbers."""
+    return {
+        "positive": f"shot {number:04}, "
+        + "a lighthouse above a stormy sea at dusk, 35 mm, volumetric light, " * (4 + number % 9),
+        "negative": "blurry, low contrast, watermark, text, deformed hands, " * (1 + number % 7),
+        "seed": 2**50 + number,
+        "steps": 30,
+        "cfg": 6.5,
+        "width": 1344,
+        "height": 768,
+    }
 
 
 def _row(depth: int, size: int, turns: Sequence[dict[str, Any]]) -> Row:

@@ -92,7 +92,9 @@ class JobView(View):
     backend_id: str | None = None
     attempts: list[AttemptView] = Field(default_factory=list)
     waiting_because: list[WaitingView] = Field(default_factory=list)
-    queue_position: int | None = Field(default=None, description="1 is next; null when it is not queued.")
+    queue_position: int | None = Field(
+        default=None, description="1 is next; about, deep in a long queue; null when it is not queued."
+    )
     eta_seconds: float | None = None
     inputs: list[InputView] = Field(
         default_factory=list, description="The files that it begins with; their bytes are at `/api/assets/{sha256}`."

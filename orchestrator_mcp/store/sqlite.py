@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy import FromClause
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from orchestrator_mcp.domain.events import JobChanged
@@ -25,7 +27,19 @@ BUSY_TIMEOUT: Final = 5.0  # seconds to wait for an outsider who holds the file
 CACHE_KIB: Final = 65_536
 WAL_LIMIT: Final = 64 * 1024 * 1024  # bytes that a WAL keeps after a checkpoint
 
-DIALECT: Final = SQLiteDialect_pysqlite(paramstyle="qmark")
+
+class _Compiler(SQLiteCompiler):
+    """Writes hints (`INDEXED BY`) into statements, which SQLAlchemy leaves out for SQLite."""
+
+    def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
+        return text
+
+
+class _Dialect(SQLiteDialect_pysqlite):
+    statement_compiler = _Compiler
+
+
+DIALECT: Final = _Dialect(paramstyle="qmark")
 
 
 class Database:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from orchestrator_mcp.store import asset_statements, backend_statements, batch_statements
+from orchestrator_mcp.store import asset_statements, backend_statements, batch_statements, place_statements
 from orchestrator_mcp.store.schema import (
     artifact,
     asset,
@@ -208,14 +208,17 @@ def _reads() -> dict[str, sa.Executable]:
         .limit(P("b_count", type_=sa.Integer))
         .with_for_update(skip_locked=True, of=job)
     )
-    ahead: sa.Select[Any] = (
-        sa.select(_code("1"))
-        .where(
-            job.c.lane_id == P("b_lane"),
-            job.c.state == _code("0"),
-            sa.tuple_(job.c.rank, job.c.id) < sa.tuple_(P("b_rank"), P("b_id")),
-        )
+    completed = (
+        sa.select(job.c.id, job.c.backend_id)
+        .where(job.c.state == _code("3"))
+        .order_by(job.c.id.desc())
         .limit(P("b_count", type_=sa.Integer))
+        .subquery()
+    )
+    newest = (
+        sa.select(completed.c.backend_id, sa.func.max(completed.c.id).label("id"))
+        .group_by(completed.c.backend_id)
+        .subquery()
     )
     return {
         "document_by_id": sa.select(document.c.body).where(document.c.id == P("b_id")),
@@ -226,7 +229,6 @@ def _reads() -> dict[str, sa.Executable]:
         "lanes_with_work": sa.select(lane).where(lane.c.queued > 0),
         "lane_head": head,
         "pick_jobs": pick,
-        "jobs_ahead": sa.select(sa.func.count()).select_from(ahead.subquery()),
         "queued_total": sa.select(sa.func.coalesce(sa.func.sum(lane.c.queued), 0)),
         "waiting_total": sa.select(sa.func.coalesce(sa.func.sum(lane.c.queued + lane.c.held), 0)),
         "waiting_of": sa.select(sa.func.coalesce(sa.func.sum(lane.c.queued + lane.c.held), 0)).where(
@@ -255,10 +257,13 @@ def _reads() -> dict[str, sa.Executable]:
         .where(job.c.state == _code("1"))
         .order_by(job.c.id),
         "due_jobs": sa.select(job.c.id, job.c.uid, job.c.lane_id, job.c.attempt)
+        .with_hint(job, "INDEXED BY ix_job_due", "sqlite")
         .where(job.c.state == _code("2"), job.c.not_before <= P("b_now"))
         .order_by(job.c.not_before)
         .limit(500),
-        "next_due": sa.select(sa.func.min(job.c.not_before)).where(job.c.state == _code("2")),
+        "next_due": sa.select(sa.func.min(job.c.not_before))
+        .with_hint(job, "INDEXED BY ix_job_due", "sqlite")
+        .where(job.c.state == _code("2")),
         "cancel_flag": sa.select(job.c.cancel_requested_at).where(job.c.id == P("b_id")),
         "running_count": sa.select(sa.func.count()).where(job.c.state == _code("1")),
         "oldest_finished": sa.select(job.c.id, job.c.document_id, job.c.batch_id)
@@ -270,11 +275,9 @@ def _reads() -> dict[str, sa.Executable]:
         .order_by(job.c.finished_at)
         .limit(P("b_count", type_=sa.Integer)),
         "running_spec": sa.select(job.c.spec, job.c.stage).where(_held(1)),
-        "last_success": sa.select(attempt.c.prompt_id)
-        .join(job, sa.and_(job.c.id == attempt.c.job_id, job.c.attempt == attempt.c.number))
-        .where(job.c.state == _code("3"), job.c.backend_id == P("b_backend"))
-        .order_by(job.c.id.desc())
-        .limit(1),
+        "last_successes": sa.select(newest.c.backend_id, attempt.c.prompt_id)
+        .join(job, job.c.id == newest.c.id)
+        .join(attempt, sa.and_(attempt.c.job_id == job.c.id, attempt.c.number == job.c.attempt)),
         "left_behind": sa.select(job.c.uid, attempt.c.number, attempt.c.backend_id, attempt.c.prompt_id)
         .join(job, job.c.id == attempt.c.job_id)
         .where(
@@ -284,6 +287,7 @@ def _reads() -> dict[str, sa.Executable]:
         .order_by(attempt.c.ended_at.desc())
         .limit(P("b_count", type_=sa.Integer)),
         "children_of": sa.select(job.c.id, job.c.uid, job.c.lane_id, job.c.pending, job.c.spec, job.c.batch_id)
+        .with_hint(job, "NOT INDEXED", "sqlite")  # but by its number: not through everything that waits
         .join(dependency, dependency.c.child_id == job.c.id)
         .where(dependency.c.parent_id == P("b_parent"), job.c.state == _code("2"))
         .order_by(job.c.id),
@@ -334,6 +338,7 @@ def compile_statements(dialect: sa.Dialect) -> dict[str, Compiled]:
         **backend_statements.reads(),
         **batch_statements.writes(),
         **batch_statements.reads(),
+        **place_statements.reads(),
     }
     return {name: _compile(statement, dialect, insert_columns.get(name)) for name, statement in statements.items()}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -29,13 +29,13 @@ from orchestrator_mcp.store.backups import Backup, DamageError, make_backup
 from orchestrator_mcp.store.batch_store import BatchStore
 from orchestrator_mcp.store.claiming import Chooser
 from orchestrator_mcp.store.job_lists import JobFilter, page_query
+from orchestrator_mcp.store.places import place
 from orchestrator_mcp.store.records import Acceptance, LeftBehind, NewJob, OpenAttempt, StoredJob
 from orchestrator_mcp.store.sqlite import Database, Transaction, storage_errors
 from orchestrator_mcp.store.whole_jobs import whole_job
 from orchestrator_mcp.store.writer import Writer
 
 T = TypeVar("T")
-FURTHEST_AHEAD: Final = 10_000  # queue positions beyond it are not counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,14 +281,14 @@ class JobStore:
 
         return await self._read(read)
 
-    async def last_successes(self, backend_ids: Sequence[str]) -> dict[str, str]:
-        """The prompt of the newest completed job of each of these backends, where there is one."""
+    async def last_successes(self, *, among: int) -> dict[str, str]:
+        """The prompt of the newest completed job of each backend that has one.
 
-        def read(tx: Transaction) -> dict[str, str]:
-            found = {backend_id: tx.one("last_success", b_backend=backend_id) for backend_id in backend_ids}
-            return {backend_id: str(row["prompt_id"]) for backend_id, row in found.items() if row is not None}
-
-        return await self._read(read)
+        Args:
+            among: how many completed jobs are looked at, the newest first.
+        """
+        rows = await self._read(lambda tx: tx.all("last_successes", b_count=among))
+        return {row["backend_id"]: row["prompt_id"] for row in rows if row["backend_id"] is not None}
 
     async def left_behind(self, since: datetime, *, limit: int) -> list[LeftBehind]:
         """Attempts whose end does not prove that their backend no longer holds the prompt, newest first.
@@ -361,14 +361,8 @@ class JobStore:
         return await self._read(read)
 
     async def queue_position(self, stored: StoredJob) -> int | None:
-        """1 when the job is the next of its lane; None when more than 10,000 are before it."""
-        found = await self._read(
-            lambda tx: tx.one(
-                "jobs_ahead", b_lane=stored.lane_id, b_rank=stored.rank, b_id=stored.row, b_count=FURTHEST_AHEAD
-            )
-        )
-        ahead = int(found[0]) if found else 0
-        return None if ahead >= FURTHEST_AHEAD else ahead + 1
+        """1 when a queued job is the next of its lane; exact near both ends, a round estimate between them."""
+        return await self._read(lambda tx: place(tx, lane_id=stored.lane_id, rank=stored.rank, row=stored.row))
 
     async def counts(self) -> tuple[int, int]:
         """How many jobs are queued and how many run."""

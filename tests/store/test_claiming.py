@@ -6,7 +6,6 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
-import pytest
 
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import JobState, Outcome, Stage, prompt_id_for
@@ -108,12 +107,3 @@ async def test_the_place_in_the_queue_counts_those_before_it_in_its_lane(store: 
     other = (await store.accept(new_job(lane=LaneSpec(source="another")))).job_id
     places = [await store.queue_position(await store.job(job_id)) for job_id in [urgent, *ids, other]]
     assert places == [1, 2, 3, 4, 1]
-
-
-async def test_a_place_too_far_back_is_not_counted(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    last = ""
-    for number in range(4):
-        last = (await store.accept(new_job(at=later(number)))).job_id
-    assert await store.queue_position(await store.job(last)) == 4
-    monkeypatch.setattr("orchestrator_mcp.store.store.FURTHEST_AHEAD", 3)
-    assert await store.queue_position(await store.job(last)) is None

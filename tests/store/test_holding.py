@@ -249,9 +249,10 @@ async def test_a_warning_of_a_running_job_is_kept_once_and_told(
 
 
 async def test_the_last_success_of_a_backend_is_its_newest_completed_job(store: JobStore, held: OpenAttempt) -> None:
-    assert await store.last_successes([held.backend_id, "other"]) == {}
+    assert await store.last_successes(among=10) == {}
     await store.finish(held, JobState.COMPLETED, Outcome.SUCCEEDED, later(2), reason="done")
     await store.accept(new_job())
     [failed] = await store.claim(free(candidate()), later(3))
     await store.finish(failed, JobState.FAILED, Outcome.ERRORED, later(4), reason="broken")
-    assert await store.last_successes([held.backend_id, "other"]) == {held.backend_id: held.prompt_id}
+    assert await store.last_successes(among=10) == {held.backend_id: held.prompt_id}
+    assert await store.last_successes(among=0) == {}

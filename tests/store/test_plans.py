@@ -1,0 +1,43 @@
+"""What is asked often is looked up in its own index, whatever else waits: how SQLite means to answer each."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from orchestrator_mcp.store import JobStore
+from orchestrator_mcp.store.sqlite import DIALECT
+from orchestrator_mcp.store.statements import compile_statements
+
+QUEUE, ROW = "USING INDEX ix_job_queue (lane_id=?", "job USING INTEGER PRIMARY KEY (rowid=?)"
+EXPECTED = {
+    "lane_head": [f"{QUEUE})"],
+    "pick_jobs": [f"{QUEUE})"],
+    "surroundings": [
+        f"{QUEUE} AND rank<?)",
+        f"{QUEUE} AND rank>?)",
+        f"{QUEUE} AND rank=? AND id<?)",
+        f"{QUEUE} AND rank=? AND id>?)",
+    ],
+    "due_jobs": ["INDEX ix_job_due (not_before<?)"],
+    "next_due": ["INDEX ix_job_due"],
+    "children_of": ["USING INDEX ix_dependency_parent (parent_id=?)", ROW],
+    "undelivered": ["INDEX ix_job_delivery (id>?)"],
+    "oldest_finished": ["INDEX ix_job_finished (finished_at<?)"],
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+async def test_a_statement_reads_its_index_and_sorts_nothing_long(name: str, store: JobStore, path: Path) -> None:
+    statement = compile_statements(DIALECT)[name]
+    with closing(sqlite3.connect(path)) as connection:
+        steps = [
+            row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", [1] * len(statement.order))
+        ]
+    assert all(any(expected in step for step in steps) for expected in EXPECTED[name]), steps
+    others = [step for step in steps if "ix_job_state" in step or step == "SCAN job"]
+    assert not others, steps
+    assert name == "children_of" or not any("TEMP B-TREE" in step for step in steps), steps
