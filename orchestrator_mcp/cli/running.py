@@ -10,7 +10,7 @@ import typer
 from orchestrator_mcp.cli.options import RUN, Config, LogLevel, end_with
 
 commands = typer.Typer()
-Client = Literal["claude-desktop", "claude-code", "cursor", "vscode", "codex", "gemini"]
+Client = Literal["claude-desktop", "claude-code", "cursor", "vscode", "codex", "gemini", "opencode"]
 Transport = Literal["stdio", "http"]
 
 

@@ -1,7 +1,7 @@
 """The programs in which agents live: where each keeps its MCP servers, and how it writes one down.
 
-Sources: the documentation of each program, and for Claude Code, Codex and Gemini CLI also what their own `mcp add`
-writes. No entry ever holds a token: it names the environment variable that does.
+Sources: the documentation of each program, for Claude Code, Codex and Gemini CLI also what their own `mcp add` writes,
+and for opencode the schema of its settings. No entry ever holds a token: it names the environment variable that does.
 """
 
 from __future__ import annotations
@@ -93,6 +93,11 @@ def _reached(key: str, variable: str, **more: str) -> Callable[[Address], dict[s
     return entry
 
 
+def _started_by_opencode(command: Command) -> dict[str, Any]:
+    whole = [command.program, *command.arguments]
+    return {"type": "local", "command": whole, "timeout": SLOW_START * 1000}
+
+
 def _reached_by_codex(address: Address) -> dict[str, Any]:
     token = {"bearer_token_env_var": TOKEN_VARIABLE} if address.token else {}
     return {"url": address.url, **token, "tool_timeout_sec": LONG_CALL}
@@ -152,6 +157,14 @@ HOSTS: Final[dict[str, AgentHost]] = {
         group="mcpServers",
         started=_plain,
         reached=_reached("httpUrl", f"${{{TOKEN_VARIABLE}}}"),
+        comments=True,
+    ),
+    "opencode": AgentHost(
+        title="opencode",
+        file=_at_home(".config", "opencode", "opencode.json"),
+        group="mcp",
+        started=_started_by_opencode,
+        reached=_reached("url", f"{{env:{TOKEN_VARIABLE}}}", type="remote"),
         comments=True,
     ),
 }

@@ -42,8 +42,8 @@ def test_the_command_knows_every_program_by_name() -> None:
 @pytest.mark.parametrize("client", HOSTS)
 def test_what_is_printed_starts_this_installation_from_any_folder(client: str, place: Path, tmp_path: Path) -> None:
     entry = told(client, place=place)
-    started: list[str] = [entry["command"], *entry["args"]]
-    program, *rest = started
+    command: str | list[str] = entry["command"]
+    program, *rest = [command, *entry["args"]] if isinstance(command, str) else command
     assert Path(program).is_absolute() and os.access(program, os.X_OK)
     assert rest[-3:] == ["stdio", "--config", str(place / "config.yaml")]
 
@@ -56,6 +56,7 @@ def test_what_is_printed_starts_this_installation_from_any_folder(client: str, p
         ("vscode", {"type": "http", "url": URL}),
         ("codex", {"url": URL, "tool_timeout_sec": 120}),
         ("gemini", {"httpUrl": URL}),
+        ("opencode", {"type": "remote", "url": URL}),
     ],
 )
 def test_over_http_the_configured_address_is_told(client: str, expected: dict[str, Any], place: Path) -> None:
@@ -81,6 +82,7 @@ def test_a_port_that_is_not_known_yet_is_no_address(tmp_path: Path) -> None:
         ("vscode", {"headers": {"Authorization": "Bearer ${env:ORCHESTRATOR_TOKEN}"}}),
         ("codex", {"bearer_token_env_var": "ORCHESTRATOR_TOKEN"}),
         ("gemini", {"headers": {"Authorization": "Bearer ${ORCHESTRATOR_TOKEN}"}}),
+        ("opencode", {"headers": {"Authorization": "Bearer {env:ORCHESTRATOR_TOKEN}"}}),
     ],
 )
 def test_a_token_is_named_and_never_told(client: str, expected: dict[str, Any], place: Path) -> None:
@@ -120,6 +122,7 @@ def test_without_a_configuration_nothing_is_told(tmp_path: Path) -> None:
         ("vscode", ".config/Code/User/mcp.json"),
         ("codex", ".codex/config.toml"),
         ("gemini", ".gemini/settings.json"),
+        ("opencode", ".config/opencode/opencode.json"),
     ],
 )
 @pytest.mark.skipif(os.uname().sysname != "Linux", reason="other systems have other folders for settings")

@@ -1,7 +1,11 @@
-"""A model's API on loopback that says what a test tells it to, and keeps what it was sent."""
+"""A model's API on loopback that says what a test tells it to, and keeps what it was sent.
+
+It speaks what the hosts speak: Anthropic's Messages API and OpenAI's Responses API.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -11,8 +15,30 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Block = dict[str, Any]
-Script = Callable[[dict[str, Block]], Block]
-"""What the model says next: a content block, by the results that its tools have given so far."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a tool gave, as it reached the model."""
+
+    texts: list[str] = field(default_factory=list)
+    pictures: list[bytes] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.texts)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of one of our tools."""
+
+    tool: str
+    arguments: dict[str, Any]
+
+
+Script = Callable[[dict[str, Given]], Call | str]
+"""What the model says next, by what its tools have given so far: a call, or its last word."""
 
 
 @dataclass
@@ -20,48 +46,77 @@ class Model:
     """A model that follows a script.
 
     Attributes:
+        prefix: what the host puts before the names of the server's tools, or calls their group.
         url: of its API.
-        tools: the definitions that it was sent, by name.
-        results: what each tool has given, as the model received it.
+        tools: the definitions that it was sent, by the tools' own names.
+        results: what each tool has given.
     """
 
     script: Script
     prefix: str
     url: str = ""
-    tools: dict[str, Any] = field(default_factory=dict)
-    results: dict[str, Block] = field(default_factory=dict)
+    tools: dict[str, Block] = field(default_factory=dict)
+    results: dict[str, Given] = field(default_factory=dict)
 
-    def answer(self, request: dict[str, Any]) -> list[Block]:
-        """One turn. Requests without our tools (a title, a summary) get a word."""
-        named = {
-            tool["name"]: tool for tool in request.get("tools", ()) if tool.get("name", "").startswith(self.prefix)
-        }
-        if not named:
-            return [{"type": "text", "text": "Yes."}]
-        self.tools = named
-        blocks = [
-            block
-            for message in request["messages"]
-            if isinstance(message["content"], list)
-            for block in message["content"]
-        ]
-        calls = {block["id"]: block["name"] for block in blocks if block["type"] == "tool_use"}
-        for block in blocks:
-            if block["type"] == "tool_result":
-                self.results[calls[block["tool_use_id"]].removeprefix(self.prefix)] = block
+    def messages(self, request: Block) -> bytes:
+        """One turn of the Messages API, as a stream. Requests without our tools (a title) get a word."""
+        named = {tool["name"]: tool for tool in request.get("tools", ()) if tool["name"].startswith(self.prefix)}
+        said: Call | str = "Yes."
+        asked = 0
+        if named:
+            self.tools = {name.removeprefix(self.prefix): tool for name, tool in named.items()}
+            lists = [message["content"] for message in request["messages"] if isinstance(message["content"], list)]
+            blocks = [block for blocks in lists for block in blocks]
+            calls = {block["id"]: block["name"] for block in blocks if block["type"] == "tool_use"}
+            for block in blocks:
+                if block["type"] == "tool_result":
+                    self.results[calls[block["tool_use_id"]].removeprefix(self.prefix)] = _given(block["content"])
+            said, asked = self.script(self.results), len(calls)
+        if isinstance(said, Call):
+            name = self.prefix + said.tool
+            made: Block = {"type": "tool_use", "id": f"toolu_{asked}", "name": name, "input": said.arguments}
+        else:
+            made = {"type": "text", "text": said}
+        return b"".join(_message_events(request["model"], made))
+
+    def responses(self, request: Block) -> bytes:
+        """One turn of the Responses API, as a stream; our tools stand in a group."""
+        groups = [tool for tool in request["tools"] if tool["type"] == "namespace" and tool["name"] == self.prefix]
+        self.tools = {tool["name"]: tool for group in groups for tool in group["tools"]}
+        items = request["input"]
+        calls = {item["call_id"]: item["name"] for item in items if item["type"] == "function_call"}
+        for item in items:
+            if item["type"] == "function_call_output":
+                self.results[calls[item["call_id"]]] = _given(item["output"])
         said = self.script(self.results)
-        if said["type"] == "tool_use":
-            said = {**said, "id": f"toolu_{len(calls)}", "name": self.prefix + said["name"]}
-        return [said]
+        if isinstance(said, Call):
+            made: Block = {"type": "function_call", "namespace": self.prefix, "name": said.tool}
+            made |= {"call_id": f"call_{len(calls)}", "arguments": json.dumps(said.arguments)}
+        else:
+            made = {"type": "message", "role": "assistant", "id": "message_1"}
+            made |= {"content": [{"type": "output_text", "text": said}]}
+        return b"".join(_response_events(made))
+
+
+def _given(content: str | list[Block]) -> Given:
+    given = Given()
+    for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+        if "text" in part:
+            given.texts.append(part["text"])
+        elif part["type"] == "image":
+            given.pictures.append(base64.b64decode(part["source"]["data"]))
+        elif part["type"] == "input_image":
+            given.pictures.append(base64.b64decode(part["image_url"].partition(",")[2]))
+    return given
 
 
 @contextmanager
 def scripted_model(script: Script, *, prefix: str) -> Iterator[Model]:
-    """Serve a model with Anthropic's Messages API.
+    """Serve a model.
 
     Args:
         script: what it says.
-        prefix: what the host puts before the names of the server's tools.
+        prefix: see `Model`.
     """
     model = Model(script, prefix)
 
@@ -74,15 +129,12 @@ def scripted_model(script: Script, *, prefix: str) -> Iterator[Model]:
 
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or b"{}")
-            if "messages" not in request or "count_tokens" in self.path:
-                self._send(b'{"input_tokens": 1}', "application/json")
-                return
-            blocks = model.answer(request)
-            whole = _message(request["model"], blocks)
-            if request.get("stream"):
-                self._send(b"".join(_events(whole)), "text/event-stream")
+            if self.path.endswith("/responses"):
+                self._send(model.responses(request), "text/event-stream")
+            elif request.get("stream"):
+                self._send(model.messages(request), "text/event-stream")
             else:
-                self._send(json.dumps(whole).encode(), "application/json")
+                self._send(b'{"input_tokens": 1}', "application/json")
 
         def _send(self, body: bytes, media_type: str) -> None:
             self.send_response(200)
@@ -105,35 +157,27 @@ def scripted_model(script: Script, *, prefix: str) -> Iterator[Model]:
             thread.join()
 
 
-def _message(name: str, blocks: list[Block]) -> dict[str, Any]:
-    return {
-        "id": "msg_1",
-        "type": "message",
-        "role": "assistant",
-        "model": name,
-        "content": blocks,
-        "stop_reason": "tool_use" if blocks[-1]["type"] == "tool_use" else "end_turn",
-        "stop_sequence": None,
-        "usage": {"input_tokens": 1, "output_tokens": 1},
-    }
-
-
-def _events(whole: dict[str, Any]) -> Iterator[bytes]:
-    yield _event("message_start", message={**whole, "content": [], "stop_reason": None})
-    for index, block in enumerate(whole["content"]):
-        if block["type"] == "tool_use":
-            begun, delta = (
-                {**block, "input": {}},
-                {"type": "input_json_delta", "partial_json": json.dumps(block["input"])},
-            )
-        else:
-            begun, delta = {**block, "text": ""}, {"type": "text_delta", "text": block["text"]}
-        yield _event("content_block_start", index=index, content_block=begun)
-        yield _event("content_block_delta", index=index, delta=delta)
-        yield _event("content_block_stop", index=index)
-    ended = {"stop_reason": whole["stop_reason"], "stop_sequence": None}
-    yield _event("message_delta", delta=ended, usage={"output_tokens": 1})
+def _message_events(name: str, block: Block) -> Iterator[bytes]:
+    whole = {"id": "msg_1", "type": "message", "role": "assistant", "model": name, "content": []}
+    used = {"usage": {"input_tokens": 1, "output_tokens": 1}}
+    yield _event("message_start", message={**whole, **used, "stop_reason": None, "stop_sequence": None})
+    if block["type"] == "tool_use":
+        begun, delta = {**block, "input": {}}, {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
+    else:
+        begun, delta = {**block, "text": ""}, {"type": "text_delta", "text": block["text"]}
+    yield _event("content_block_start", index=0, content_block=begun)
+    yield _event("content_block_delta", index=0, delta=delta)
+    yield _event("content_block_stop", index=0)
+    reason = "tool_use" if block["type"] == "tool_use" else "end_turn"
+    yield _event("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage={"output_tokens": 1})
     yield _event("message_stop")
+
+
+def _response_events(made: Block) -> Iterator[bytes]:
+    used = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+    yield _event("response.created", response={"id": "response_1"})
+    yield _event("response.output_item.done", item=made, output_index=0)
+    yield _event("response.completed", response={"id": "response_1", "usage": used})
 
 
 def _event(kind: str, **fields: Any) -> bytes:

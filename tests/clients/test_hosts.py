@@ -5,25 +5,38 @@ Nothing but loopback is reached: every proxy leads nowhere, and what they would 
 
 from __future__ import annotations
 
-import base64
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from PIL import Image
 
-from tests.cli.program import environment, run, served
-from tests.clients.scripted_model import Block, scripted_model
+from tests.cli.program import ROOT, run, served
+from tests.clients.scripted_model import Call, Given, Model, scripted_model
 from tests.foreign import FOREIGN, node_of
 
-SECONDS = 120
+SECONDS: Final = 120
 BIN = FOREIGN / "node_modules/.bin" if FOREIGN else Path("bin")
-NOWHERE = "http://127.0.0.1:9"
+NOWHERE: Final = "http://127.0.0.1:9"
+TOOLS: Final = {"submit_job", "job_status", "list_backends", "cancel_job", "list_workflows", "get_preview", "list_jobs"}
+SILENT: Final = {
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    "DISABLE_ERROR_REPORTING": "1",
+    "DISABLE_TELEMETRY": "1",
+    "GEMINI_CLI_TRUST_WORKSPACE": "true",
+    "GEMINI_TELEMETRY_ENABLED": "false",
+    "OPENCODE_DISABLE_AUTOUPDATE": "true",
+    "OPENCODE_DISABLE_LSP_DOWNLOAD": "true",
+    "OPENCODE_DISABLE_MODELS_FETCH": "true",
+    "OPENCODE_DISABLE_SHARE": "true",
+}
 
 pytestmark = [pytest.mark.clients, pytest.mark.xdist_group("clients")]
 
@@ -54,22 +67,37 @@ def program(name: str) -> str:
 
 
 def quiet(home: Path, **more: str) -> dict[str, str]:
-    """An environment without the network, with a home of its own."""
+    """An environment without the network, with a home of its own, and with nothing else of the developer's own."""
     assert FOREIGN is not None
     node = node_of(FOREIGN)
-    path = f"{Path(node).parent if node else BIN}:{environment().get('PATH', '')}"
+    path = f"{Path(node).parent if node else BIN}:{os.environ.get('PATH', os.defpath)}"
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), NOWHERE)
-    silent = {
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "DISABLE_AUTOUPDATER": "1",
-        "DISABLE_ERROR_REPORTING": "1",
-        "DISABLE_TELEMETRY": "1",
-        "GEMINI_CLI_TRUST_WORKSPACE": "true",
-        "GEMINI_TELEMETRY_ENABLED": "false",
-        "NO_PROXY": "127.0.0.1,localhost",
-    }
-    own = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "PATH": path}
-    return environment(**proxies, **silent, **own, **more)
+    own = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "PATH": path, "PYTHONPATH": str(ROOT)}
+    return {**proxies, "NO_PROXY": "127.0.0.1,localhost", "TERM": "dumb", **SILENT, **own, **more}
+
+
+def ask(*command: str, home: Path, **more: str) -> str:
+    """Run a host to its end, and give all that it said."""
+    ended = subprocess.run(
+        command,
+        cwd=home,
+        env=quiet(home, **more),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout
+    return ended.stdout
+
+
+def tell(client: str, transport: str, *, farm: Path, home: Path) -> None:
+    """Write the farm into a host's settings."""
+    command = ("mcp-config", client, "--write", "--transport", transport)
+    written = run(*command, folder=farm, env={"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")})
+    assert written.returncode == 0, written.stderr
 
 
 @pytest.mark.parametrize(
@@ -78,6 +106,8 @@ def quiet(home: Path, **more: str) -> dict[str, str]:
         ("claude-code", "claude", "stdio"),
         ("claude-code", "claude", "http"),
         ("gemini", "gemini", "http"),  # a server that it starts itself has five seconds, too few on a busy machine
+        ("opencode", "opencode", "stdio"),
+        ("opencode", "opencode", "http"),
     ],
 )
 def test_a_host_connects_with_what_was_written_for_it(
@@ -85,75 +115,86 @@ def test_a_host_connects_with_what_was_written_for_it(
 ) -> None:
     host = program(name)
     with served(farm):
-        written = run(
-            *("mcp-config", client, "--write", "--transport", transport), folder=farm, env={"HOME": str(home)}
-        )
-        assert written.returncode == 0, written.stderr
-        ended = subprocess.run(
-            [host, "mcp", "list"],
-            cwd=home,
-            env=quiet(home),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-    said = ended.stdout + ended.stderr
-    assert re.search("render-farm: .*Connected", said), said
+        tell(client, transport, farm=farm, home=home)
+        said = re.sub(r"\x1b\[[0-9;]*m", "", ask(host, "mcp", "list", home=home))
+    assert re.search(r"render-farm:? .*connected", said, re.IGNORECASE), said
 
 
-def call(name: str, **arguments: Any) -> Block:
-    return {"type": "tool_use", "name": name, "input": arguments}
-
-
-def text_of(result: Block) -> str:
-    content = result["content"]
-    if isinstance(content, str):
-        return content
-    return "\n".join(block["text"] for block in content if block["type"] == "text")
-
-
-def look_at_a_picture(results: dict[str, Block]) -> Block:
+def look_at_a_picture(results: dict[str, Given]) -> Call | str:
     """What a model does that was asked for a picture: it submits, waits, looks, and ends."""
     if "submit_job" not in results:
-        return call("submit_job", workflow_id="my_workflow_001", parameters={"steps": 3, "seed": 7})
-    job_id = json.loads(text_of(results["submit_job"]))["job_id"]
+        return Call("submit_job", {"workflow_id": "my_workflow_001", "parameters": {"steps": 3, "seed": 7}})
+    job_id = structure_in(results["submit_job"])["job_id"]
     if "job_status" not in results:
-        return call("job_status", job_id=job_id, wait_seconds=45)
+        return Call("job_status", {"job_id": job_id, "wait_seconds": 45})
     if "get_preview" not in results:
-        return call("get_preview", job_id=job_id)
-    return {"type": "text", "text": "I have looked at it."}
+        return Call("get_preview", {"job_id": job_id})
+    return "I have looked at it."
+
+
+def structure_in(given: Given) -> dict[str, Any]:
+    """The JSON object in what a tool gave; some hosts write a line of their own before it."""
+    found: dict[str, Any] = json.JSONDecoder().raw_decode(given.text[given.text.index("{") :])[0]
+    return found
+
+
+def check_what_reached(model: Model) -> None:
+    """All of a job, and the picture itself."""
+    assert set(model.tools) >= TOOLS
+    assert "ComfyUI" in model.tools["submit_job"]["description"]
+    status = structure_in(model.results["job_status"])
+    assert (status["status"], status["sandbox"]) == ("completed", True)
+    (output,) = status["outputs"]
+    assert output["url"].startswith("http://127.0.0.1:") and output["path"] and output["size"] > 0
+    assert "get_preview" in status["next_step"]
+    preview = model.results["get_preview"]
+    assert output["name"] in preview.text
+    picture = Image.open(io.BytesIO(preview.pictures[0]))
+    picture.load()
+    assert max(picture.size) >= 256
 
 
 def test_in_claude_code_the_model_receives_all_of_a_job_and_the_picture_itself(farm: Path, home: Path) -> None:
     host = program("claude")
     with served(farm), scripted_model(look_at_a_picture, prefix="mcp__render-farm__") as model:
-        command = ("mcp-config", "claude-code", "--write", "--transport", "http")
-        assert run(*command, folder=farm, env={"HOME": str(home)}).returncode == 0
-        ended = subprocess.run(
-            [host, "-p", "Make me a picture.", "--output-format", "json", "--allowedTools", "mcp__render-farm"],
-            cwd=home,
-            env=quiet(home, ANTHROPIC_BASE_URL=model.url, ANTHROPIC_API_KEY="none", ENABLE_TOOL_SEARCH="false"),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
+        tell("claude-code", "http", farm=farm, home=home)
+        wish = ("-p", "Make me a picture.", "--output-format", "json", "--allowedTools", "mcp__render-farm")
+        own = {"ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": "none", "ENABLE_TOOL_SEARCH": "false"}
+        said = ask(host, *wish, home=home, **own)
+    assert "I have looked at it." in said
+    check_what_reached(model)
+
+
+def test_in_codex_the_model_receives_all_of_a_job_and_the_picture_itself(farm: Path, home: Path) -> None:
+    host = program("codex")
+    with served(farm), scripted_model(look_at_a_picture, prefix="mcp__render_farm") as model:
+        settings = home / ".codex" / "config.toml"
+        settings.parent.mkdir()
+        settings.write_text(
+            'model = "scripted"\nmodel_provider = "scripted"\napproval_policy = "never"\n'
+            'sandbox_mode = "danger-full-access"\ncheck_for_update_on_startup = false\nweb_search = "disabled"\n'
+            "[analytics]\nenabled = false\n"
+            f'[model_providers.scripted]\nname = "scripted"\nbase_url = "{model.url}/v1"\nwire_api = "responses"\n',
+            encoding="utf-8",
         )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert json.loads(ended.stdout)["result"] == "I have looked at it."
-    assert {name.removeprefix(model.prefix) for name in model.tools} >= {
-        *("submit_job", "job_status", "list_backends", "cancel_job", "list_workflows", "get_preview", "list_jobs"),
-    }
-    assert "ComfyUI" in model.tools[f"{model.prefix}submit_job"]["description"]
-    status = json.loads(text_of(model.results["job_status"]))
-    assert (status["status"], status["sandbox"]) == ("completed", True)
-    (output,) = status["outputs"]
-    assert output["url"].startswith("http://127.0.0.1:") and output["path"] and output["size"] > 0
-    assert "get_preview" in status["next_step"]
-    preview = model.results["get_preview"]["content"]
-    assert [block["type"] for block in preview[:2]] == ["text", "image"]
-    picture = Image.open(io.BytesIO(base64.b64decode(preview[1]["source"]["data"])))
-    picture.load()
-    assert max(picture.size) >= 256
+        tell("codex", "http", farm=farm, home=home)
+        assert "render-farm" in ask(host, "mcp", "list", home=home)
+        said = ask(host, "exec", "--skip-git-repo-check", "Make me a picture.", home=home)
+    assert "I have looked at it." in said
+    check_what_reached(model)
+
+
+def test_in_opencode_the_model_receives_all_of_a_job_and_the_picture_itself(farm: Path, home: Path) -> None:
+    host = program("opencode")
+    with served(farm), scripted_model(look_at_a_picture, prefix="render-farm_") as model:
+        settings = home / ".config" / "opencode" / "opencode.json"
+        settings.parent.mkdir(parents=True)
+        options = {"baseURL": f"{model.url}/v1", "apiKey": "none"}
+        models = {"scripted": {"tool_call": True, "attachment": True, "modalities": {"input": ["text", "image"]}}}
+        provider = {"npm": "@ai-sdk/anthropic", "options": options, "models": models}
+        own = {"autoupdate": False, "share": "disabled", "provider": {"scripted": provider}}
+        settings.write_text(json.dumps(own), encoding="utf-8")
+        tell("opencode", "http", farm=farm, home=home)
+        said = ask(host, "run", "--model", "scripted/scripted", "Make me a picture.", home=home)
+    assert "I have looked at it." in said
+    check_what_reached(model)
