@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import anyio.to_thread
 
 from orchestrator_mcp.clock import Clock, SystemClock
 from orchestrator_mcp.composition.choices import Choices, Orchestrator
@@ -48,7 +49,8 @@ async def orchestrator(
     Raises:
         StartError: a port, a folder, the data dir or the database is not to be had.
     """
-    from orchestrator_mcp.composition.core import core  # a bridge to one that runs never needs it
+    await anyio.to_thread.run_sync(_load_core)  # whoever is greeted meanwhile is not kept waiting
+    from orchestrator_mcp.composition.core import core
 
     choices = choices or Choices()
     clock = clock or SystemClock()
@@ -61,6 +63,7 @@ async def orchestrator(
         if not settings.backends:
             settings = settings.model_copy(update={"backends": (await stack.enter_async_context(_sandbox()),)})
         service = await stack.enter_async_context(core(settings, choices, clock))
+        await anyio.to_thread.run_sync(_load_doors)
         from orchestrator_mcp.composition.doors import doors
 
         yield await stack.enter_async_context(doors(settings, choices, clock, service, listener))
@@ -88,33 +91,33 @@ async def serve(settings: Settings, choices: Choices | None = None, *, ready: Ca
 async def serve_stdio(settings: Settings, choices: Choices) -> int:
     """MCP over stdin and stdout: join the orchestrator that runs on this configuration, else run everything here.
 
-    When the one that was joined goes away, the next one is joined; when none comes, everything runs here.
+    When the one that was joined goes away, the next one is joined; when none comes, everything runs here. The client is
+    greeted while that is being found out.
 
     Returns:
         The exit code.
+
+    Raises:
+        StartError: see `orchestrator`.
     """
-    from orchestrator_mcp.presence import is_held
+    from orchestrator_mcp.doors.mcp.bridge import bridge_to_nearest
 
-    async with stop_signals() as stopped, AsyncExitStack() as stack:
-        if not is_held(settings.data_dir):
-            with suppress(DataDirInUseError):  # another host was a moment faster
-                running = await stack.enter_async_context(orchestrator(settings, choices))
-                log.info("serving MCP over stdio, and %s", running.url)
-                from orchestrator_mcp.doors.mcp.stdio import serve_stdio as serve_agents
+    patience = 0.0  # nobody is waited for at the start; one that goes away later may only be restarting
 
-                async def talk() -> int:
-                    await serve_agents(running.agents)
-                    return 0
+    @asynccontextmanager
+    async def nearest() -> AsyncIterator[Target]:
+        nonlocal patience
+        async with _nearest(settings, choices, patience) as target:
+            patience = choices.takeover_after
+            yield target
 
-                return await _until(stopped, talk)
-        from orchestrator_mcp.doors.mcp.bridge import bridge_to_nearest
-
-        return await _until(stopped, lambda: bridge_to_nearest(lambda: _nearest(settings, choices)))
+    async with stop_signals() as stopped:
+        return await bridge_to_nearest(nearest, stopped)
 
 
 @asynccontextmanager
-async def _nearest(settings: Settings, choices: Choices) -> AsyncIterator[Target]:
-    """The orchestrator that runs on this configuration; one of our own when there has been none for a while."""
+async def _nearest(settings: Settings, choices: Choices, patience: float) -> AsyncIterator[Target]:
+    """The orchestrator that runs on this configuration; one of our own when there has been none for so many seconds."""
     from orchestrator_mcp.doors.mcp.bridge import Target
     from orchestrator_mcp.presence import find_running, is_held
 
@@ -126,12 +129,13 @@ async def _nearest(settings: Settings, choices: Choices) -> AsyncIterator[Target
                 alone_since = None  # the other one is just starting: its note is not written yet
             elif alone_since is None:
                 alone_since = now
-            elif now - alone_since >= choices.takeover_after:
+            if alone_since is not None and now - alone_since >= patience:
                 with suppress(DataDirInUseError):
                     running = await stack.enter_async_context(orchestrator(settings, choices))
-                    log.warning("no orchestrator runs any more: this process has taken over, at %s", running.url)
+                    log.warning("no other orchestrator runs: this process has taken over, at %s", running.url)
                 alone_since = None
-            await clock.sleep(0.1)
+            else:
+                await clock.sleep(0.1)
         log.info("joined the orchestrator at %s", present.url)
         yield Target(url=present.url, token=present.token)
 
@@ -149,20 +153,13 @@ async def _sandbox() -> AsyncIterator[BackendSettings]:
         )
 
 
-async def _until(stopped: anyio.Event, work: Callable[[], object]) -> int:
-    """Do some work until it ends or a signal comes; its answer, or 0."""
-    code = 0
-    async with anyio.create_task_group() as tasks:
+def _load_core() -> None:
+    import orchestrator_mcp.composition.core
+    import orchestrator_mcp.sandbox  # noqa: F401
 
-        async def do() -> None:
-            nonlocal code
-            code = await work()  # type: ignore[misc]
-            tasks.cancel_scope.cancel()
 
-        tasks.start_soon(do, name="stdio")
-        await stopped.wait()
-        tasks.cancel_scope.cancel()
-    return code
+def _load_doors() -> None:
+    import orchestrator_mcp.composition.doors  # noqa: F401
 
 
 def _prepare_folders(settings: Settings) -> None:

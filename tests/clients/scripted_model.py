@@ -100,7 +100,8 @@ class Model:
 
 def _given(content: str | list[Block]) -> Given:
     given = Given()
-    for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+    parts: list[Block] = [{"text": content}] if isinstance(content, str) else content
+    for part in parts:
         if "text" in part:
             given.texts.append(part["text"])
         elif part["type"] == "image":

@@ -1,11 +1,12 @@
-"""What a bridge remembers of its client, so that another orchestrator can take the place of one that has gone. Pure."""
+"""What a bridge remembers of its client, so that another orchestrator can take the place of one that has gone."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from mcp.types import INTERNAL_ERROR, ErrorData
-from mcp.types.jsonrpc import (
+import anyio
+from mcp_types import INTERNAL_ERROR, ErrorData
+from mcp_types.jsonrpc import (
     JSONRPCError,
     JSONRPCMessage,
     JSONRPCNotification,
@@ -31,6 +32,12 @@ class Conversation:
         self._subscriptions: dict[str, dict[str, Any]] = {}
         self._open: dict[str | int, JSONRPCRequest] = {}
         self._repeated: set[str | int] = set()
+        self._idle = anyio.Event()  # set when the last open request is answered
+
+    def greeted(self, message: JSONRPCRequest) -> None:
+        """Note that the client was answered on this side; an orchestrator hears of its handshake all the same."""
+        if message.method == "initialize":
+            self._greeting, self._answered = message, True
 
     def sent(self, message: JSONRPCMessage) -> None:
         """Note what the client says."""
@@ -59,12 +66,20 @@ class Conversation:
         if not isinstance(message, JSONRPCResponse | JSONRPCError) or message.id is None:
             return True
         asked = self._open.pop(message.id, None)
+        if not self._open:
+            self._idle.set()
         if asked is not None and asked is self._greeting:
             self._answered = True
         if message.id in self._repeated:
             self._repeated.discard(message.id)
             return False
         return True
+
+    async def nothing_open(self) -> None:
+        """Wait until every request has an answer."""
+        while self._open:
+            self._idle = anyio.Event()
+            await self._idle.wait()
 
     def handshake(self) -> JSONRPCRequest | None:
         """What to say first to another orchestrator, and to wait for its answer; None in the 2026 era."""

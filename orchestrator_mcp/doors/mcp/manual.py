@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
-from mcp.types import Icon
+from mcp_types import Icon
+
+NAME: Final = "orchestrator-mcp"
+TITLE: Final = "Director's Console Orchestrator"
 
 INSTRUCTIONS: Final = (
     "Render farm: generate images and video with ComfyUI (Stable Diffusion, SDXL, Flux, text-to-image, upscaling) on "

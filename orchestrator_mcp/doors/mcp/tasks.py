@@ -29,12 +29,12 @@ from orchestrator_mcp.domain.jobs import is_batch_id
 from orchestrator_mcp.domain.views import JobView
 from orchestrator_mcp.doors.mcp import answers
 from orchestrator_mcp.doors.mcp.callers import sender_of, urls_seen_by
+from orchestrator_mcp.doors.mcp.greeting import TASKS
 from orchestrator_mcp.doors.mcp.refusals import spell
 from orchestrator_mcp.doors.mcp.states import result_of, state_of
 from orchestrator_mcp.errors import JobFinishedError, OrchestratorError
 from orchestrator_mcp.service import JobService
 
-TASKS: Final = "io.modelcontextprotocol/tasks"
 _MODERN: Final = frozenset(MODERN_PROTOCOL_VERSIONS)
 _STATUS: Final = {"completed": "completed", "failed": "completed", "cancelled": "cancelled"}
 """A job that fails is a call that completes with an error: `failed` is for the protocol's own errors."""

@@ -55,8 +55,8 @@ class AgentServer(MCPServer[Any]):
         listeners = Listeners()
         self.updates = Updates(listeners, clock)
         super().__init__(
-            "orchestrator-mcp",
-            title="Director's Console Orchestrator",
+            manual.NAME,
+            title=manual.TITLE,
             instructions=manual.INSTRUCTIONS,
             version=version,
             icons=[manual.ICON],

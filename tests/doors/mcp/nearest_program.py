@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 
@@ -21,9 +22,5 @@ async def nearest() -> AsyncIterator[Target]:
     yield Target(url=url, token=None)
 
 
-async def bridge() -> int:
-    return await bridge_to_nearest(nearest)
-
-
 if __name__ == "__main__":
-    sys.exit(run_until_signal(bridge))
+    sys.exit(run_until_signal(partial(bridge_to_nearest, nearest)))

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from orchestrator_mcp import __version__
 from orchestrator_mcp.domain.access import Caller
 from orchestrator_mcp.doors.http import exception_handlers
 from orchestrator_mcp.doors.mcp.tools import build_server
@@ -51,7 +52,9 @@ async def served(
     service: JobService, *, owner: str = "alice", max_message_bytes: int = 10_000, public_url: str | None = None
 ) -> AsyncIterator[Served]:
     """Serve one farm, and stop it in the order in which the program does."""
-    door = McpDoor(build_server(service, version="1", public_url=public_url), max_message_bytes=max_message_bytes)
+    door = McpDoor(
+        build_server(service, version=__version__, public_url=public_url), max_message_bytes=max_message_bytes
+    )
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -68,13 +71,18 @@ async def served(
         server.should_exit = True
 
     async def run() -> None:
-        await server.serve(sockets=[listener])
-        stopped.set()
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            stopped.set()
 
     with anyio.fail_after(60), listener:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
-            yield Served(url=f"http://127.0.0.1:{listener.getsockname()[1]}", door=door, stop=stop, stopped=stopped)
-            await door.close_streams()
-            stop()
-            await stopped.wait()
+            try:
+                yield Served(url=f"http://127.0.0.1:{listener.getsockname()[1]}", door=door, stop=stop, stopped=stopped)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await door.close_streams()
+                    stop()
+                    await stopped.wait()

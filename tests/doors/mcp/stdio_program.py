@@ -1,4 +1,4 @@
-"""A program for the tests to start: MCP over stdio.
+"""A program for the tests to start: MCP over stdio, with everything in this process.
 
 It prints to standard output on purpose, which must never reach the protocol.
 """
@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 
 from orchestrator_mcp.domain.views import BackendView
-from orchestrator_mcp.doors.mcp.stdio import serve_stdio
-from orchestrator_mcp.doors.mcp.tools import build_server
+from orchestrator_mcp.doors.mcp.bridge import Target, bridge_to_nearest
 from tests.doors.mcp.farm import ServiceDouble
+from tests.doors.mcp.served import served
 from tests.doors.mcp.until_signal import run_until_signal
 
 
@@ -24,10 +27,11 @@ class NoisyFarm(ServiceDouble):
         return super().backends()
 
 
-async def serve() -> int:
-    await serve_stdio(build_server(NoisyFarm(), version="1"))
-    return 0
+@asynccontextmanager
+async def own() -> AsyncIterator[Target]:
+    async with served(NoisyFarm()) as server:
+        yield Target(url=server.url, token=None)
 
 
 if __name__ == "__main__":
-    sys.exit(run_until_signal(serve))
+    sys.exit(run_until_signal(partial(bridge_to_nearest, own)))

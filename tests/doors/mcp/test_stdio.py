@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
+from mcp.types.jsonrpc import JSONRPCRequest
+from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
+from orchestrator_mcp.doors.mcp.greeting import answer_to
 from orchestrator_mcp.doors.mcp.lines import LineSplitter
 from tests.doors.mcp.farm import JOB, ServiceDouble
 from tests.doors.mcp.served import served
@@ -24,6 +28,7 @@ from tests.doors.mcp.until_signal import TOLD_TO_STOP
 ROOT = Path(__file__).parents[3]
 SERVE = [sys.executable, "-m", "tests.doors.mcp.stdio_program"]
 BRIDGE = [sys.executable, "-m", "tests.doors.mcp.bridge_program"]
+NEAREST = [sys.executable, "-m", "tests.doors.mcp.nearest_program"]
 VERSION = "io.modelcontextprotocol/protocolVersion"
 ENVELOPE = {
     VERSION: "2026-07-28",
@@ -200,19 +205,60 @@ async def test_a_bridge_ends_quietly_with_its_client() -> None:
 async def test_a_bridge_says_that_the_orchestrator_has_gone() -> None:
     async with served(ServiceDouble()) as server, piped(*BRIDGE, server.url) as pipe:
         await pipe.shake_hands()
+        await pipe.ask("tools/list", {}, number=2)
         await server.door.close_streams()
         server.stop()
-        _, errors = await pipe.rest()
-    assert pipe.process.returncode == 1
-    assert errors.splitlines()[1:] == [f"The orchestrator at {server.url} has gone: it closed the connection.".encode()]
-
-
-async def test_a_bridge_to_nowhere_ends_with_a_sentence() -> None:
-    async with piped(*BRIDGE, "http://127.0.0.1:1") as pipe:
-        _, errors = await pipe.rest()
-    assert pipe.process.returncode == 1
-    assert b"The orchestrator at http://127.0.0.1:1 has gone:" in errors
+        await pipe.errors.receive_until(b"\n", 1000)
+        said = await pipe.errors.receive_until(b"\n", 1000)
+        _, errors = await pipe.close()
+    assert pipe.process.returncode == 0
+    assert f"The orchestrator at {server.url} has gone: it closed the connection.".encode() in said
     assert b"Traceback" not in errors
+
+
+async def test_a_client_is_greeted_in_either_era_while_there_is_no_orchestrator() -> None:
+    async with piped(*BRIDGE, "http://127.0.0.1:1") as pipe:
+        discovered = await pipe.ask("server/discover", {"_meta": ENVELOPE}, number=1)
+        assert discovered["result"]["supportedVersions"] == ["2026-07-28"]
+        await pipe.shake_hands()
+        assert (await pipe.ask("ping", {}, number=2))["result"] == {}
+        out, errors = await pipe.close()
+    assert (pipe.process.returncode, out, errors) == (0, b"", b"listening\n")
+
+
+async def test_what_was_asked_before_there_was_an_orchestrator_is_answered_when_there_is(tmp_path: Path) -> None:
+    place = tmp_path / "url"
+    place.touch()
+    async with served(ServiceDouble()) as server, piped(*NEAREST, str(place)) as pipe:
+        await pipe.shake_hands()
+        await pipe.say(_line("tools/list", {}, number=2))
+        assert (await pipe.ask("ping", {}, number=3))["id"] == 3
+        await pipe.process.stdin.aclose()  # type: ignore[union-attr]
+        place.write_text(server.url, encoding="ascii")
+        out, _ = await pipe.rest()
+    (listed,) = [json.loads(line) for line in out.splitlines()]
+    assert (listed["id"], len(listed["result"]["tools"]), pipe.process.returncode) == (2, 7, 0)
+
+
+@pytest.mark.parametrize("revision", HANDSHAKE_PROTOCOL_VERSIONS)
+async def test_the_greeting_is_word_for_word_what_the_server_says(revision: str) -> None:
+    hello = JSONRPCRequest(jsonrpc="2.0", id=1, method="initialize", params={**HELLO, "protocolVersion": revision})
+    greeting = answer_to(hello)
+    async with served(ServiceDouble()) as server, httpx.AsyncClient(trust_env=False) as http:
+        accepted = {"Accept": "application/json, text/event-stream"}
+        said = await http.post(f"{server.url}/mcp", json=hello.model_dump(), headers=accepted)
+    (content,) = [line for line in said.text.splitlines() if line.startswith("data: {")]
+    assert greeting is not None and greeting.result == json.loads(content.removeprefix("data: "))["result"]
+
+
+async def test_the_greeting_of_the_newest_revision_is_word_for_word_what_the_server_says() -> None:
+    asked = JSONRPCRequest(jsonrpc="2.0", id=1, method="server/discover", params={"_meta": ENVELOPE})
+    greeting = answer_to(asked)
+    async with served(ServiceDouble()) as server, httpx.AsyncClient(trust_env=False) as http:
+        headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28"}
+        headers["Mcp-Method"] = asked.method
+        said = await http.post(f"{server.url}/mcp", json=asked.model_dump(), headers=headers)
+    assert greeting is not None and greeting.result == said.json()["result"]
 
 
 async def test_a_message_that_is_too_large_for_the_orchestrator_is_answered_with_an_error() -> None:

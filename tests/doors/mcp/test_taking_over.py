@@ -15,9 +15,8 @@ from orchestrator_mcp.doors.mcp.conversation import Conversation
 from tests.cli import program
 from tests.doors.mcp.farm import JOB, ServiceDouble
 from tests.doors.mcp.served import served
-from tests.doors.mcp.test_stdio import HELLO, Pipe, _line, piped
+from tests.doors.mcp.test_stdio import HELLO, NEAREST, Pipe, _line, piped
 
-NEAREST = [sys.executable, "-m", "tests.doors.mcp.nearest_program"]
 HOST = [sys.executable, "-m", "tests.doors.mcp.host_program"]
 
 
@@ -102,7 +101,7 @@ async def test_a_bridge_that_finds_nobody_ends_with_its_client(tmp_path: Path) -
     place = tmp_path / "url"
     place.write_text("", encoding="ascii")
     async with piped(*NEAREST, str(place)) as pipe:
-        await pipe.say(_line("initialize", HELLO))
+        await pipe.shake_hands()
         out, errors = await pipe.close()
     assert (pipe.process.returncode, out, errors) == (0, b"", b"listening\n")
 

@@ -1,4 +1,4 @@
-"""How the tests' programs run: until their work ends, or SIGTERM cancels it."""
+"""How the tests' programs run: until their work ends, which SIGTERM asks for."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ import anyio
 
 TOLD_TO_STOP = 7
 
+Work = Callable[[anyio.Event], Awaitable[int]]
 
-def run_until_signal(work: Callable[[], Awaitable[int]]) -> int:
+
+def run_until_signal(work: Work) -> int:
     """Run it; its own exit code, or `TOLD_TO_STOP`."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     return anyio.run(_run, work)
 
 
-async def _run(work: Callable[[], Awaitable[int]]) -> int:
-    code = TOLD_TO_STOP
+async def _run(work: Work) -> int:
+    stopped = anyio.Event()
     async with anyio.create_task_group() as tasks:
         with anyio.open_signal_receiver(signal.SIGTERM) as signals:
-            tasks.start_soon(_cancel_on_signal, signals, tasks.cancel_scope)
+            tasks.start_soon(_set_on_signal, signals, stopped)
             sys.stderr.write("listening\n")
             sys.stderr.flush()
-            code = await work()
+            code = await work(stopped)
             tasks.cancel_scope.cancel()
-    return code
+    return TOLD_TO_STOP if stopped.is_set() else code
 
 
-async def _cancel_on_signal(signals: AsyncIterator[int], scope: anyio.CancelScope) -> None:
+async def _set_on_signal(signals: AsyncIterator[int], stopped: anyio.Event) -> None:
     async for _ in signals:
-        scope.cancel()
+        stopped.set()
