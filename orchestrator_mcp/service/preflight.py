@@ -196,7 +196,12 @@ def _places(new: NewJob, findings: Sequence[Sequence[Finding]]) -> list[Problem]
             finding = refused[0][target]
             places.setdefault(
                 name,
-                Problem(path=("parameters", name), message=finding.words, code="value", allowed=finding.allowed),
+                Problem(
+                    path=("parameters", name),
+                    message=in_words([finding]),
+                    code="value",
+                    allowed=finding.allowed or finding.near,
+                ),
             )
     return list(places.values())
 

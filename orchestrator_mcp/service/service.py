@@ -31,19 +31,13 @@ from orchestrator_mcp.domain.views import (
 )
 from orchestrator_mcp.errors import ForbiddenError, ManifestError, NotFoundError, OrchestratorError, StorageError
 from orchestrator_mcp.events import Events
-from orchestrator_mcp.service.batch_submission import BatchSubmissions
 from orchestrator_mcp.service.batches import BatchService
-from orchestrator_mcp.service.condition import Condition
 from orchestrator_mcp.service.delivering import JobDeliveries
 from orchestrator_mcp.service.files import Files, KeptAsset, OutputFile
-from orchestrator_mcp.service.gate import Gate
-from orchestrator_mcp.service.inputs import InputFiles
 from orchestrator_mcp.service.listing import row_before, states_of
 from orchestrator_mcp.service.node_classes import NodeClasses, node_classes
 from orchestrator_mcp.service.operators import Operators
-from orchestrator_mcp.service.preflight import Preflight
 from orchestrator_mcp.service.previewing import JobPreview, Previewing
-from orchestrator_mcp.service.reruns import Reruns
 from orchestrator_mcp.service.showing import (
     accepted_view,
     backend_view,
@@ -51,11 +45,10 @@ from orchestrator_mcp.service.showing import (
     job_view,
     workflow_view,
 )
-from orchestrator_mcp.service.submission import Submission, Submissions
-from orchestrator_mcp.service.trying_out import DryRuns
+from orchestrator_mcp.service.submission import Submission
 from orchestrator_mcp.service.waiting import Waiting
 from orchestrator_mcp.service.watching import Watching
-from orchestrator_mcp.service.workflows import WorkflowReader
+from orchestrator_mcp.service.way_in import way_in
 from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.store import JobFilter, JobStore, StoredJob
 from orchestrator_mcp.workflows.library import WorkflowLibrary
@@ -112,49 +105,36 @@ class JobService:
         self._version = version
         self._began = clock.monotonic()
         self._delivery_grace = 0.0
-        self._gate = Gate(settings, clock)
-        self._watching = Watching(store, events, clock, self._show)
-        self._previewing = Previewing(store=store, pool=pool, artifacts=artifacts)
-        inputs = InputFiles(store=store, artifacts=artifacts, settings=settings, clock=clock)
-        self.condition = Condition(store)
-        self._served = Files(store=store, artifacts=artifacts, inputs=inputs, gate=self._gate, condition=self.condition)
-        preflight = Preflight(pool=pool, settings=settings, running=running)
-        self._submissions = Submissions(
+        entry = way_in(
             store=store,
             pool=pool,
-            workflows=WorkflowReader(library, settings, pool),
-            inputs=inputs,
-            reruns=Reruns(store, library),
-            settings=settings,
+            library=library,
+            artifacts=artifacts,
             clock=clock,
-            gate=self._gate,
-            condition=self.condition,
-            preflight=preflight,
+            settings=settings,
+            running=running,
             at_step=at_step,
         )
+        self._gate, self.condition = entry.gate, entry.condition
+        self._submissions, self._dry_runs = entry.jobs, entry.dry_runs
+        self._served = Files(
+            store=store, artifacts=artifacts, inputs=entry.inputs, gate=entry.gate, condition=entry.condition
+        )
+        self._watching = Watching(store, events, clock, self._show)
+        self._previewing = Previewing(store=store, pool=pool, artifacts=artifacts)
         self._waiting = Waiting(pool=pool, running=running, events=events, clock=clock)
-        self._dry_runs = DryRuns(submissions=self._submissions, preflight=preflight, gate=self._gate)
         server = settings.now.server
         self.base_url = server.public_url or f"http://{server.host}:{server.port}"
         self.operators = Operators(store=store, pool=pool, running=running, clock=clock)
         self.batches = BatchService(
             store=store,
-            submissions=BatchSubmissions(
-                submissions=self._submissions,
-                store=store,
-                inputs=inputs,
-                settings=settings,
-                gate=self._gate,
-                condition=self.condition,
-                preflight=preflight,
-                at_step=at_step,
-            ),
+            submissions=entry.batches,
             previewing=self._previewing,
             events=events,
             clock=clock,
             settings=settings,
-            gate=self._gate,
-            condition=self.condition,
+            gate=entry.gate,
+            condition=entry.condition,
             base_url=self.base_url,
         )
         self._deliveries = JobDeliveries(

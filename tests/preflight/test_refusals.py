@@ -60,11 +60,15 @@ async def test_a_refused_value_is_told_where_the_caller_wrote_it_with_what_is_al
     async with core(tmp_path, named(servers)) as running:
         await until_known(running)
         with pytest.raises(NoBackendCanError) as refused:
-            await running.submit(text_to_image(), parameters={"width": 1, "3.sampler_name": "eulr"})
+            values = {"width": 1, "3.sampler_name": "eulr", "ckpt_name": "sd16.safetensors"}
+            await running.submit(text_to_image(), parameters=values)
         places = {problem.path: problem for problem in refused.value.problems}
-        assert set(places) == {("parameters", "width"), ("parameters", "3.sampler_name"), ("workflow",)}
+        assert set(places) == {("workflow",), *(("parameters", name) for name in values)}
         assert places["parameters", "width"].message == ("node 5 (EmptyLatentImage): width is 1; at least 16 is needed")
         assert "euler" in places["parameters", "3.sampler_name"].allowed
+        model = places["parameters", "ckpt_name"]
+        assert model.message.startswith("it lacks the model sd16.safetensors; it has sd15.safetensors")
+        assert "sd15.safetensors" in model.allowed
 
 
 async def test_one_backend_that_can_is_enough_and_gets_the_job(sandboxes: SandboxFactory, tmp_path: Path) -> None:

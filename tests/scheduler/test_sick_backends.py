@@ -75,10 +75,13 @@ async def test_a_render_that_never_begins_is_suspect_first_and_then_goes_elsewhe
             assert (await running.end_of(other)).backend_id == "well"
             dead.clear_faults()
             await running.end_of(job_id)
+            trial = await running.submit(render(seed=6), backend_affinity="dead")  # it may be suspect by now
+            assert (await running.end_of(trial)).status == "completed"
             await running.until_backend("dead", "idle")
             dead.set_fault("zombie-b")
             moved = await running.submit(render(steps=400, seed=3))  # longer than `fill` takes to come
             fill = await running.submit(render(seed=4))
+            assert "has done nothing since" in str((await running.until_backend("dead", "suspect")).reason)
             jobs = [await running.end_of(moved), await running.end_of(fill)]
             assert {job.status for job in jobs} == {"completed"}
             [repeated] = [job for job in jobs if len(job.attempts) > 1]
@@ -176,11 +179,16 @@ async def test_a_backend_that_restarted_while_nobody_watched_gives_its_job_back(
     assert rendered(server)[job_id] == 1
 
 
-async def test_a_restart_within_a_moment_is_noticed_though_no_probe_missed(tmp_path: Path) -> None:
-    async with Sandbox(SLOW).serve() as server:
+@pytest.mark.parametrize("rendered_before", [0, 1])
+async def test_a_restart_within_a_moment_is_noticed_though_no_probe_missed(
+    tmp_path: Path, rendered_before: int
+) -> None:
+    async with Sandbox(FAST).serve() as server:
         server.set_fault("no-ws")
-        server.set_fault("freeze")
         async with core(tmp_path, [backend_for(server, "one")], quick(probe_interval=30)) as running:
+            for seed in range(rendered_before):
+                await running.end_of(await running.submit(render(seed=10 + seed)))
+            server.set_fault("freeze")
             job_id = await running.submit(render())
             await running.until(job_id, "running", stage="rendering")
             await server.restart()
