@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
 import pytest
 
-from orchestrator_mcp.sandbox import FaultProxy, Sandbox, SandboxOptions
+from orchestrator_mcp.sandbox import FaultProxy, Sandbox, SandboxOptions, SandboxServer
 from tests.scheduler.core import PICTURE, backend_for, core, quick, render, rendered
 
 FAST = SandboxOptions(step_ms=1, load_ms=0)
 SLOW = SandboxOptions(step_ms=60, load_ms=0)
+
+
+def accepted(server: SandboxServer, job_id: str) -> int:
+    """How often a server took a prompt of a job."""
+    lines = [line for line in server.oracle.lines if line["event"] == "accepted"]
+    return sum(line["marker"]["orchestrator"]["job_id"] == job_id for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -38,8 +45,26 @@ async def test_a_prompt_that_is_still_in_flight_is_waited_for_and_not_sent_twice
         async with core(tmp_path, [backend_for(proxy, "one")], times) as running:
             proxy.set_fault("tcp-post-delay:1200")
             job = await running.end_of(await running.submit(PICTURE))
-        assert (job.status, len(job.attempts)) == ("completed", 1)
-        assert [line["event"] for line in server.oracle.lines] == ["accepted", "ended"]
+            after = await running.end_of(await running.submit(PICTURE))  # what was sent again would come before it
+        assert (job.status, len(job.attempts)) == (after.status, len(after.attempts)) == ("completed", 1)
+        assert [line["event"] for line in server.oracle.lines] == ["accepted", "ended"] * 2
+
+
+async def test_a_prompt_that_arrives_twice_after_all_is_rendered_once(tmp_path: Path) -> None:
+    async with Sandbox(FAST).serve() as server, FaultProxy((server.host, server.port)).serve() as proxy:
+        server.set_fault("freeze")
+        times = quick(post_timeout=0.3, quarantine=0.0)
+        async with core(tmp_path, [backend_for(proxy, "one", max_concurrent_jobs=2)], times) as running:
+            first = await running.submit(render())
+            await running.until(first, "running", stage="rendering")
+            proxy.set_fault("tcp-post-delay:1200")
+            twice = await running.submit(render(seed=2))
+            with anyio.fail_after(running.patience):
+                await server.until(lambda seen: accepted(seen, twice) == 2)
+                await server.until(lambda seen: len(seen.queue.pending) == 1)
+            server.clear_faults()
+            assert {(await running.end_of(job_id)).status for job_id in (first, twice)} == {"completed"}
+    assert rendered(server) == {first: 1, twice: 1}
 
 
 async def test_a_job_lost_to_the_network_goes_elsewhere_and_its_old_render_is_stopped_when_that_is_back(
