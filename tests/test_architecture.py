@@ -18,6 +18,7 @@ LOOP_BOUND = {
     "orchestrator_mcp/sandbox/listening.py",  # sockets without a task for each of a thousand ports
 }
 WITH_THREADS = {
+    "orchestrator_mcp/command/serving.py",  # the child of --reload waits for its parent's end, beside any loop
     "orchestrator_mcp/doors/mcp/lines.py",  # a read of stdin that no cancellation can end
     "orchestrator_mcp/logs.py",  # the lock that every logging handler has
 }

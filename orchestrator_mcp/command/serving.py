@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -228,6 +227,6 @@ def _stop_with_parent() -> None:
     parent = parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])
-    while True:  # the second ends a child that does not stop
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(_STOP_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait(_STOP_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)  # the second ends a child that does not stop
