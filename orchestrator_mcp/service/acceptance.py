@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final, Literal
@@ -13,16 +14,17 @@ from orchestrator_mcp.domain.chains import Handover
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.documents import value_problems
 from orchestrator_mcp.domain.jobs import Door, Graph, new_job_id
-from orchestrator_mcp.domain.lanes import LaneSpec
+from orchestrator_mcp.domain.lanes import LaneSpec, Requirements
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.views import ParameterView
 from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.service.chains import handovers, parents
 from orchestrator_mcp.service.drafts import Draft
 from orchestrator_mcp.store import JobSpec, NewJob
+from orchestrator_mcp.workflows.binding import Binding, Bound
 from orchestrator_mcp.workflows.input_files import with_files
 from orchestrator_mcp.workflows.input_types import UNKNOWN_TYPES, InputTypes
-from orchestrator_mcp.workflows.parameters import Bound, apply, targets_for
+from orchestrator_mcp.workflows.parameters import apply
 
 UNNAMED: Final = "workflow"
 LARGE: Final = 200  # nodes; or inputs, times ten
@@ -34,94 +36,116 @@ _FIRST_FIELDS: Final = frozenset(
 )
 
 
-def new_job(
-    manifest: Manifest,
-    graph: Graph,
-    declared: Sequence[ParameterView],
-    *,
-    capabilities: Sequence[str] = (),
-    types: InputTypes = UNKNOWN_TYPES,
-    door: Door,
-    owner: str,
-    stem: str | None,
-    claim: InboxClaim | None,
-    warnings: Sequence[str],
-    now: datetime,
-    draft: Draft | None = None,
-    share_by: ShareBy = "source",
-) -> NewJob:
-    """Bind the parameters and work out what the job needs.
+class JobTemplate:
+    """What the jobs of one manifest share, worked out once; then a job for any values of its parameters.
 
     Args:
+        draft: its workflow, checked and read.
         manifest: what the caller wants.
-        graph: its workflow, checked.
         declared: the parameters that the workflow declares.
         capabilities: labels that the workflow asks of a backend, beside those of the manifest.
         types: what its inputs take, as far as the backends say.
         door: the way it came.
         owner: whose it is.
-        stem: readable name of its result folder; the workflow id when None.
+        stem: readable name of the result folder; the workflow id when None.
         claim: the Inbox file that it came by.
         warnings: what there is to say already.
         now: the moment of acceptance.
-        draft: what it shares with other jobs of the same manifest.
         share_by: between whom the farm is shared.
 
     Raises:
-        ManifestError: a parameter fits nothing, or a value cannot be stored.
+        ManifestError: the metadata cannot be stored.
     """
-    if problems := list(islice(value_problems(dict(manifest.metadata), ("metadata",)), MOST_PROBLEMS)):
-        raise ManifestError(problems)
-    draft = draft or Draft(graph, manifest.workflow)
-    bound = targets_for(graph, manifest.parameters, manifest.metadata, declared, types=types, names=draft.names)
-    wanted = handovers({**manifest.parameters, **bound.defaults}, bound.targets, graph, declared, types)
-    key, needed = draft.needs(bound)
-    source, workflow_id = _named(manifest, "source"), manifest.workflow_id or UNNAMED
-    return NewJob(
-        job_id=new_job_id(now),
-        owner=owner,
-        door=door,
-        workflow_id=workflow_id,
-        stem=stem or workflow_id,
-        graph=graph,
-        graph_hash=draft.hash,
-        lane=LaneSpec(
+
+    def __init__(
+        self,
+        draft: Draft,
+        manifest: Manifest,
+        declared: Sequence[ParameterView],
+        *,
+        capabilities: Sequence[str] = (),
+        types: InputTypes = UNKNOWN_TYPES,
+        door: Door,
+        owner: str,
+        stem: str | None,
+        claim: InboxClaim | None,
+        warnings: Sequence[str],
+        now: datetime,
+        share_by: ShareBy = "source",
+    ) -> None:
+        if problems := list(islice(value_problems(dict(manifest.metadata), ("metadata",)), MOST_PROBLEMS)):
+            raise ManifestError(problems)
+        workflow_id = manifest.workflow_id or UNNAMED
+        self._draft, self._manifest, self._declared, self._types, self._now = draft, manifest, declared, types, now
+        self._binding = Binding(draft.graph, declared, types=types, names=draft.names)
+        self._warnings = [*warnings, *draft.warnings]
+        self._lanes: dict[tuple[str, Requirements, int], LaneSpec] = {}
+        self._anywhere = LaneSpec(
             source=owner if share_by == "token" else _named(manifest, share_by) or "",
             capabilities=frozenset({*manifest.required_capabilities, *capabilities}),
             pin=manifest.backend_affinity,
-            model_key=key,
-            requirements=needed,
-            signature=draft.work.signature(key),
-            size=draft.work.size(bound.targets, bound.values),
-        ),
-        priority=manifest.priority,
-        spec=_spec(manifest, bound, wanted, [*warnings, *draft.warnings, *bound.warnings]),
-        submitted_at=now,
-        source=source,
-        idempotency_key=manifest.idempotency_key,
-        body_hash=body_hash(manifest) if manifest.idempotency_key else None,
-        claim=claim,
-        rerun_of=manifest.rerun_of,
-    )
+        )
+        self._shared: dict[str, Any] = {
+            "owner": owner,
+            "door": door,
+            "workflow_id": workflow_id,
+            "stem": stem or workflow_id,
+            "graph": draft.graph,
+            "graph_hash": draft.hash,
+            "priority": manifest.priority,
+            "submitted_at": now,
+            "source": _named(manifest, "source"),
+            "idempotency_key": manifest.idempotency_key,
+            "body_hash": body_hash(manifest) if manifest.idempotency_key else None,
+            "claim": claim,
+            "rerun_of": manifest.rerun_of,
+        }
+
+    def job(self, parameters: Mapping[str, Any]) -> NewJob:
+        """Bind parameters and work out what the job needs.
+
+        Args:
+            parameters: the manifest's, or others in their place.
+
+        Raises:
+            ManifestError: a parameter fits nothing, or a value cannot be stored.
+        """
+        bound = self._binding.bind(parameters, self._manifest.metadata)
+        wanted = handovers(bound.values, bound.targets, self._draft.graph, self._declared, self._types)
+        return NewJob(
+            job_id=new_job_id(self._now),
+            lane=self._lane(bound),
+            spec=self._spec(parameters, bound, wanted),
+            **self._shared,
+        )
+
+    def _lane(self, bound: Bound) -> LaneSpec:
+        key, needed = self._draft.needs(bound)
+        size = self._draft.work.size(bound.targets, bound.values)
+        lane = self._lanes.get((key, needed, size))
+        if lane is None:
+            signature = self._draft.work.signature(key)
+            lane = replace(self._anywhere, model_key=key, requirements=needed, signature=signature, size=size)
+            self._lanes[key, needed, size] = lane
+        return lane
+
+    def _spec(self, given: Mapping[str, Any], bound: Bound, wanted: list[Handover]) -> JobSpec:
+        parameters = {**given, **bound.defaults}
+        return JobSpec(
+            parameters=parameters,
+            targets=bound.targets,
+            values={name: value for name, value in bound.values.items() if parameters.get(name) != value},
+            seeds=bound.seeds,
+            metadata=dict(self._manifest.metadata),
+            warnings=[*self._warnings, *bound.warnings],
+            parents=parents(self._manifest.depends_on, wanted),
+            handovers=wanted,
+        )
 
 
 def _named(manifest: Manifest, field: Literal["source", "project"]) -> str | None:
     name = manifest.metadata.get(field)
     return name[:MOST_SOURCE] if isinstance(name, str) else None
-
-
-def _spec(manifest: Manifest, bound: Bound, wanted: list[Handover], warnings: list[str]) -> JobSpec:
-    parameters = {**manifest.parameters, **bound.defaults}
-    return JobSpec(
-        parameters=parameters,
-        targets=bound.targets,
-        values={name: value for name, value in bound.values.items() if parameters.get(name) != value},
-        seeds=bound.seeds,
-        metadata=dict(manifest.metadata),
-        warnings=warnings,
-        parents=parents(manifest.depends_on, wanted),
-        handovers=wanted,
-    )
 
 
 def is_large(graph: object) -> bool:

@@ -140,6 +140,7 @@ def _new_batch(
     """
     manifest = ground.manifest
     batch = manifest.batch or {}
+    template = ground.template(_single(manifest, manifest.parameters))
     asked = _representatives(rows, varying(batch))
     lanes: dict[LaneSpec, int] = {}
     made: dict[int, tuple[str, int, str]] = {}
@@ -149,7 +150,7 @@ def _new_batch(
         called = {name: settled.manifest.parameters[name] for name in settled.files}
         for index in group:
             try:
-                one = ground.job(settled, _single(manifest, {**rows[index], **called}))
+                one = ground.job(settled, template, {**rows[index], **called})
             except ManifestError as error:
                 raise _in_batch(error, manifest, rows, index) from error
             made[index] = (one.job_id, lanes.setdefault(one.lane, len(lanes)), one.spec.to_json())

@@ -9,11 +9,12 @@ from typing import Any, Final
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.domain.lanes import Requirements
 from orchestrator_mcp.domain.views import ParameterType, ParameterView
+from orchestrator_mcp.workflows.binding import Bound
 from orchestrator_mcp.workflows.graph import graph_hash, ignored_fields
 from orchestrator_mcp.workflows.input_files import file_inputs
 from orchestrator_mcp.workflows.input_types import InputTypes
 from orchestrator_mcp.workflows.naming import Names
-from orchestrator_mcp.workflows.parameters import Bound, apply
+from orchestrator_mcp.workflows.parameters import apply
 from orchestrator_mcp.workflows.prefixes import linked_prefixes
 from orchestrator_mcp.workflows.requirements import model_key, requirements
 from orchestrator_mcp.workflows.work import GraphWork

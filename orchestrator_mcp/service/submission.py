@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import anyio.lowlevel
 import anyio.to_thread
@@ -22,7 +22,7 @@ from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.policy import denials
 from orchestrator_mcp.domain.steps import AtStep, Step
 from orchestrator_mcp.errors import ManifestError, NoBackendCanError, OrchestratorError, nearest
-from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, ShareBy, is_large, new_job
+from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, JobTemplate, ShareBy, is_large
 from orchestrator_mcp.service.condition import Condition
 from orchestrator_mcp.service.gate import Gate
 from orchestrator_mcp.service.inputs import InputFiles, Settled
@@ -82,20 +82,19 @@ class Ground:
     now: datetime
     share_by: ShareBy
 
-    def job(self, settled: Settled, manifest: Manifest | None = None) -> NewJob:
-        """Bind the parameters.
+    def template(self, manifest: Manifest) -> JobTemplate:
+        """What all jobs of this manifest share.
 
         Args:
-            settled: the manifest with its files.
-            manifest: another one with the same files.
+            manifest: with what its files are called, or any other parameters.
 
         Raises:
-            ManifestError: a parameter fits nothing, or a value cannot be stored.
+            ManifestError: the metadata cannot be stored.
         """
         wanted, found, earlier = self.wanted, self.found, self.earlier
-        new = new_job(
-            manifest or settled.manifest,
-            found.graph,
+        return JobTemplate(
+            found.draft,
+            manifest,
             found.declared,
             capabilities=found.required_capabilities,
             types=found.types,
@@ -105,11 +104,26 @@ class Ground:
             claim=wanted.claim,
             warnings=self.warnings,
             now=self.now,
-            draft=found.draft,
             share_by=self.share_by,
         )
-        new = settled.onto(new)
-        return new if earlier is None else earlier.carried(new)
+
+    def job(self, settled: Settled, template: JobTemplate, parameters: Mapping[str, Any]) -> NewJob:
+        """Bind the parameters.
+
+        Args:
+            settled: the manifest with its files.
+            template: what the job shares with others of the same manifest.
+            parameters: with what its files are called.
+
+        Raises:
+            ManifestError: a parameter fits nothing, or a value cannot be stored.
+        """
+        new = settled.onto(template.job(parameters))
+        return new if self.earlier is None else self.earlier.carried(new)
+
+    def only_job(self, settled: Settled) -> NewJob:
+        """The job of a manifest that makes one. Raises what `job` raises."""
+        return self.job(settled, self.template(settled.manifest), settled.manifest.parameters)
 
 
 class Submissions:
@@ -213,8 +227,8 @@ class Submissions:
         ground = await self.looked_up(wanted)
         settled = await self._inputs.settle(ground.manifest, ground.found, beside=wanted.beside)
         if is_large(ground.found.graph):
-            return await anyio.to_thread.run_sync(ground.job, settled)
-        return ground.job(settled)
+            return await anyio.to_thread.run_sync(ground.only_job, settled)
+        return ground.only_job(settled)
 
     async def looked_up(self, wanted: Submission) -> Ground:
         """The workflow of a manifest, found and checked. Raises what `prepared` raises."""

@@ -39,7 +39,7 @@ def file_inputs(
 
 
 def targets_of(graph: Graph, declared: Sequence[ParameterView], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The inputs that each name sets, as `targets_for` will find them; empty for a name that fits nothing.
+    """The inputs that each name sets, as `Binding` will find them; empty for a name that fits nothing.
 
     Args:
         graph: a checked graph.

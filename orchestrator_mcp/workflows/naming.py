@@ -40,6 +40,7 @@ STANDARD_NAMES: Final = (
 """What callers call things, in the order in which a workflow's parameters are listed."""
 
 MAX_NAME: Final = 500  # characters
+MOST_REMEMBERED: Final = 1_000  # names of one graph that callers wrote
 UNKNOWN: Final = "unknown_parameter"
 _TOLD = 8  # candidates in a message
 _SPELLINGS = {"cfg": ("cfg", "cfg_scale"), "cfg_scale": ("cfg_scale", "cfg")}
@@ -113,6 +114,8 @@ class Names:
         """
         found = self._meanings.get(name)
         if found is None:
+            if len(self._meanings) >= MOST_REMEMBERED:
+                self._meanings.clear()
             found = self._meanings[name] = self._find(name)
         return found
 

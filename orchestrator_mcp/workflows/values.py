@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from orchestrator_mcp.domain.documents import describe
@@ -21,6 +22,13 @@ _FLOAT_WORDS = re.compile(
 one of them does not mean that only whole numbers fit."""
 
 Kind = Literal["string", "integer", "number", "boolean", "any"]
+
+_NEEDED: Final[Mapping[Kind, tuple[str, Any]]] = {
+    "boolean": ("true or false", bool),
+    "integer": ("a whole number", int),
+    "number": ("a number", (int, float)),
+    "string": ("text in quotes", str),
+}
 
 
 def holds_fractions(class_type: str, name: str) -> bool:
@@ -59,14 +67,7 @@ def mismatch(present: object, given: object, *, fractions: bool = False) -> str 
     """
     if given is None:
         return "null was given; leave the parameter out to keep what the workflow has"
-    needed = {
-        "boolean": ("true or false", bool),
-        "integer": ("a whole number", int),
-        "number": ("a number", (int, float)),
-        "string": ("text in quotes", str),
-        "any": _like(present),
-    }[kind_of(present, fractions=fractions)]
-    words, types = needed
+    words, types = _NEEDED.get(kind_of(present, fractions=fractions)) or _like(present)
     if isinstance(given, types) and (not isinstance(given, bool) or words == "true or false" or present is None):
         return None
     mend = ""

@@ -43,6 +43,8 @@ class GraphWork:
             }
             if found:
                 self._numbers[node] = found
+        self._counted = {Target(node, name).spelled for node, names in self._numbers.items() for name in names}
+        self._own = self._size({})
 
     def signature(self, model_key: str) -> str:
         """The sort of work, as one short word.
@@ -63,8 +65,11 @@ class GraphWork:
             spelled: number
             for name, all_spelled in targets.items()
             for spelled in all_spelled
-            if (number := _number(values.get(name))) is not None
+            if spelled in self._counted and (number := _number(values.get(name))) is not None
         }
+        return self._size(given) if given else self._own
+
+    def _size(self, given: Mapping[str, float]) -> int:
         steps, largest = 0.0, 0.0
         for node, numbers in self._numbers.items():
             present = {name: given.get(Target(node, name).spelled, number) for name, number in numbers.items()}

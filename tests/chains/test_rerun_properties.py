@@ -12,7 +12,8 @@ from orchestrator_mcp.domain.jobs import Door, Graph, Job, JobState
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.errors import ManifestError
-from orchestrator_mcp.service.acceptance import bound_graph, new_job
+from orchestrator_mcp.service.acceptance import JobTemplate, bound_graph
+from orchestrator_mcp.service.drafts import Draft
 from orchestrator_mcp.service.reruns import Earlier, names_of
 from orchestrator_mcp.store import NewJob, StoredJob
 from tests.workflows.graphs import STEADY
@@ -44,9 +45,9 @@ def graph_with(seed: int) -> Graph:
 
 
 def accepted(graph: Graph, manifest: Manifest, earlier: Earlier | None = None) -> NewJob:
-    new = new_job(
+    template = JobTemplate(
+        Draft(graph, manifest.workflow),
         manifest,
-        graph,
         () if earlier is None else earlier.declared,
         door=Door.HTTP,
         owner="anonymous",
@@ -55,6 +56,7 @@ def accepted(graph: Graph, manifest: Manifest, earlier: Earlier | None = None) -
         warnings=(),
         now=NOW,
     )
+    new = template.job(manifest.parameters)
     return new if earlier is None else earlier.carried(new)
 
 

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from orchestrator_mcp.domain.jobs import Graph
+from orchestrator_mcp.domain.views import ParameterView
 from orchestrator_mcp.errors import ManifestError, Problem
+from orchestrator_mcp.workflows.binding import Binding, Bound, draw_seed
 from orchestrator_mcp.workflows.graph import check_graph
-from orchestrator_mcp.workflows.parameters import Bound, apply, targets_for
+from orchestrator_mcp.workflows.input_types import UNKNOWN_TYPES, InputTypes
+from orchestrator_mcp.workflows.parameters import apply
 
 
 def counting() -> Callable[[], int]:
     numbers: Iterator[int] = iter(range(1000, 2000))
     return lambda: next(numbers)
+
+
+def targets_for(
+    graph: Graph,
+    parameters: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    declared: Sequence[ParameterView] = (),
+    *,
+    draw: Callable[[], int] = draw_seed,
+    types: InputTypes = UNKNOWN_TYPES,
+) -> Bound:
+    return Binding(graph, declared, types=types).bind(parameters, metadata, draw=draw)
 
 
 def bind(graph: Graph, metadata: dict[str, Any] | None = None, /, **parameters: Any) -> Bound:

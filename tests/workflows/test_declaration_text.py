@@ -15,7 +15,8 @@ from orchestrator_mcp.workflows.declaration_file import Declared, read_declarati
 from orchestrator_mcp.workflows.declaration_text import declaration_text
 from orchestrator_mcp.workflows.declared import Declaration, view_of
 from orchestrator_mcp.workflows.links import Target
-from orchestrator_mcp.workflows.parameters import infer_parameters, targets_for
+from orchestrator_mcp.workflows.parameters import infer_parameters
+from tests.workflows.binding import targets_for
 from tests.workflows.graphs import node, text_to_image
 
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.domain.views import ParameterView
 from orchestrator_mcp.errors import ManifestError, Problem
+from orchestrator_mcp.workflows.binding import Bound
 from orchestrator_mcp.workflows.declared import Declaration, flaws, view_of
 from orchestrator_mcp.workflows.links import Target
-from orchestrator_mcp.workflows.parameters import Bound, apply, targets_for
-from tests.workflows.binding import counting, made
+from orchestrator_mcp.workflows.parameters import apply
+from tests.workflows.binding import counting, made, targets_for
 from tests.workflows.graphs import STEADY, sampler, text_to_image
 
 

@@ -10,7 +10,8 @@ from orchestrator_mcp.domain.views import ParameterType, ParameterView
 from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.workflows.graph import check_graph
 from orchestrator_mcp.workflows.input_types import MAX_CHOICES, InputType, InputTypes
-from orchestrator_mcp.workflows.parameters import infer_parameters, targets_for, with_limits
+from orchestrator_mcp.workflows.parameters import infer_parameters, with_limits
+from tests.workflows.binding import targets_for
 from tests.workflows.graphs import node
 
 CLASSES: dict[str, Any] = {

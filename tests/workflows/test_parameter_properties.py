@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.errors import ManifestError
+from orchestrator_mcp.workflows.binding import Bound
 from orchestrator_mcp.workflows.graph import check_graph, graph_hash
 from orchestrator_mcp.workflows.links import Target, as_link, unlinked
-from orchestrator_mcp.workflows.parameters import Bound, apply, infer_parameters, targets_for
+from orchestrator_mcp.workflows.parameters import apply, infer_parameters
 from orchestrator_mcp.workflows.prefixes import isolate_outputs
 from orchestrator_mcp.workflows.values import kind_of
+from tests.workflows.binding import targets_for
 from tests.workflows.graphs import STEADY
 
 IDS = ["1", "2", "12", "12:3", "a.b", "a"]

@@ -11,9 +11,10 @@ import pytest
 
 from orchestrator_mcp.domain.views import ParameterView
 from orchestrator_mcp.errors import ManifestError
+from orchestrator_mcp.workflows.binding import draw_seed
 from orchestrator_mcp.workflows.graph import MAX_PROBLEMS, check_graph
-from orchestrator_mcp.workflows.parameters import apply, draw_seed, infer_parameters, targets_for
-from tests.workflows.binding import bind, bind_exact, counting, made, refused
+from orchestrator_mcp.workflows.parameters import apply, infer_parameters
+from tests.workflows.binding import bind, bind_exact, counting, made, refused, targets_for
 from tests.workflows.graphs import node, sampler, text_to_image
 
 SHIPPED = Path(__file__).parents[2] / "workflows"

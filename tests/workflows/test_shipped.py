@@ -14,8 +14,9 @@ from orchestrator_mcp.domain.jobs import new_job_id
 from orchestrator_mcp.sandbox import SandboxServer
 from orchestrator_mcp.settings import LimitSettings
 from orchestrator_mcp.workflows.library import WorkflowLibrary
-from orchestrator_mcp.workflows.parameters import apply, targets_for
+from orchestrator_mcp.workflows.parameters import apply
 from orchestrator_mcp.workflows.prefixes import isolate_outputs
+from tests.workflows.binding import targets_for
 
 SHIPPED = Path(__file__).parents[2] / "workflows"
 

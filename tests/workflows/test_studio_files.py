@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from orchestrator_mcp.domain.views import WorkflowView
 from orchestrator_mcp.settings import LimitSettings
 from orchestrator_mcp.workflows.library import LibraryWorkflow, WorkflowLibrary
-from orchestrator_mcp.workflows.parameters import targets_for
 from orchestrator_mcp.workflows.studio_files import studio_declarations, unfold
+from tests.workflows.binding import targets_for
 from tests.workflows.graphs import STEADY, node, text_to_image
 
 
