@@ -11,6 +11,12 @@ import typer
 from orchestrator_mcp.cli.options import USE, AsJson, Config, Inputs, Token, Url, end_with, server_at
 
 commands = typer.Typer()
+Deadline = Annotated[
+    str | None,
+    typer.Option(
+        "--deadline", metavar="TIME", help="When it is to be done, with its zone: 2026-03-01T18:00:00Z or …+01:00."
+    ),
+]
 
 
 class State(StrEnum):
@@ -51,6 +57,7 @@ def submit(
     priority: Annotated[
         int | None, typer.Option("--priority", min=-100, max=100, help="Higher runs first; 0 is usual.")
     ] = None,
+    deadline: Deadline = None,
     backend: Annotated[
         str | None, typer.Option("--backend", metavar="ID", help="Run on this backend only, and wait for it.")
     ] = None,
@@ -96,6 +103,7 @@ def submit(
         inputs=inputs or (),
         fields={
             "priority": priority,
+            "deadline": deadline,
             "backend_affinity": backend,
             "required_capabilities": capability,
             "idempotency_key": idempotency_key,
@@ -137,6 +145,7 @@ def rerun(
         typer.Option("-m", "--metadata", metavar="KEY=VALUE", help="Put a label on the new job. Again for each."),
     ] = None,
     priority: Annotated[int | None, typer.Option("--priority", min=-100, max=100, help="Another priority.")] = None,
+    deadline: Deadline = None,
     backend: Annotated[
         str | None, typer.Option("--backend", metavar="ID", help="Run on this backend only, and wait for it.")
     ] = None,
@@ -155,7 +164,7 @@ def rerun(
     """
     from orchestrator_mcp.command.manifest import Changes
 
-    fields = {"priority": priority, "backend_affinity": backend}
+    fields = {"priority": priority, "deadline": deadline, "backend_affinity": backend}
     changes = Changes(parameters=change or (), metadata=metadata or (), inputs=inputs or (), fields=fields)
 
     def work() -> int:

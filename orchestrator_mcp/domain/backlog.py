@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
 from typing import Final
 
-from orchestrator_mcp.domain.deadlines import raised_priority
+from orchestrator_mcp.domain.deadlines import raised_priorities
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.situation import Candidate, Lane
 
@@ -172,18 +172,19 @@ class Backlog:
     Args:
         lanes: those with work, in any order.
         now: milliseconds.
-        reach: how much the farm renders while its slowest backend does a second of work.
+        speed: how many seconds of work the farm does in a second, in those of a backend of pace 1.
+        slowest: the pace of its slowest backend.
         patience: how long a lane may be passed over, milliseconds.
     """
 
-    def __init__(self, lanes: Iterable[Lane], now: int, *, reach: float, patience: int) -> None:
+    def __init__(self, lanes: Sequence[Lane], now: int, *, speed: float, slowest: float, patience: int) -> None:
         self.rooms: dict[str, int] = {}
         self.tags: dict[str, float] = {}
         self.models: dict[str, Waiting] = {}
         self._taken: dict[int, int] = defaultdict(int)
         self._tiers: dict[int, Tier] = {}
         self._longest = 0.0
-        self._arrange(lanes, now, patience)
+        self._arrange(lanes, now, patience, speed)
         for tier in self._tiers.values():
             for cell in tier.cells.values():
                 waiting = self.models.setdefault(cell.eldest.spec.model_key, Waiting())
@@ -193,16 +194,17 @@ class Backlog:
                 waiting.known = waiting.known and cell.known
         total = sum(waiting.seconds for waiting in self.models.values())
         known = all(waiting.known for waiting in self.models.values())
-        self._near = known and total <= NEAR * self._longest * reach
+        self._near = known and total <= NEAR * self._longest * speed * slowest
 
-    def _arrange(self, lanes: Iterable[Lane], now: int, patience: int) -> None:
+    def _arrange(self, lanes: Sequence[Lane], now: int, patience: int, speed: float) -> None:
         """The one pass over all lanes: every step in it costs as often as there are lanes."""
         tiers, tags = self._tiers, self.tags
-        sort = self._sort_at(now, patience)
+        raised = raised_priorities(lanes, now, speed)
+        sort = self._sort_at(now, patience, raised)
         for lane in lanes:
             spec = lane.spec
             since = lane.since if lane.since > lane.served else lane.served
-            priority = lane.priority if lane.deadline is None else _raised(lane, lane.deadline, now)
+            priority = lane.priority if lane.deadline is None else raised[lane.id]
             tier = tiers.get(priority)
             if tier is None:
                 tier = tiers[priority] = Tier(priority, sort)
@@ -226,16 +228,18 @@ class Backlog:
                 for name, room in lane.rooms.items():
                     self.rooms[name] = min(room, self.rooms.get(name, room))
 
-    def _sort_at(self, now: int, patience: int) -> Sort:
-        """The oldest job goes first; when the end is near, long jobs do, after what was passed over."""
+    def _sort_at(self, now: int, patience: int, raised: Mapping[int, int]) -> Sort:
+        """What its deadline has raised goes first, then the oldest job; near the end the long ones, if none is old."""
 
         def order(lane: Lane) -> tuple[float, ...]:
-            if now - lane.waiting_from < patience:
+            if lane.deadline is not None and raised[lane.id] > lane.priority:
+                return (-1, lane.deadline, lane.id)
+            if self._near and now - lane.waiting_from < patience:
                 return (1, -(lane.seconds or 0.0), lane.since, lane.id)
             return (0, lane.since, lane.id)
 
         def sort(lanes: list[Lane]) -> None:
-            lanes.sort(key=order if self._near else _AGE)
+            lanes.sort(key=order if self._near or raised else _AGE)
 
         return sort
 
@@ -268,10 +272,6 @@ class Backlog:
         self.models[lane.spec.model_key].left -= lane.seconds or UNKNOWN
         for name in lane.rooms:
             self.rooms[name] -= 1
-
-
-def _raised(lane: Lane, deadline: int, now: int) -> int:
-    return raised_priority(lane.priority, deadline, now, lane.seconds or 0.0)
 
 
 def _add(queues: dict[str, Queue], lane: Lane, waiting_from: int, sort: Sort) -> None:

@@ -42,6 +42,12 @@ class BatchView(View):
     started_at: Time | None = None
     finished_at: Time | None = None
     eta_seconds: float | None = None
+    deadline: Time | None = Field(default=None, description="When its jobs are to be done.")
+    late: bool | None = Field(
+        default=None,
+        description="Whether its last job was done after the deadline, or likely will be; null without one, and while "
+        "nobody can say.",
+    )
     retries: int = Field(default=0, description="How often the failed ones were done again.")
     path: str | None = Field(default=None, description="Its folder in Outbox, as this machine names it.")
     warnings: list[str] = Field(default_factory=list)

@@ -143,6 +143,7 @@ class Job:
     stem: str = ""
     delivery_path: str | None = None
     rerun_of: str | None = None
+    deadline: datetime | None = None
     batch_id: str | None = None
     batch_index: int | None = None
     parents: tuple[str, ...] = ()

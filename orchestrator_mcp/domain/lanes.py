@@ -50,6 +50,8 @@ class LaneSpec:
         requirements: node classes and model files.
         signature: what sort of work they are, whatever their values; empty where nobody says.
         size: how much work each is, as a power of two (of size x steps).
+        dated: the priority of jobs with a deadline, which stand in lanes of their own, the one that is due first at
+            the head; None for jobs without one.
     """
 
     source: str = ""
@@ -60,6 +62,7 @@ class LaneSpec:
     requirements: Requirements = Requirements()
     signature: str = ""
     size: int = 0
+    dated: int | None = None
 
     def avoiding(self, backend_id: str) -> LaneSpec:
         """The same needs, without one more backend."""
@@ -77,13 +80,13 @@ class LaneSpec:
 
     @cached_property
     def kind(self) -> str:
-        """A short name for the needs alone: lanes that differ only in their source have the same."""
-        return lane_key(replace(self, source="").to_json())
+        """A short name for the needs alone: lanes that differ only in source and deadlines have the same."""
+        return lane_key(replace(self, source="", dated=None).to_json())
 
     @cached_property
     def anywhere(self) -> LaneSpec:
         """The same needs of jobs that may run on any backend, from anybody."""
-        return replace(self, source="", pin=None, avoid=frozenset(), signature="", size=0)
+        return replace(self, source="", pin=None, avoid=frozenset(), signature="", size=0, dated=None)
 
     @cached_property
     def needs(self) -> str:
@@ -103,6 +106,8 @@ class LaneSpec:
         }
         if self.signature:  # lanes of before this was known keep their key
             spec |= {"signature": self.signature, "size": self.size}
+        if self.dated is not None:
+            spec["dated"] = self.dated
         return json.dumps(spec, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
     @staticmethod
@@ -120,6 +125,7 @@ class LaneSpec:
             requirements=Requirements(node_classes=frozenset(spec["node_classes"]), models=models),
             signature=spec.get("signature", ""),
             size=spec.get("size", 0),
+            dated=spec.get("dated"),
         )
 
 

@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, PydanticKnownError
 
 from orchestrator_mcp.domain.chains import MOST_PARENTS
+from orchestrator_mcp.domain.deadlines import read_deadline
 from orchestrator_mcp.domain.documents import describe
 from orchestrator_mcp.errors import Problem, nearest
 
@@ -22,6 +33,7 @@ MAX_TEXT = 200  # characters of an id, label or key
 MOST_TOLD: Final = 20  # unknown fields that are named
 
 Label = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+Deadline = Annotated[datetime, BeforeValidator(read_deadline), Field(examples=["2026-03-01T18:00:00Z"])]
 _WANTED: Final = {
     "string_type": "a text",
     "dict_type": "an object in braces {…}",
@@ -80,6 +92,11 @@ class Manifest(BaseModel):
         default=(),
         max_length=MOST_PARENTS,
         description="Ids of jobs that must be completed first; if one of them fails, so does this one.",
+    )
+    deadline: Deadline | None = Field(
+        default=None,
+        description="When the job is to be done, with its zone: its priority rises in time. `metadata.deadline` does "
+        "the same.",
     )
     rerun_of: Label | None = Field(
         default=None,
@@ -173,6 +190,9 @@ class Changes(BaseModel):
     )
     depends_on: tuple[Label, ...] = Field(
         default=(), max_length=MOST_PARENTS, description="Ids of jobs that must be completed first."
+    )
+    deadline: Deadline | None = Field(
+        default=None, description="When the new job is to be done; that of the first job does not count."
     )
     idempotency_key: Label | None = Field(default=None, description="The same key and changes give the same job.")
 

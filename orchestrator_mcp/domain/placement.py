@@ -93,8 +93,8 @@ class _Round:
         self._now = now
         self._candidates = candidates
         speed = sum(1 / candidate.pace for candidate in candidates if candidate.unavailable is None)
-        reach = speed * max(candidate.pace for candidate in candidates)
-        self._backlog = Backlog(lanes, now, reach=reach, patience=PATIENCE)
+        slowest = max(candidate.pace for candidate in candidates)
+        self._backlog = Backlog(lanes, now, speed=speed, slowest=slowest, patience=PATIENCE)
         self._group_of = _grouped(candidates, self._backlog, eligibility)
         self._prospects = Prospects(candidates, self._backlog.models, self._able)
         self._kept: list[_Group] = []

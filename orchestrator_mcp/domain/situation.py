@@ -44,7 +44,8 @@ class Lane:
         share: how far its source is served already, weighted seconds (`Shares.tag`); lanes of a source carry the same.
         weight: of its source, above 0; twice the weight is twice the share.
         rooms: for each named limit that its jobs count against, how many more may start now.
-        deadline: of the job at its head, milliseconds.
+        deadline: of the job at its head, milliseconds; of such a lane no job is due earlier.
+        last_deadline: of the job at its end.
     """
 
     id: int
@@ -61,6 +62,7 @@ class Lane:
     weight: float = 1.0
     rooms: Mapping[str, int] = field(default_factory=dict, hash=False)
     deadline: int | None = None
+    last_deadline: int = 0
 
     @property
     def waiting_from(self) -> int:

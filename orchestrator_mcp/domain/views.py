@@ -96,6 +96,12 @@ class JobView(View):
         default=None, description="1 is next; about, deep in a long queue; null when it is not queued."
     )
     eta_seconds: float | None = None
+    deadline: Time | None = Field(default=None, description="When it is to be done.")
+    late: bool | None = Field(
+        default=None,
+        description="Whether it was done after its deadline, or likely will be; null without one, and while nobody "
+        "can say.",
+    )
     inputs: list[InputView] = Field(
         default_factory=list, description="The files that it begins with; their bytes are at `/api/assets/{sha256}`."
     )

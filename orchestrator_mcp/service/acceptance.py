@@ -10,7 +10,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final, Literal
 
+from orchestrator_mcp.clock import format_time
 from orchestrator_mcp.domain.chains import Handover
+from orchestrator_mcp.domain.deadlines import read_deadline
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.documents import value_problems
 from orchestrator_mcp.domain.jobs import Door, Graph, new_job_id
@@ -76,14 +78,16 @@ class JobTemplate:
         if problems := list(islice(value_problems(dict(manifest.metadata), ("metadata",)), MOST_PROBLEMS)):
             raise ManifestError(problems)
         workflow_id = manifest.workflow_id or UNNAMED
+        deadline, said = _deadline(manifest, now)
         self._draft, self._manifest, self._declared, self._types, self._now = draft, manifest, declared, types, now
         self._binding = Binding(draft.graph, declared, types=types, names=draft.names)
-        self._warnings = [*warnings, *draft.warnings]
+        self._warnings = [*warnings, *said, *draft.warnings]
         self._lanes: dict[tuple[str, Requirements, int], LaneSpec] = {}
         self._anywhere = LaneSpec(
             source=owner if share_by == "token" else _named(manifest, share_by) or "",
             capabilities=frozenset({*manifest.required_capabilities, *capabilities}),
             pin=manifest.backend_affinity,
+            dated=manifest.priority if deadline is not None else None,
         )
         self._shared: dict[str, Any] = {
             "owner": owner,
@@ -99,6 +103,7 @@ class JobTemplate:
             "body_hash": body_hash(manifest) if manifest.idempotency_key else None,
             "claim": claim,
             "rerun_of": manifest.rerun_of,
+            "deadline": deadline,
         }
 
     def job(self, parameters: Mapping[str, Any]) -> NewJob:
@@ -141,6 +146,23 @@ class JobTemplate:
             parents=parents(self._manifest.depends_on, wanted),
             handovers=wanted,
         )
+
+
+def _deadline(manifest: Manifest, now: datetime) -> tuple[datetime | None, list[str]]:
+    """When a job is to be done, and what there is to say of it; the field counts before the metadata."""
+    said: list[str] = []
+    deadline, written = manifest.deadline, manifest.metadata.get("deadline")
+    if written is not None:
+        try:
+            named = read_deadline(written)
+        except ValueError as error:
+            raise ManifestError.at("metadata", "deadline", message=str(error)) from error
+        if deadline is not None and deadline != named:
+            said.append("The field deadline and metadata.deadline differ; the field counts.")
+        deadline = deadline or named
+    if deadline is not None and deadline < now:
+        said.append(f"The deadline {format_time(deadline)} has passed; the job is rendered as soon as it can be.")
+    return deadline, said
 
 
 def _named(manifest: Manifest, field: Literal["source", "project"]) -> str | None:

@@ -170,6 +170,7 @@ def _new_batch(
             mode=str(batch.get(MODE, MODES[0])),
             parameters=dict(manifest.parameters),
             warnings=list(first.spec.warnings),
+            due=first.due,
         ),
         submitted_at=ground.now,
         graph=json.dumps(first.graph, ensure_ascii=False, separators=(",", ":")),

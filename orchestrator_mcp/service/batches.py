@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.access import LOCAL, Caller
 from orchestrator_mcp.domain.batch_views import BatchAcceptedView, BatchEvent, BatchListView, BatchView
+from orchestrator_mcp.domain.deadlines import is_late
 from orchestrator_mcp.domain.deliveries import BatchDelivery, BatchLine, DeliveredName, InboxClaim
 from orchestrator_mcp.domain.events import JobDelivered
 from orchestrator_mcp.domain.jobs import Door, JobState
@@ -273,7 +275,7 @@ class BatchService:
     async def _show(self, stored: StoredBatch, base_url: str | None) -> BatchView:
         progress = (self._events.progress(job_id) for job_id in stored.running)
         done = sum(one.fraction for one in progress if one is not None)
-        return batch_view(stored, done, base_url or self._base_url)
+        return batch_view(stored, done, self._clock.now(), base_url or self._base_url)
 
     async def _sheet(self, stored: StoredBatch) -> Picture:
         jobs = await self._store.batches.first_jobs(stored.row, MOST_CELLS)
@@ -310,12 +312,13 @@ class BatchService:
             self._deliveries.wake()
 
 
-def batch_view(stored: StoredBatch, done: float, base_url: str) -> BatchView:
+def batch_view(stored: StoredBatch, done: float, now: datetime, base_url: str) -> BatchView:
     """The one shape of a batch on every wire.
 
     Args:
         stored: as it is stored.
         done: the fractions that are done of the jobs that run, added up.
+        now: the present moment.
         base_url: what urls begin with, without a slash at the end.
     """
     counts = dict.fromkeys(_SHOWN.values(), 0)
@@ -336,6 +339,8 @@ def batch_view(stored: StoredBatch, done: float, base_url: str) -> BatchView:
         submitted_at=stored.submitted_at,
         started_at=stored.started_at,
         finished_at=stored.finished_at,
+        deadline=stored.deadline,
+        late=is_late(stored.deadline, stored.finished_at, now, None),
         retries=stored.spec.retries,
         path=stored.delivery_path if stored.delivered else None,
         warnings=[told(warning) for warning in [*stored.spec.warnings, *forgotten]],

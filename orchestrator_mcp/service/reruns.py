@@ -7,9 +7,10 @@ not touch is carried over from the first job, so that neither a new draw nor a c
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import anyio.to_thread
 
@@ -53,7 +54,7 @@ class Earlier:
         changes: dict[str, object] = {
             "workflow_id": job.workflow_id,
             "workflow": self.rendered,
-            "metadata": {**job.metadata, **wanted.metadata},
+            "metadata": {**_undated(job.metadata), **wanted.metadata},
         }
         if "priority" not in given:
             changes["priority"] = job.priority
@@ -72,6 +73,11 @@ class Earlier:
         spec = _merged(self.stored.spec, new.spec)
         stored_as = graph_hash(self.graph)
         return replace(new, graph=self.graph, graph_hash=stored_as, spec=spec, rerun_of=self.stored.job.job_id)
+
+
+def _undated(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What a first job was labelled with, but for when it was to be done."""
+    return {name: value for name, value in metadata.items() if name != "deadline"}
 
 
 class Reruns:

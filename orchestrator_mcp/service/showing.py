@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from orchestrator_mcp.domain.assets import Asset, input_name
 from orchestrator_mcp.domain.chains import JobInput
+from orchestrator_mcp.domain.deadlines import is_late
 from orchestrator_mcp.domain.events import JobProgressed
 from orchestrator_mcp.domain.jobs import Artifact, Attempt, Job, JobFailure, JobState
 from orchestrator_mcp.domain.reports import RenderReport
@@ -44,12 +45,14 @@ class Live:
         position: its place in the queue, from 1.
         seconds_left: until its render is done, as far as that can be known.
         reasons: why it waits, for each backend.
+        at: the moment of which all this is true.
     """
 
     progress: JobProgressed | None = None
     position: int | None = None
     seconds_left: float | None = None
     reasons: Sequence[tuple[str | None, str]] = ()
+    at: datetime | None = None
 
 
 def job_view(job: Job, live: Live, base_url: str) -> JobView:
@@ -82,6 +85,8 @@ def job_view(job: Job, live: Live, base_url: str) -> JobView:
         ],
         queue_position=live.position,
         eta_seconds=round(live.seconds_left, 1) if live.seconds_left is not None else None,
+        deadline=job.deadline,
+        late=is_late(job.deadline, job.finished_at, live.at or job.submitted_at, live.seconds_left),
         inputs=[_input(one) for one in job.inputs],
         outputs=output_views(job, base_url),
         error=_error(job.failure) if job.failure else None,

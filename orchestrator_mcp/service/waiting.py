@@ -55,8 +55,10 @@ class Waiting:
         """
         lanes = {one.lane for one in page if one.job.state is JobState.QUEUED}
         by_lane = await self._reasons(lanes) if lanes else {}
+        now = self._clock.now()
         return [
             Live(
+                at=now,
                 progress=self._events.progress(one.job.job_id),
                 position=position,
                 seconds_left=self._seconds_left(one, position),

@@ -51,6 +51,7 @@ def accept(tx: Transaction, new: NewJob, *, limits: QueueLimits = NO_LIMITS) -> 
         spec=chained.spec.to_json(),
         submitted_at=at,
         rerun_of=new.rerun_of,
+        due=new.due,
         seq=seq,
     )
     assert row is not None  # RETURNING gives a row or raises

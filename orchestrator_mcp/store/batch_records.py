@@ -27,6 +27,7 @@ class BatchSpec:
         parameters: those that are the same for all jobs.
         warnings: what acceptance had to say.
         retries: how often the failed ones were done again.
+        due: the deadline, milliseconds; 0 for none.
     """
 
     varies: list[str]
@@ -34,6 +35,7 @@ class BatchSpec:
     parameters: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     retries: int = 0
+    due: int = 0
 
     def to_json(self) -> str:
         """As it is stored."""
@@ -130,6 +132,11 @@ class StoredBatch:
     delivered: bool = False
     delivery_path: str | None = None
     claim: InboxClaim | None = None
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When its jobs are to be done."""
+        return from_millis(self.spec.due) if self.spec.due else None
 
     @property
     def total(self) -> int:

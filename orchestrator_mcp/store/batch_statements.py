@@ -33,6 +33,7 @@ COLUMNS: Final = {
         "spec",
         "submitted_at",
         "rerun_of",
+        "due",
         "seq",
         "batch_id",
         "batch_index",

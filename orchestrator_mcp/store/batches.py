@@ -223,6 +223,7 @@ def _jobs_of(tx: Transaction, new: NewBatch, document: int) -> _Jobs:
         "door": new.door.value,
         "stem": new.stem,
         "rerun_of": new.rerun_of,
+        "due": new.spec.due,
     }
     rows = [
         {**shared, "uid": job_id, "spec": spec, "batch_index": index}
@@ -241,7 +242,7 @@ def _states(count: int, linked: Mapping[int, Chained]) -> list[JobState]:
 
 
 def _again(old: sqlite3.Row, job_id: str) -> dict[str, Any]:
-    kept = ("owner", "rank", "document_id", "workflow_id", "source", "door", "stem", "spec", "batch_index")
+    kept = ("owner", "rank", "document_id", "workflow_id", "source", "door", "stem", "spec", "due", "batch_index")
     return {**{name: old[name] for name in kept}, "uid": job_id, "rerun_of": old["uid"]}
 
 

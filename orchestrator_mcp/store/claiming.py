@@ -150,4 +150,11 @@ def _lane(tx: Transaction, row: sqlite3.Row) -> Lane | None:
         count=row["queued"],
         signature=spec.signature,
         units=spec.units,
+        deadline=head["due"] or None,
+        last_deadline=_last_deadline(tx, row["id"]) if head["due"] else 0,
     )
+
+
+def _last_deadline(tx: Transaction, lane_id: int) -> int:
+    end = tx.one("lane_end", b_lane=lane_id)
+    return int(end["due"]) if end is not None else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,19 +17,36 @@ def reads() -> dict[str, sa.Executable]:
 
     Each is one range of the index. A comparison of (rank, id) pairs would be fewer, but SQLite bounds it by the rank
     alone and goes through all the rest; and left to itself it takes the index of states, which holds every lane.
+    In a lane of jobs with deadlines all have one rank, and the deadline decides in its place.
     """
-    same = job.c.rank == P("b_rank")
+    rank, due = job.c.rank == P("b_rank"), job.c.due == P("b_due")
+    return {
+        "surroundings": _surroundings(
+            job.c.rank < P("b_rank"), job.c.rank > P("b_rank"), (rank, job.c.due == sa.literal_column("0")), job.c.rank
+        ),
+        "surroundings_dated": _surroundings(
+            sa.and_(rank, job.c.due < P("b_due")), sa.and_(rank, job.c.due > P("b_due")), (rank, due), job.c.due
+        ),
+    }
+
+
+def _surroundings(
+    higher: sa.ColumnElement[bool],
+    lower: sa.ColumnElement[bool],
+    same: Sequence[sa.ColumnElement[bool]],
+    order: sa.ColumnElement[int],
+) -> sa.Executable:
     parts = [
-        _counted("higher", job.c.rank < P("b_rank"), order=job.c.rank),
-        _counted("lower", job.c.rank > P("b_rank"), order=job.c.rank),
-        _counted("ahead", same, job.c.id < P("b_id"), order=job.c.id, furthest=sa.func.max),
-        _counted("behind", same, job.c.id > P("b_id"), order=job.c.id.desc(), furthest=sa.func.min),
+        _counted("higher", higher, order=order),
+        _counted("lower", lower, order=order),
+        _counted("ahead", *same, job.c.id < P("b_id"), order=job.c.id, furthest=sa.func.max),
+        _counted("behind", *same, job.c.id > P("b_id"), order=job.c.id.desc(), furthest=sa.func.min),
     ]
     joined: sa.FromClause = lane
     for part in parts:
         joined = joined.join(part, sa.true())
     columns = [column for part in parts for column in part.c]
-    return {"surroundings": sa.select(lane.c.queued, *columns).select_from(joined).where(lane.c.id == P("b_lane"))}
+    return sa.select(lane.c.queued, *columns).select_from(joined).where(lane.c.id == P("b_lane"))
 
 
 def _counted(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from orchestrator_mcp.store.records import Place
 from orchestrator_mcp.store.sqlite import Transaction
 
 NEAR: Final = 500  # jobs that are counted at each end; so a deep lane costs what a shallow one does
@@ -17,8 +18,8 @@ class Surroundings:
 
     Attributes:
         queued: jobs in the lane, all of them.
-        higher: those of a higher priority.
-        lower: those of a lower one.
+        higher: those of a higher priority, or that are due earlier.
+        lower: those of a lower one, or that are due later.
         ahead: those of its own that came earlier, the earliest first.
         behind: those of its own that came later, the latest first.
         ahead_to: the number of the last that was counted ahead; None without any.
@@ -61,14 +62,21 @@ def _rounded(value: float) -> int:
     return round(whole, DIGITS - len(str(whole)))
 
 
-def place(tx: Transaction, *, lane_id: int, rank: int, row: int) -> int | None:
+def place(tx: Transaction, at: Place, *, near: int | None = None) -> int | None:
     """Look, and say where a queued job stands; see `place_of`.
 
     Args:
         tx: reads.
-        lane_id: its lane.
-        rank: minus its priority.
-        row: its number.
+        at: what orders it in its lane.
+        near: how many are counted at each end; `NEAR` unless given.
     """
-    found = tx.one("surroundings", b_lane=lane_id, b_rank=rank, b_id=row, b_count=NEAR)
-    return place_of(row, Surroundings(**dict(found)), NEAR) if found is not None else None
+    near = NEAR if near is None else near
+    found = tx.one(
+        "surroundings_dated" if at.due else "surroundings",
+        b_lane=at.lane_id,
+        b_rank=at.rank,
+        b_due=at.due,
+        b_id=at.row,
+        b_count=near,
+    )
+    return place_of(at.row, Surroundings(**dict(found)), near) if found is not None else None

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from orchestrator_mcp.clock import from_millis
+from orchestrator_mcp.clock import from_millis, to_millis
 from orchestrator_mcp.domain.chains import Handover, JobInput
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.jobs import Artifact, Attempt, Door, Graph, Job, JobFailure, JobState, Outcome, Stage
@@ -83,6 +83,12 @@ class NewJob:
     body_hash: str | None = None
     claim: InboxClaim | None = None
     rerun_of: str | None = None
+    deadline: datetime | None = None
+
+    @property
+    def due(self) -> int:
+        """Its deadline as it is stored: milliseconds, 0 for none."""
+        return to_millis(self.deadline) if self.deadline is not None else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +148,23 @@ class LeftBehind:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place:
+    """What orders a queued job among others.
+
+    Attributes:
+        row: its number; a job that came later has a greater one.
+        lane_id: where it waits.
+        rank: minus its priority.
+        due: its deadline, milliseconds; 0 for none.
+    """
+
+    row: int
+    lane_id: int
+    rank: int
+    due: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoredJob:
     """A job with what only the service needs beside it.
 
@@ -156,10 +179,16 @@ class StoredJob:
     lane: LaneSpec
     lane_id: int
     rank: int
+    due: int
     seq: int
     claim: InboxClaim | None
     delivered: bool
     waits_for: tuple[tuple[str, JobState], ...] = ()
+
+    @property
+    def place(self) -> Place:
+        """What orders it among others while it is queued."""
+        return Place(row=self.row, lane_id=self.lane_id, rank=self.rank, due=self.due)
 
 
 def open_attempt(
@@ -234,6 +263,7 @@ def stored_job(
         stem=row["stem"],
         delivery_path=row["delivery_path"],
         rerun_of=row["rerun_of"],
+        deadline=from_millis(row["due"]) if row["due"] else None,
         batch_id=row["batch_uid"],
         batch_index=_place(row["batch_index"]),
         parents=tuple(spec.parents),
@@ -247,6 +277,7 @@ def stored_job(
         lane=lane,
         lane_id=row["lane_id"],
         rank=row["rank"],
+        due=row["due"],
         seq=row["seq"],
         claim=claim,
         delivered=row["delivery"] == DELIVERY_DONE,

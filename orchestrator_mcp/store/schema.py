@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from orchestrator_mcp.domain.jobs import JobState
 
-SCHEMA_REVISION: Final = "0005"
+SCHEMA_REVISION: Final = "0006"
 """The newest migration; a database with another number is upgraded, or refused when it is newer."""
 
 STATE_CODES: Final = {
@@ -118,6 +118,7 @@ job = sa.Table(
     sa.Column("batch_id", RowId),
     sa.Column("batch_index", sa.Integer),
     sa.Column("pending", sa.Integer, nullable=False, server_default="0"),  # parents that have not ended
+    sa.Column("due", RowId, nullable=False, server_default="0"),  # its deadline; 0 for none
 )
 
 
@@ -129,7 +130,7 @@ _queued = job.c.state == sa.literal_column("0")
 _running = job.c.state == sa.literal_column("1")
 _waiting = job.c.state == sa.literal_column("2")
 
-sa.Index("ix_job_queue", job.c.lane_id, job.c.rank, job.c.id, **_where(_queued))
+sa.Index("ix_job_queue", job.c.lane_id, job.c.rank, job.c.due, job.c.id, **_where(_queued))
 sa.Index("ix_job_live", job.c.backend_id, **_where(_running))
 sa.Index("ix_job_due", job.c.not_before, **_where(_waiting))
 sa.Index("ix_job_delivery", job.c.id, **_where(job.c.delivery == sa.literal_column("1")))

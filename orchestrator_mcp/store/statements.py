@@ -196,15 +196,15 @@ _PICKED: Final = (
 
 def _reads() -> dict[str, sa.Executable]:
     head = (
-        sa.select(job.c.rank, job.c.submitted_at)
+        sa.select(job.c.rank, job.c.submitted_at, job.c.due)
         .where(job.c.lane_id == P("b_lane"), job.c.state == _code("0"))
-        .order_by(job.c.rank, job.c.id)
+        .order_by(job.c.rank, job.c.due, job.c.id)
         .limit(1)
     )
     pick = (
         sa.select(*(job.c[name] for name in _PICKED))
         .where(job.c.lane_id == P("b_lane"), job.c.state == _code("0"))
-        .order_by(job.c.rank, job.c.id)
+        .order_by(job.c.rank, job.c.due, job.c.id)
         .limit(P("b_count", type_=sa.Integer))
         .with_for_update(skip_locked=True, of=job)
     )
@@ -228,6 +228,10 @@ def _reads() -> dict[str, sa.Executable]:
         "lane_count": sa.select(sa.func.count()).select_from(lane),
         "lanes_with_work": sa.select(lane).where(lane.c.queued > 0),
         "lane_head": head,
+        "lane_end": sa.select(job.c.due)
+        .where(job.c.lane_id == P("b_lane"), job.c.state == _code("0"))
+        .order_by(job.c.rank.desc(), job.c.due.desc(), job.c.id.desc())
+        .limit(1),
         "pick_jobs": pick,
         "queued_total": sa.select(sa.func.coalesce(sa.func.sum(lane.c.queued), 0)),
         "waiting_total": sa.select(sa.func.coalesce(sa.func.sum(lane.c.queued + lane.c.held), 0)),
@@ -318,7 +322,8 @@ def compile_statements(dialect: sa.Dialect) -> dict[str, Compiled]:
     insert_columns = {
         "add_document": ["hash", "body"],
         "add_lane": ["key", "spec", "source"],
-        "add_job": [c.name for c in job.columns if c.server_default is None and c.name not in _SET_LATER] + ["seq"],
+        "add_job": [c.name for c in job.columns if c.server_default is None and c.name not in _SET_LATER]
+        + ["due", "seq"],
         "add_history": [column.name for column in history.columns],
         "add_attempt": ["job_id", "number", "prompt_id", "backend_id", "epoch", "started_at"],
         "add_artifact": [column.name for column in artifact.columns],

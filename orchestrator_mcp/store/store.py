@@ -362,7 +362,7 @@ class JobStore:
 
     async def queue_position(self, stored: StoredJob) -> int | None:
         """1 when a queued job is the next of its lane; exact near both ends, a round estimate between them."""
-        return await self._read(lambda tx: place(tx, lane_id=stored.lane_id, rank=stored.rank, row=stored.row))
+        return await self._read(lambda tx: place(tx, stored.place))
 
     async def counts(self) -> tuple[int, int]:
         """How many jobs are queued and how many run."""

@@ -75,7 +75,7 @@ def earlier_of(new: NewJob) -> Earlier:
         submitted_at=NOW,
     )
     stored = StoredJob(
-        row=1, job=job, spec=new.spec, lane=LaneSpec(), lane_id=1, rank=0, seq=1, claim=None, delivered=True
+        row=1, job=job, spec=new.spec, lane=LaneSpec(), lane_id=1, rank=0, due=0, seq=1, claim=None, delivered=True
     )
     return Earlier(
         stored=stored,

@@ -29,6 +29,7 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
         "idempotency_key": None,
         "batch": None,
         "depends_on": (),
+        "deadline": None,
         "rerun_of": None,
     }
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator_mcp.domain.deadlines import SHORTEST, next_rise, raised_priority
+from orchestrator_mcp.domain.deadlines import SHORTEST, raised_priority
 from orchestrator_mcp.domain.lanes import LaneSpec, ModelFile, Requirements
 from orchestrator_mcp.domain.limits import Limit, rooms
 from orchestrator_mcp.domain.shares import MOST_SOURCES, Shares
@@ -93,16 +93,3 @@ def test_a_deadline_raises_priority_early_enough_and_not_before(seconds: float) 
     assert steps == sorted(steps)
     assert steps[0] > 0
     assert steps[-1] == 195, "late is better than later"
-
-
-@given(st.integers(-10_000_000, 100_000_000), st.floats(0, 3600))
-def test_the_next_rise_is_when_it_rises(ahead: int, seconds: float) -> None:
-    deadline = NOW + ahead
-    before = raised_priority(0, deadline, NOW, seconds)
-    moment = next_rise(deadline, NOW, seconds)
-    if moment is None:
-        assert before == 200
-    else:
-        assert moment > NOW
-        assert raised_priority(0, deadline, moment - 1, seconds) == before
-        assert raised_priority(0, deadline, moment + 1, seconds) > before

@@ -170,3 +170,12 @@ async def test_one_idempotency_key_is_one_job_behind_every_door(studio: House) -
         assert isinstance(refusal, Refusal)
         assert job_id in refusal.words
     assert [job["job_id"] for job in (await studio.http.get("/api/jobs")).json()["jobs"]] == [job_id]
+
+
+@pytest.mark.parametrize("written", ["2026-03-01T18:00:00", "soon"])
+@pytest.mark.parametrize("field", ["deadline", "metadata.deadline"])
+async def test_a_deadline_that_nobody_can_know_is_refused_with_its_mend(way: Way, field: str, written: str) -> None:
+    body = but(deadline=written) if field == "deadline" else but(metadata={"deadline": written})
+    refused = await way.hand_in(body)
+    assert isinstance(refused, Refusal)
+    assert field in refused.words and "2026-03-01T18:00:00Z" in refused.words

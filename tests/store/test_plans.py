@@ -19,9 +19,16 @@ EXPECTED = {
     "surroundings": [
         f"{QUEUE} AND rank<?)",
         f"{QUEUE} AND rank>?)",
-        f"{QUEUE} AND rank=? AND id<?)",
-        f"{QUEUE} AND rank=? AND id>?)",
+        f"{QUEUE} AND rank=? AND due=? AND id<?)",
+        f"{QUEUE} AND rank=? AND due=? AND id>?)",
     ],
+    "surroundings_dated": [
+        f"{QUEUE} AND rank=? AND due<?)",
+        f"{QUEUE} AND rank=? AND due>?)",
+        f"{QUEUE} AND rank=? AND due=? AND id<?)",
+        f"{QUEUE} AND rank=? AND due=? AND id>?)",
+    ],
+    "lane_end": [f"{QUEUE})"],
     "due_jobs": ["INDEX ix_job_due (not_before<?)"],
     "next_due": ["INDEX ix_job_due"],
     "children_of": ["USING INDEX ix_dependency_parent (parent_id=?)", ROW],

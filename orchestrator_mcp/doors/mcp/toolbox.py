@@ -76,6 +76,9 @@ class AgentTools:
             dict[str, Any] | None, Field(description='Kept with the job, e.g. {"shot": "010"}.')
         ] = None,
         priority: Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Higher first; default 0.")] = 0,
+        deadline: Annotated[
+            str | None, Field(description='When it must be done, with its zone: "2026-03-01T18:00:00Z".')
+        ] = None,
         backend_affinity: Annotated[
             str | None, Field(description="Only this backend id; waits while it is offline.")
         ] = None,
@@ -100,6 +103,7 @@ class AgentTools:
             parameters=parameters,
             metadata=metadata,
             priority=priority,
+            deadline=deadline,
             backend_affinity=backend_affinity,
             required_capabilities=required_capabilities,
             idempotency_key=idempotency_key,
