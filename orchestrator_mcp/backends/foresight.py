@@ -14,7 +14,7 @@ from typing import Final
 from orchestrator_mcp.backends.backend import Backend
 from orchestrator_mcp.clock import Clock, to_millis
 from orchestrator_mcp.domain.eta import queued
-from orchestrator_mcp.domain.experience import Experience, Work
+from orchestrator_mcp.domain.experience import Experience, Standby, Work
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import Limit
 from orchestrator_mcp.domain.outlook import Outlook
@@ -65,6 +65,15 @@ class Foresight:
         """
         work = Work(spec=spec, signature=spec.signature, units=spec.units)
         self._experience.given(attempt, backend_id, lane_id, work, self._now())
+
+    def began(self, attempt: str, backend_id: str) -> None:
+        """A backend has begun to render an attempt.
+
+        Args:
+            attempt: as it was given.
+            backend_id: who has it.
+        """
+        self._experience.began(attempt, backend_id, self._now())
 
     def ended(
         self,
@@ -128,6 +137,15 @@ class Foresight:
         for backend in backends:
             self._look_at(backend)
         return Decision(self._experience.outlook(candidates, self._now()))
+
+    def moving(self, standbys: Sequence[Standby], candidates: Sequence[Candidate]) -> list[str]:
+        """The standbys that idle backends would take at once if they were queued, by attempt.
+
+        Args:
+            standbys: the oldest first.
+            candidates: every backend as it is now.
+        """
+        return self._experience.moving(standbys, candidates, self._now())
 
     def decided(self, decision: Decision) -> None:
         """A decision is made and holds; what is told of queued jobs follows from it."""

@@ -7,7 +7,7 @@ Tell it of each attempt once: `given`, `began` (if known), `ended`. Ask it for a
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,7 +17,7 @@ from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import Limit, rooms
 from orchestrator_mcp.domain.outlook import Outlook
 from orchestrator_mcp.domain.shares import Shares
-from orchestrator_mcp.domain.situation import Candidate, with_facts
+from orchestrator_mcp.domain.situation import Candidate, Lane, with_facts
 from orchestrator_mcp.domain.speeds import Speeds, kind_of_work
 
 MOST_LANES: Final = 8_192
@@ -64,6 +64,19 @@ class _Held:
     charged: float
     began: int | None
     before: tuple[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standby:
+    """An attempt that waits behind another one on its backend.
+
+    Attributes:
+        attempt: its name, as it was given.
+        lane: what it needs.
+    """
+
+    attempt: str
+    lane: LaneSpec
 
 
 @dataclass
@@ -206,10 +219,18 @@ class Experience:
         if not state.warm:
             state.warm, state.since = model_key, now
 
-    def remaining(self, backend_id: str, now: int) -> float | None:
-        """Seconds until a backend has done all that it holds; 0.0 if that is nothing, None if it cannot be known."""
+    def remaining(self, backend_id: str, now: int, without: Container[str] = ()) -> float | None:
+        """Seconds until a backend has done all that it holds; 0.0 if that is nothing, None if it cannot be known.
+
+        Args:
+            backend_id: which one.
+            now: milliseconds.
+            without: attempts that go elsewhere.
+        """
         total = 0.0
-        for held in self._state(backend_id).held.values():
+        for name, held in self._state(backend_id).held.items():
+            if name in without:
+                continue
             if held.expected is None:
                 return None
             total += held.expected.remaining(0.0 if held.began is None else max(0, now - held.began) / 1000)
@@ -236,10 +257,43 @@ class Experience:
         """
         if self._last is not None and self._last.sources is not None:
             self._shares.saw(self._last.sources)
+        self._last = self._frozen(candidates, now)
+        return self._last
+
+    def moving(self, standbys: Sequence[Standby], candidates: Sequence[Candidate], now: int) -> list[str]:
+        """The standbys that idle backends would take at once if they were queued, by attempt.
+
+        Args:
+            standbys: the oldest first.
+            candidates: every backend.
+            now: milliseconds.
+        """
+        lanes = [
+            Lane(
+                id=number,
+                spec=standby.lane,
+                priority=0,
+                since=now,
+                count=1,
+                signature=standby.lane.signature,
+                units=standby.lane.units,
+            )
+            for number, standby in enumerate(standbys)
+        ]
+        alone = [with_facts(candidate, slots=1) for candidate in candidates]
+        outlook = self._frozen(alone, now, without={standby.attempt for standby in standbys})
+        return [standbys[choice.lane_id].attempt for choice in outlook.choose(lanes, outlook.candidates, now)]
+
+    def _frozen(self, candidates: Sequence[Candidate], now: int, without: Container[str] = ()) -> Outlook:
         _, mean = self.speeds.loads()
-        holding = [held.work.spec for state in self._backends.values() for held in state.held.values()]
-        self._last = Outlook(
-            candidates=self.seen(candidates, now),
+        holding = [
+            held.work.spec
+            for state in self._backends.values()
+            for name, held in state.held.items()
+            if name not in without
+        ]
+        return Outlook(
+            candidates=self.seen(candidates, now, without),
             kinds=self.speeds.kinds(),
             mean_loads=mean,
             shares=self._shares.copy(),
@@ -249,28 +303,34 @@ class Experience:
             rooms=rooms(self._limits, holding),
             eligibility=self._eligibility,
         )
-        return self._last
 
-    def seen(self, candidates: Sequence[Candidate], now: int) -> list[Candidate]:
+    def seen(self, candidates: Sequence[Candidate], now: int, without: Container[str] = ()) -> list[Candidate]:
         """Backends with what is known of them.
 
         Args:
             candidates: as they are.
             now: milliseconds.
+            without: attempts that go elsewhere, and do not count as work of their backends.
         """
         own, _ = self.speeds.loads()
-        return [self._candidate(candidate, own.get(candidate.backend_id, {}), now) for candidate in candidates]
+        return [self._candidate(one, own.get(one.backend_id, {}), now, without) for one in candidates]
 
-    def _candidate(self, candidate: Candidate, loads: Mapping[str, float], now: int) -> Candidate:
+    def _candidate(
+        self, candidate: Candidate, loads: Mapping[str, float], now: int, without: Container[str]
+    ) -> Candidate:
         state = self._state(candidate.backend_id)
+        undone = [held.before for name, held in state.held.items() if name in without and held.cold]
+        warm, since = undone[0] if undone else (state.warm, state.since)
         return with_facts(
             candidate,
-            warm=state.warm,
-            warm_since=state.since,
+            warm=warm,
+            warm_since=since,
             pace=self.speeds.pace(candidate.backend_id),
             paces=self.speeds.paces(candidate.backend_id),
             loads=loads,
-            remaining=self.remaining(candidate.backend_id, now) if candidate.running == len(state.held) else None,
+            remaining=self.remaining(candidate.backend_id, now, without)
+            if candidate.running == len(state.held)
+            else None,
         )
 
     def _expected(self, backend_id: str, work: Work, *, cold: bool) -> Estimate | None:

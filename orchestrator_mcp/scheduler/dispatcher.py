@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,8 +12,9 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged
+from orchestrator_mcp.domain.experience import Standby
 from orchestrator_mcp.domain.jobs import JobState
-from orchestrator_mcp.domain.placement import Candidate, refusal
+from orchestrator_mcp.domain.placement import Candidate
 from orchestrator_mcp.errors import StorageError
 from orchestrator_mcp.scheduler.missing import MissingWatch
 from orchestrator_mcp.scheduler.recalling import recall
@@ -152,23 +152,19 @@ class Dispatcher:
                     runner.revoke(f"taken back: {pool[backend_id].unavailable}")
 
     def _revoke_standbys(self) -> None:
-        """Take standbys back for backends that are idle now and could render them at once."""
-        free = [candidate for candidate in self._resources.pool.candidates(self.running) if candidate.idle]
-        coming = Counter(runner.held.backend_id for runner in self._runners.values() if runner.revoked)
-        standbys = [
-            runner
-            for runners in self._occupying.values()
-            if len(runners) > 1
-            for runner in runners
-            if runner.standing_by
-        ]
-        for runner in sorted(standbys, key=lambda standby: standby.held.row):
-            if sum(coming.values()) >= len(free):
-                return
-            if any(_could_take(candidate, runner.held) for candidate in free):
-                log.info("taking back the standby %s: another backend is idle", runner.held.job_id)
-                coming[runner.held.backend_id] += 1
-                runner.revoke()
+        """Take standbys back for backends that are idle now and would render them at once."""
+        behind = [runner for runners in self._occupying.values() if len(runners) > 1 for runner in runners]
+        standbys = {runner.name: runner for runner in sorted(behind, key=_row) if runner.standing_by}
+        if not standbys:
+            return
+        pool = self._resources.pool
+        candidates = pool.candidates(self.running)
+        coming = sum(runner.revoked for runner in self._runners.values())
+        room = max(0, sum(candidate.idle for candidate in candidates) - coming)
+        waiting = [Standby(attempt=name, lane=runner.held.lane) for name, runner in standbys.items()]
+        for name in pool.foresight.moving(waiting, candidates)[:room]:
+            log.info("taking back the standby %s: another backend is idle", standbys[name].held.job_id)
+            standbys[name].revoke()
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, JobChanged):
@@ -181,5 +177,5 @@ class Dispatcher:
             self._wake.set()
 
 
-def _could_take(candidate: Candidate, held: OpenAttempt) -> bool:
-    return candidate.catalogue is not None and refusal(held.lane, candidate) is None
+def _row(runner: Runner) -> int:
+    return runner.held.row

@@ -31,7 +31,7 @@ from orchestrator_mcp.backends.node_times import NodeTimes
 from orchestrator_mcp.backends.pool import Backend
 from orchestrator_mcp.backends.progress import ProgressMeter
 from orchestrator_mcp.domain.events import JobProgressed
-from orchestrator_mcp.domain.jobs import Graph, Outcome, Stage
+from orchestrator_mcp.domain.jobs import Graph, Outcome, Stage, attempt_name
 from orchestrator_mcp.domain.retry import Ended
 from orchestrator_mcp.domain.steps import Step
 from orchestrator_mcp.errors import AnswerTooLargeError, BackendError
@@ -197,6 +197,8 @@ class Follower:
         if self.stage is Stage.RENDERING:
             return
         self.stage = Stage.RENDERING
+        name = attempt_name(self.held.job_id, self.held.number)
+        self.resources.pool.foresight.began(name, self.held.backend_id)
         await self.resources.persist(
             lambda: self.resources.store.advance(self.held, Stage.RENDERING, self.resources.clock.now())
         )

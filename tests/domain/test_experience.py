@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator_mcp.domain.experience import Experience, Work
+from orchestrator_mcp.domain.experience import Experience, Standby, Work
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import Limit
 from orchestrator_mcp.domain.placement import Candidate, Lane
@@ -131,6 +131,41 @@ def test_a_standby_that_was_taken_back_loaded_nothing() -> None:
     assert known.outlook([gpu()], NOW).candidates[0].warm == "flux"
     known.ended("second", "a", NOW, rendered=False)
     assert known.outlook([gpu()], NOW).candidates[0].warm == "sd"
+
+
+def test_a_standby_moves_only_to_an_idle_backend_that_would_take_it() -> None:
+    known = Experience()
+    for backend_id in "ab":
+        known.speeds.rendered(backend_id, spec("sd").kind, 1.0, 1.0)
+        known.speeds.loaded(backend_id, "sd", 60.0)
+    known.warmed("a", "sd", NOW - 10_000)
+    known.given("first", "a", 1, Work(spec=spec("sd")), NOW)
+    known.given("second", "a", 1, Work(spec=spec("sd")), NOW)
+    farm, standbys = [gpu("a", running=2, slots=2), gpu("b")], [Standby(attempt="second", lane=spec("sd"))]
+    assert known.moving(standbys, farm, NOW) == [], "b would still load when a has done it"
+    known.warmed("b", "sd", NOW)
+    assert known.moving(standbys, farm, NOW) == ["second"]
+    assert known.moving(standbys, [farm[0], gpu("b", running=1)], NOW) == []
+
+
+def test_a_standby_that_is_the_last_under_a_limit_may_move() -> None:
+    known = Experience(limits=[Limit(name="wan", most=2, label="wan")])
+    needs = spec("", label="wan")
+    known.given("first", "a", 1, Work(spec=needs), NOW)
+    known.given("second", "a", 1, Work(spec=needs), NOW)
+    standbys = [Standby(attempt="second", lane=needs)]
+    assert known.moving(standbys, [gpu("a", running=2, slots=2), gpu("b")], NOW) == ["second"]
+
+
+def test_the_time_of_a_render_runs_from_when_it_began() -> None:
+    known = Experience()
+    known.speeds.rendered("a", spec("").kind, 1.0, 10.0)
+    known.given("x", "a", 1, Work(spec=spec("")), NOW)
+    before = known.remaining("a", NOW + 5_000)
+    known.began("x", "a", NOW + 5_000)
+    after = known.remaining("a", NOW + 5_000)
+    assert before is not None and after is not None
+    assert after - before == pytest.approx(5.0)
 
 
 def test_a_backend_that_says_it_had_the_models_is_believed() -> None:

@@ -14,6 +14,7 @@ from orchestrator_mcp.domain.views import (
     AcceptedView,
     AttemptView,
     BackendView,
+    BlockView,
     JobView,
     OutputView,
     Status,
@@ -107,6 +108,8 @@ class BackendLine(Answer):
     slots: int
     foreign: int = 0
     warm: str | None = None
+    wish: str | None = None
+    blocked: list[str] = []
     device: str | None = None
 
 
@@ -312,8 +315,25 @@ def backend_line(view: BackendView) -> BackendLine:
         slots=view.slots,
         foreign=view.foreign,
         warm=plain_or_none(view.warm, limit=_NAME_BYTES),
+        wish=plain_or_none(_wish(view), limit=500),
+        blocked=lines([_block(block) for block in view.blocked], most=5),
         device=_device(view),
     )
+
+
+def _wish(view: BackendView) -> str | None:
+    """What an operator wants of a machine."""
+    wish = view.wish
+    if wish is None:
+        return None
+    return f"{wish.kind} by {wish.by} since {wish.at:%Y-%m-%d %H:%M} UTC" + (f": {wish.note}" if wish.note else "")
+
+
+def _block(block: BlockView) -> str:
+    """A kind of work that avoids a machine."""
+    times = "once" if block.failures == 1 else f"{block.failures} times in a row"
+    until = f"{block.until:%Y-%m-%d %H:%M} UTC"
+    return f"jobs like {block.workflow_id} go elsewhere until {until}: they failed here {times}: {block.reason}"
 
 
 def _device(view: BackendView) -> str | None:
