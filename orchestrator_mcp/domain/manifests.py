@@ -227,8 +227,8 @@ def _fields() -> tuple[str, ...]:
 
 
 def _ignored(name: str, near: tuple[str, ...]) -> str:
-    question = f" Did you mean {near[0]!r}?" if near else ""
-    return f"The unknown field {name!r} was ignored.{question}"
+    mend = f"Did you mean {near[0]!r}?" if near else "Values for the workflow go inside 'parameters'."
+    return f"The unknown field {name!r} was ignored. {mend}"
 
 
 def problems_in(

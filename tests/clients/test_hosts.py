@@ -105,7 +105,8 @@ def tell(client: str, transport: str, *, farm: Path, home: Path) -> None:
     [
         ("claude-code", "claude", "stdio"),
         ("claude-code", "claude", "http"),
-        ("gemini", "gemini", "http"),  # a server that it starts itself has five seconds, too few on a busy machine
+        ("gemini", "gemini", "stdio"),
+        ("gemini", "gemini", "http"),
         ("opencode", "opencode", "stdio"),
         ("opencode", "opencode", "http"),
     ],

@@ -162,7 +162,8 @@ async def test_what_windows_editors_save_is_taken(inbox: Path, service: Recordin
     drop(inbox, "a.json", '{"workflow_id": "x",\r\n"shot": 1}'.encode(encoding))
     async with watching(inbox, service):
         await until(lambda: len(service.submissions) == 1)
-    assert service.submissions[0].warnings == ("The unknown field 'shot' was ignored.",)
+    (warning,) = service.submissions[0].warnings
+    assert warning == "The unknown field 'shot' was ignored. Values for the workflow go inside 'parameters'."
 
 
 async def test_a_refusal_of_the_service_goes_to_failed(inbox: Path, service: RecordingService) -> None:

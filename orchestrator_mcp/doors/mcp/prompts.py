@@ -12,6 +12,7 @@ from pydantic import Field
 
 from orchestrator_mcp.domain.text import plain
 from orchestrator_mcp.doors.mcp import answers
+from orchestrator_mcp.doors.mcp.manual import ICON
 from orchestrator_mcp.doors.mcp.refusals import spell
 from orchestrator_mcp.errors import OrchestratorError
 from orchestrator_mcp.service import JobService
@@ -34,20 +35,22 @@ class Prompts:
 
     def listed(self) -> list[Prompt]:
         """All of them, for the server."""
-        return [
-            Prompt.from_function(
-                self.render_shot, title="Render a shot", description="Choose a workflow, render one shot, look at it."
-            ),
-            Prompt.from_function(
+        told = (
+            (self.render_shot, "Render a shot", "Choose a workflow, render one shot, look at it."),
+            (
                 self.shot_variants,
-                title="Variants of a shot",
-                description="Render several variants in one batch and compare them on a contact sheet.",
+                "Variants of a shot",
+                "Render several variants in one batch and compare them on a contact sheet.",
             ),
-            Prompt.from_function(
+            (
                 self.why_is_it_waiting,
-                title="Why is it waiting?",
-                description="Explain why a job is not done yet, and what would help.",
+                "Why is it waiting?",
+                "Explain why a job is not done yet, and what would help.",
             ),
+        )
+        return [
+            Prompt.from_function(function, title=title, description=description, icons=[ICON])
+            for function, title, description in told
         ]
 
     async def render_shot(self, wish: Wish, workflow_id: WorkflowId = "") -> str:

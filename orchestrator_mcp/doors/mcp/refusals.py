@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS, Prompt
 from pydantic import ValidationError
 
 from orchestrator_mcp.domain.access import Caller, Scope
@@ -99,6 +101,28 @@ def refuse_unknown(tool: str, arguments: Iterable[str], *, allowed: Iterable[str
     raise ToolError(plain(" ".join(part for part in parts if part)))
 
 
+def require_prompt(name: str, arguments: Iterable[str], prompts: Sequence[Prompt]) -> None:
+    """Refuse a prompt that does not exist, and arguments that it does not have or has to have.
+
+    Raises:
+        MCPError: names what exists.
+    """
+    named = next((prompt for prompt in prompts if prompt.name == name), None)
+    if named is None:
+        names = ", ".join(prompt.name for prompt in prompts)
+        raise MCPError(INVALID_PARAMS, plain(f"There is no prompt {name[:200]!r}. Prompts are {names}."))
+    declared, given = named.arguments or [], set(arguments)
+    known = [argument.name for argument in declared]
+    wrong = [
+        *(f"{argument.name} is missing" for argument in declared if argument.required and argument.name not in given),
+        *(f"{unknown[:80]} is unknown" for unknown in sorted(given - set(known))[:_MOST_PROBLEMS]),
+    ]
+    if wrong:
+        raise MCPError(
+            INVALID_PARAMS, plain(f"The prompt {name} was refused: {'; '.join(wrong)}. It takes {', '.join(known)}.")
+        )
+
+
 def spell_validation(error: ValidationError) -> str:
     """Say which arguments have a wrong type or value, in plain words."""
     return spell_problems(problems_in(error), head="The call was refused:")
@@ -125,7 +149,8 @@ def spell(error: OrchestratorError, *, queued_nothing: bool = False) -> str:
     match error:
         case ManifestError():
             head = "Nothing was queued; mend this and submit again:" if queued_nothing else "Mend this and call again:"
-            return spell_problems(error.problems, head=head, hint=error.hint)
+            hint = (error.hint or "").removeprefix("Nothing was queued. ") if queued_nothing else error.hint
+            return spell_problems(error.problems, head=head, hint=hint)
         case NotFoundError():
             return plain(f"{error} {_LOOK_IN.get(error.kind, '')}")
         case UnavailableError():

@@ -24,6 +24,7 @@ from mcp.types import (
 from orchestrator_mcp.domain.jobs import is_batch_id
 from orchestrator_mcp.domain.text import plain, plain_or_none, told_values
 from orchestrator_mcp.domain.views import View
+from orchestrator_mcp.doors.mcp.manual import ICON
 from orchestrator_mcp.doors.mcp.refusals import spell
 from orchestrator_mcp.errors import NotFoundError, OrchestratorError
 from orchestrator_mcp.service import JobService
@@ -52,8 +53,8 @@ _log = logging.getLogger(__name__)
 def templates() -> list[ResourceTemplate]:
     """What can be read, as clients are told."""
     return [
-        ResourceTemplate(name=name, uri_template=uri, title=title, description=description, mime_type=media_type)
-        for name, uri, title, description, media_type in _TEMPLATES
+        ResourceTemplate(name=name, uri_template=uri, title=title, description=said, mime_type=media_type, icons=[ICON])
+        for name, uri, title, said, media_type in _TEMPLATES
     ]
 
 
@@ -70,6 +71,11 @@ def job_uri(job_id: str) -> str:
 def backend_uri(backend_id: str) -> str:
     """The address of a backend."""
     return _PARSED[BACKEND].expand({"id": backend_id})
+
+
+def output_uri(job_id: str, name: str) -> str:
+    """The address of an output file."""
+    return _PARSED[OUTPUT].expand({"job": job_id, "name": name})
 
 
 class Resources:

@@ -91,7 +91,7 @@ class JobTasks(Extension):
         view, state = await self._seen(params.task_id, ctx)
         task = {"resultType": "complete", **_task(params.task_id, view, state)}
         if task["status"] == "completed":
-            result = result_of(state, is_error=view.status == "failed")
+            result = result_of(state, is_error=view.status == "failed", revision=ctx.protocol_version)
             task["result"] = result.model_dump(by_alias=True, mode="json", exclude_none=True)
         return task
 

@@ -133,7 +133,8 @@ class AgentTools:
         if wait_seconds > 0 and waiting:
             await self._following.wait(ctx, waiting, wait_seconds)
             told = [await self._state(ctx, one) for one in ids]
-        return result_of(told[0] if isinstance(job_id, str) else several_answers.side_by_side(told))
+        answer = told[0] if isinstance(job_id, str) else several_answers.side_by_side(told)
+        return result_of(answer, revision=ctx.request_context.protocol_version)
 
     async def list_backends(self) -> Annotated[CallToolResult, answers.Backends]:
         return result_of(answers.backend_lines(self._service.backends()))

@@ -9,7 +9,14 @@ from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import CallToolResult, InputRequiredResult, Resource, ResourceTemplate, ToolAnnotations
+from mcp.types import (
+    CallToolResult,
+    GetPromptResult,
+    InputRequiredResult,
+    Resource,
+    ResourceTemplate,
+    ToolAnnotations,
+)
 from pydantic import AnyUrl
 
 from orchestrator_mcp.clock import Clock, SystemClock
@@ -19,7 +26,7 @@ from orchestrator_mcp.doors.mcp.callers import urls_begin
 from orchestrator_mcp.doors.mcp.calls import OpenCalls
 from orchestrator_mcp.doors.mcp.inside import serve_completion, serve_subscriptions
 from orchestrator_mcp.doors.mcp.prompts import Prompts
-from orchestrator_mcp.doors.mcp.refusals import CheckedTool
+from orchestrator_mcp.doors.mcp.refusals import CheckedTool, require_prompt
 from orchestrator_mcp.doors.mcp.resources import Resources, templates
 from orchestrator_mcp.doors.mcp.schemas import slim
 from orchestrator_mcp.doors.mcp.tasks import JobTasks
@@ -89,6 +96,17 @@ class AgentServer(MCPServer[Any]):
         """Call a tool; a shutdown waits a moment for its answer."""
         with self.calls.running():
             return await super().call_tool(name, arguments, context)
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: Context[Any, Any] | None = None
+    ) -> GetPromptResult | InputRequiredResult:
+        """Render a prompt.
+
+        Raises:
+            MCPError: there is none of that name, or an argument is missing or unknown; the message names what exists.
+        """
+        require_prompt(name, arguments or {}, await self.list_prompts())
+        return await super().get_prompt(name, arguments, context)
 
     async def list_resources(self) -> list[Resource]:
         """The machines and workflows, as they are now."""

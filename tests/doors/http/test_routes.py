@@ -60,7 +60,7 @@ async def test_unknown_fields_are_ignored_and_told(client: httpx.AsyncClient) ->
 
     assert body["warnings"] == [
         "The unknown field 'paramters' was ignored. Did you mean 'parameters'?",
-        "The unknown field 'zzz' was ignored.",
+        "The unknown field 'zzz' was ignored. Values for the workflow go inside 'parameters'.",
     ]
 
 

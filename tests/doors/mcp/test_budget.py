@@ -14,7 +14,7 @@ import anyio
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.types import ImageContent, TextContent
+from mcp.types import ImageContent, ResourceLink, TextContent
 from PIL import Image
 
 from orchestrator_mcp.app import Orchestrator, orchestrator
@@ -60,6 +60,8 @@ class Meter:
         for part in result.content:
             if isinstance(part, TextContent):  # hosts show the text or the structure, which say the same
                 self._count(part.text)
+            elif isinstance(part, ResourceLink):
+                self._count(part.model_dump_json(by_alias=True, exclude_none=True))
             else:
                 assert isinstance(part, ImageContent)
                 picture = Image.open(io.BytesIO(base64.b64decode(part.data)))

@@ -10,15 +10,18 @@ from typing import Any, Literal
 
 import anyio
 import anyio.lowlevel
+import httpx
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ResourceUpdated
 from mcp.types import (
+    INVALID_PARAMS,
     BlobResourceContents,
     PromptReference,
     ReadResourceResult,
+    ResourceLink,
     ResourceTemplateReference,
     ResourceUpdatedNotification,
     TextContent,
@@ -274,3 +277,58 @@ async def said(client: Client, name: str, arguments: dict[str, str]) -> str:
     (message,) = (await client.get_prompt(name, arguments)).messages
     assert isinstance(message.content, TextContent)
     return message.content.text
+
+
+async def test_a_completed_job_links_to_files_that_can_be_read_there(farm: ServiceDouble, tmp_path: Path) -> None:
+    small, large = picture(None), picture(None, "large.mp4").model_copy(update={"size": LARGEST_OUTPUT + 1})
+    file = tmp_path / "kept"
+    file.write_bytes(b"pixels")
+    farm.files[small.name] = OutputFile(path=file, view=small)
+    farm.change(status="completed", outputs=[small, large])
+    async with connected(farm) as client:
+        status = await client.call_tool("job_status", {"job_id": JOB})
+        links = [part for part in status.content if isinstance(part, ResourceLink)]
+        (read,) = (await client.read_resource(links[0].uri)).contents
+    assert [(link.name, link.mime_type, link.size) for link in links] == [
+        (output.name, output.media_type, output.size) for output in (small, large)
+    ]
+    assert isinstance(read, BlobResourceContents) and base64.b64decode(read.blob) == b"pixels"
+    assert links[1].uri == large.url, "what is too large to be read this way is fetched"
+
+
+async def test_clients_of_revisions_without_links_get_none(farm: ServiceDouble) -> None:
+    farm.change(status="completed")
+    async with served(farm) as server, httpx.AsyncClient(trust_env=False) as http:
+        accepted = {"Accept": "application/json, text/event-stream"}
+        blocks = {}
+        for revision in ("2025-03-26", "2025-06-18"):
+            hello = {"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "old", "version": "1"}}
+            asked = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+            greeted = await http.post(f"{server.url}/mcp", json=asked, headers=accepted)
+            session = {"Mcp-Session-Id": greeted.headers["mcp-session-id"], "MCP-Protocol-Version": revision}
+            ready = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+            await http.post(f"{server.url}/mcp", json=ready, headers=accepted | session)
+            call = {"name": "job_status", "arguments": {"job_id": JOB}}
+            asked = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call}
+            said = (await http.post(f"{server.url}/mcp", json=asked, headers=accepted | session)).text
+            (line,) = [line for line in said.splitlines() if line.startswith("data: {")]
+            content = json.loads(line.removeprefix("data: "))["result"]["content"]
+            blocks[revision] = [block["type"] for block in content]
+    assert blocks == {"2025-03-26": ["text"], "2025-06-18": ["text", "resource_link"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("render", {"wish": "x"}, "render_shot, shot_variants, why_is_it_waiting"),
+        ("render_shot", {}, "wish is missing"),
+        ("render_shot", {"wish": "x", "count": "3"}, "count is unknown"),
+    ],
+)
+async def test_a_prompt_that_is_wrong_is_told_what_exists(
+    farm: ServiceDouble, name: str, arguments: dict[str, str], expected: str
+) -> None:
+    async with connected(farm) as client:
+        with pytest.raises(MCPError, match=expected) as refusal:
+            await client.get_prompt(name, arguments)
+    assert refusal.value.code == INVALID_PARAMS
