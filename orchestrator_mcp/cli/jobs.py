@@ -18,6 +18,38 @@ Deadline = Annotated[
     ),
 ]
 
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-p",
+        "--parameter",
+        metavar="NAME=VALUE",
+        help="Set a parameter, such as prompt='a harbour', steps=20 or 3.seed=7; name=@FILE takes the text of a "
+        "file. Again for each.",
+    ),
+]
+Variations = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--vary",
+        metavar="NAME=VALUES",
+        help="Make a batch: a job for each value, such as steps=20,30 or seed='{\"count\": 12}'. Again for each "
+        "name: every combination is a job; with mode=zip the first values together, then the second.",
+    ),
+]
+Metadata = Annotated[
+    list[str] | None,
+    typer.Option("-m", "--metadata", metavar="KEY=VALUE", help="Put a label on the job. Again for each."),
+]
+Priority = Annotated[int | None, typer.Option("--priority", min=-100, max=100, help="Higher runs first; 0 is usual.")]
+OnBackend = Annotated[
+    str | None, typer.Option("--backend", metavar="ID", help="Run on this backend only, and wait for it.")
+]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Show its progress until it has ended.")]
+AsEvents = Annotated[
+    bool, typer.Option("--json", help="Print what the API answers, unchanged; with --watch, an event a line.")
+]
+
 
 class State(StrEnum):
     """The states of a job, as an option takes them: Typer takes no list of literals."""
@@ -39,28 +71,12 @@ def submit(
             "ComfyUI; - for standard input; or the id of a workflow.",
         ),
     ],
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-p",
-            "--parameter",
-            metavar="NAME=VALUE",
-            help="Set a parameter, such as prompt='a harbour', steps=20 or 3.seed=7; name=@FILE takes the text of a "
-            "file. Again for each.",
-        ),
-    ] = None,
+    parameter: Parameters = None,
     inputs: Inputs = None,
-    metadata: Annotated[
-        list[str] | None,
-        typer.Option("-m", "--metadata", metavar="KEY=VALUE", help="Put a label on the job. Again for each."),
-    ] = None,
-    priority: Annotated[
-        int | None, typer.Option("--priority", min=-100, max=100, help="Higher runs first; 0 is usual.")
-    ] = None,
+    metadata: Metadata = None,
+    priority: Priority = None,
     deadline: Deadline = None,
-    backend: Annotated[
-        str | None, typer.Option("--backend", metavar="ID", help="Run on this backend only, and wait for it.")
-    ] = None,
+    backend: OnBackend = None,
     capability: Annotated[
         list[str] | None,
         typer.Option("--capability", metavar="LABEL", help="The backend must have this label. Again for each."),
@@ -72,22 +88,12 @@ def submit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say which backends could render it, and why others not; queue nothing.")
     ] = False,
-    vary: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--vary",
-            metavar="NAME=VALUES",
-            help="Make a batch: a job for each value, such as steps=20,30 or seed='{\"count\": 12}'. Again for each "
-            "name: every combination is a job; with mode=zip the first values together, then the second.",
-        ),
-    ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show its progress until it has ended.")] = False,
+    vary: Variations = None,
+    watch: Watch = False,
     url: Url = None,
     config: Config = None,
     token: Token = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print what the API answers, unchanged; with --watch, an event a line.")
-    ] = False,
+    as_json: AsEvents = False,
 ) -> None:
     """Hand in a job or a batch, and print its id.
 
@@ -140,22 +146,15 @@ def rerun(
         ),
     ] = None,
     inputs: Inputs = None,
-    metadata: Annotated[
-        list[str] | None,
-        typer.Option("-m", "--metadata", metavar="KEY=VALUE", help="Put a label on the new job. Again for each."),
-    ] = None,
-    priority: Annotated[int | None, typer.Option("--priority", min=-100, max=100, help="Another priority.")] = None,
+    metadata: Metadata = None,
+    priority: Priority = None,
     deadline: Deadline = None,
-    backend: Annotated[
-        str | None, typer.Option("--backend", metavar="ID", help="Run on this backend only, and wait for it.")
-    ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show its progress until it has ended.")] = False,
+    backend: OnBackend = None,
+    watch: Watch = False,
     url: Url = None,
     config: Config = None,
     token: Token = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print what the API answers, unchanged; with --watch, an event a line.")
-    ] = False,
+    as_json: AsEvents = False,
 ) -> None:
     """Do a job again, exactly as it was or with changes, and print the new job's id.
 
@@ -180,7 +179,7 @@ def status(
     job: Annotated[
         str | None, typer.Argument(metavar="[JOB]", help="The id of a job or batch; without it, the newest jobs.")
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show its progress until it has ended.")] = False,
+    watch: Watch = False,
     state: Annotated[
         list[State] | None,
         typer.Option("--state", help="Of the newest, only jobs in this state. Again for each."),
@@ -204,7 +203,7 @@ def status(
 @commands.command(rich_help_panel=USE)
 def retry(
     batch: Annotated[str, typer.Argument(metavar="BATCH", help="The id of a batch.")],
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show its progress until it has ended.")] = False,
+    watch: Watch = False,
     url: Url = None,
     config: Config = None,
     token: Token = None,
