@@ -158,6 +158,18 @@ async def test_the_same_key_does_it_again_once(tmp_path: Path, sandboxes: Sandbo
         assert other.status_code == 409
 
 
+async def test_a_dry_run_of_a_rerun_queues_nothing(tmp_path: Path, sandboxes: SandboxFactory) -> None:
+    async with house(tmp_path, configured(backend("one", await sandboxes()))) as farm:
+        first = await farm.submit(text_to_image(), parameters={"seed": -1})
+        drawn = (await farm.ended(first))["seeds"]
+        answer = await farm.api.post(f"/api/job/{first}/rerun?dry_run=1", json={"parameters": {"steps": 2}})
+        assert answer.status_code == 200, answer.text
+        assert (answer.json()["seeds"], answer.json()["graph"]["3"]["inputs"]["steps"]) == (drawn, 2)
+        misspelt = await farm.api.post(f"/api/job/{first}/rerun?dry=1")
+        assert misspelt.status_code == 422
+        assert [job["job_id"] for job in (await farm.api.get("/api/jobs")).json()["jobs"]] == [first]
+
+
 async def test_what_a_rerun_cannot_have_is_said(tmp_path: Path, sandboxes: SandboxFactory) -> None:
     async with house(tmp_path, configured(backend("one", await sandboxes()))) as farm:
         first = await farm.submit(CARD)

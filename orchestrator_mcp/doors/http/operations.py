@@ -237,10 +237,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         text="A new job with the same graph, parameters, seeds and input files as the first, whatever has become of "
         "its workflow; or with changes, bound by the names that the first used. An empty body does it exactly. Fields "
         "that mean nothing here are ignored and listed in `warnings`.",
+        query="submit",
         body="Changes",
         example="changes",
         headers=("Idempotency-Key",),
         answers=(
+            (200, Answer(text="With `dry_run=1`: nothing was queued.", schema="DryRunView", example="dry_run")),
             (
                 202,
                 Answer(

@@ -82,7 +82,7 @@ class JobFilters(BaseModel):
 
 
 class SubmitQuery(BaseModel):
-    """The query of `POST /api/job`. A name that does not exist is refused: a misspelt `dry_run` would render."""
+    """The query of `POST /api/job` and of a rerun. Unknown names are refused: a misspelt `dry_run` would render."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -25,6 +25,7 @@ from orchestrator_mcp.doors.http.outputs import serve_output, serve_preview
 from orchestrator_mcp.doors.http.pages import page_routes
 from orchestrator_mcp.doors.http.reading import (
     BodyLimits,
+    ReadManifest,
     SubmitQuery,
     caller_of,
     last_event_id,
@@ -66,16 +67,22 @@ class HttpDoor:
 
     async def submit(self, request: Request) -> Response:
         dry = read_query(request, SubmitQuery).is_dry
-        read = await read_manifest(request, self.limits())
+        return await self._take_in(request, await read_manifest(request, self.limits()), dry=dry)
+
+    async def rerun(self, request: Request) -> Response:
+        dry = read_query(request, SubmitQuery).is_dry
+        return await self._take_in(request, await read_changes(request, _job_id(request), self.limits()), dry=dry)
+
+    async def _take_in(self, request: Request, read: ReadManifest, *, dry: bool) -> Response:
+        by = caller_of(request)
         if dry:
-            by = caller_of(request)
             return answer(await self.service.try_out(read.manifest, door=Door.HTTP, by=by, warnings=read.warnings))
         if read.manifest.batch is not None:
             return await self.batches.submit(request, read)
         accepted = await self.service.submit(
             read.manifest,
             door=Door.HTTP,
-            by=caller_of(request),
+            by=by,
             warnings=read.warnings,
             base_url=urls_begin(request, self.public_url),
         )
@@ -93,17 +100,6 @@ class HttpDoor:
 
     async def asset(self, request: Request) -> Response:
         return await serve_output(request, await self.service.asset_file(request.path_params["sha256"]))
-
-    async def rerun(self, request: Request) -> Response:
-        read = await read_changes(request, _job_id(request), self.limits())
-        accepted = await self.service.submit(
-            read.manifest,
-            door=Door.HTTP,
-            by=caller_of(request),
-            warnings=read.warnings,
-            base_url=urls_begin(request, self.public_url),
-        )
-        return answer(accepted, 202, {"location": f"/api/job/{accepted.job_id}"})
 
     async def job(self, request: Request) -> Response:
         return answer(await self.service.job(_job_id(request), base_url=urls_begin(request, self.public_url)))
