@@ -21,6 +21,7 @@ from orchestrator_mcp.backends.messages import Message, PreviewReceived, StatusC
 from orchestrator_mcp.backends.queues import BackendStats
 from orchestrator_mcp.backends.sharing import Sharing
 from orchestrator_mcp.clock import Clock, SystemClock
+from orchestrator_mcp.domain.situation import Candidate
 from orchestrator_mcp.domain.wishes import Wish, WishKind
 from orchestrator_mcp.settings import BackendSettings, Settings
 
@@ -59,6 +60,7 @@ class Backend:
         clock: the time.
         looked: set once it has been looked at, whatever came of it.
         inputs: what of ours lies in its input folder.
+        snapshot: what placement was told of it last, and with which settings.
         clients: open connections, those before a change of the configuration too: they may be in use.
     """
 
@@ -96,6 +98,7 @@ class Backend:
     came_online: anyio.Event = field(default_factory=anyio.Event)
     looked: anyio.Event = field(default_factory=anyio.Event)
     inputs: InputFolder = field(default_factory=InputFolder)
+    snapshot: tuple[BackendSettings, Candidate] | None = None
     readers: dict[str, MemoryObjectSendStream[Message | None]] = field(default_factory=dict)
     _previews: dict[str, PreviewReceived] = field(default_factory=dict)
     _speaks_of: str = ""  # the prompt of the last message; where a frame does not say whose it is, it is of that

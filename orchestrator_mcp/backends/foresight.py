@@ -120,9 +120,10 @@ class Foresight:
 
     def _look_at(self, backend: Backend) -> bool:
         """Notice that a backend fell since, or that somebody else uses it; whether it did."""
-        present = (id(backend), backend.falls)
-        fell = self._falls.get(backend.id, present) != present
-        self._falls[backend.id] = present
+        known = self._falls.get(backend.id)
+        fell = known is not None and known != (id(backend), backend.falls)
+        if fell or known is None:
+            self._falls[backend.id] = (id(backend), backend.falls)
         if fell or backend.sharing.foreign:
             self.emptied(backend)
         return fell

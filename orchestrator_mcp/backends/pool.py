@@ -26,6 +26,7 @@ from orchestrator_mcp.backends.foresight import Foresight
 from orchestrator_mcp.backends.looks import CatalogueLooks
 from orchestrator_mcp.backends.recovery import clear_abandoned, still_sick
 from orchestrator_mcp.backends.showing import backend_view
+from orchestrator_mcp.backends.snapshots import snapshot
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.blocklist import Blocklist
 from orchestrator_mcp.domain.events import BackendChanged
@@ -272,26 +273,15 @@ class BackendPool:
         Args:
             running: attempts that each backend holds now.
         """
-        candidates = [
-            Candidate(
-                backend_id=backend.id,
-                epoch=backend.epoch,
-                unavailable=self._withheld(backend),
-                capabilities=frozenset(backend.settings.capabilities),
-                slots=1 if backend.breaker.trial or backend.sharing.foreign else backend.settings.slots,
-                running=running.get(backend.id, 0),
-                catalogue=backend.catalogue,
-                warm=backend.warm,
-                sandbox=backend.settings.kind == "sandbox",
-            )
-            for backend in self
-        ]
+        candidates = [snapshot(one, running.get(name, 0), self._withheld(one)) for name, one in self._backends.items()]
         return self.blocklist.applied(candidates, self._clock.now())
 
     def _withheld(self, backend: Backend) -> str | None:
         """Why it takes no job now: it is not there, it may not, or it is somebody else's turn."""
-        patience = self._current.now.scheduling.foreign_patience
-        return backend.unavailable or backend.sharing.words(self._clock.monotonic(), patience)
+        unavailable = backend.unavailable
+        if unavailable is not None or not backend.sharing.foreign:
+            return unavailable
+        return backend.sharing.words(self._clock.monotonic(), self._current.now.scheduling.foreign_patience)
 
     def view(self, backend: Backend, running: int) -> BackendView:
         """What callers see of a backend.

@@ -319,8 +319,11 @@ class Experience:
         self, candidate: Candidate, loads: Mapping[str, float], now: int, without: Container[str]
     ) -> Candidate:
         state = self._state(candidate.backend_id)
-        undone = [held.before for name, held in state.held.items() if name in without and held.cold]
+        undone = [held.before for name, held in state.held.items() if name in without and held.cold] if without else []
         warm, since = undone[0] if undone else (state.warm, state.since)
+        remaining = None
+        if candidate.running == len(state.held):
+            remaining = self.remaining(candidate.backend_id, now, without) if state.held else 0.0
         return with_facts(
             candidate,
             warm=warm,
@@ -328,9 +331,7 @@ class Experience:
             pace=self.speeds.pace(candidate.backend_id),
             paces=self.speeds.paces(candidate.backend_id),
             loads=loads,
-            remaining=self.remaining(candidate.backend_id, now, without)
-            if candidate.running == len(state.held)
-            else None,
+            remaining=remaining,
         )
 
     def _expected(self, backend_id: str, work: Work, *, cold: bool) -> Estimate | None:
