@@ -270,7 +270,7 @@ class Submissions:
             message=f"there is no backend {wanted!r}",
             code="unknown_backend",
             allowed=near or known[:20],
-            hint="See GET /api/backends.",
+            hint="list_backends and GET /api/backends show them.",
         )
 
     def _capability_warnings(self, wanted: Iterable[str]) -> list[str]:

@@ -250,6 +250,16 @@ def _failure(view: JobView) -> Failure | None:
     return Failure(code=view.error.code, message=plain(view.error.message), hint=plain_or_none(view.error.hint))
 
 
+def unknown_job(job_id: str, words: str) -> JobAnswer:
+    """Say in a list of several that one of them does not exist."""
+    return JobAnswer(job_id=job_id, error=Failure(code="not_found", message=words), next_step="")
+
+
+def is_under_way(answer: JobAnswer) -> bool:
+    """Whether this job or batch exists and has not ended."""
+    return answer.status is not None and answer.status not in FINAL
+
+
 def _poll_after(view: JobView) -> int:
     expected = view.eta_seconds if view.eta_seconds is not None else (4.0 if view.status == "running" else 8.0)
     return round(min(max(expected * 500, 1000), 15_000))

@@ -32,7 +32,7 @@ _MOST_PROBLEMS = 20
 _LOOK_IN = {
     "workflow": "Call list_workflows for the names.",
     "backend": "Call list_backends for the ids.",
-    "job": "Take the job_id that submit_job gave.",
+    "job": "Take the job_id that submit_job gave; list_jobs finds earlier jobs.",
 }
 
 
@@ -99,6 +99,18 @@ def refuse_unknown(tool: str, arguments: Iterable[str], *, allowed: Iterable[str
         "Values for the workflow (prompt, seed, steps, …) go inside parameters." if "parameters" in names else "",
     ]
     raise ToolError(plain(" ".join(part for part in parts if part)))
+
+
+def require_tool(name: str, names: Sequence[str]) -> None:
+    """Refuse a tool that does not exist.
+
+    Raises:
+        ToolError: names those that do.
+    """
+    if name not in names:
+        near = nearest(name, names, most=1)
+        question = f" Did you mean {near[0]}?" if near else ""
+        raise ToolError(plain(f"There is no tool {name[:200]!r}.{question} Tools are {', '.join(names)}."))
 
 
 def require_prompt(name: str, arguments: Iterable[str], prompts: Sequence[Prompt]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from orchestrator_mcp.clock import format_time
 from orchestrator_mcp.domain.text import plain
 from orchestrator_mcp.domain.views import JobListView, JobView
-from orchestrator_mcp.doors.mcp.answers import FINAL, Answer, Cancelled, JobAnswer
+from orchestrator_mcp.doors.mcp.answers import FINAL, Answer, Cancelled, JobAnswer, is_under_way
 from orchestrator_mcp.doors.mcp.text import MAX_ANSWER_BYTES, fitting
 
 _LABEL_BYTES: Final = 300  # of one job's metadata
@@ -61,16 +61,19 @@ def side_by_side(answers: Sequence[JobAnswer]) -> JobAnswer:
     Args:
         answers: one for each; those that do not fit are named without their files.
     """
-    left = sum(one.status not in FINAL for one in answers)
+    left = sum(map(is_under_way, answers))
+    known = sum(one.status is not None for one in answers)
+    unknown = f" {len(answers) - known} do not exist; error says which." if known < len(answers) else ""
     pauses = [one.poll_after_ms for one in answers if one.poll_after_ms is not None]
     return JobAnswer(
         jobs=_within_limits(answers),
         poll_after_ms=min(pauses) if pauses else None,
         next_step=(
-            f"{len(answers) - left} of {len(answers)} have ended. Call job_status again with the same ids and "
-            "wait_seconds 30."
+            f"{known - left} of {known} have ended.{unknown} "
+            "Call job_status again with the same ids and wait_seconds 30."
             if left
-            else "All have ended. get_preview with these ids shows them side by side; open files by path or url."
+            else f"All have ended.{unknown} "
+            "get_preview with these ids shows them side by side; open files by path or url."
         ),
     )
 

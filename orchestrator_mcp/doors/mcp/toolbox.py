@@ -5,39 +5,35 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from itertools import islice
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.resolve import Resolve
 from mcp.types import CallToolResult, ImageContent, TextContent
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from orchestrator_mcp.domain.documents import value_problems
 from orchestrator_mcp.domain.jobs import Door, is_batch_id
 from orchestrator_mcp.domain.manifests import MAX_PRIORITY, Manifest, problems_in
 from orchestrator_mcp.doors.mcp import answers, batch_answers, several_answers, workflow_answers
+from orchestrator_mcp.doors.mcp.arguments import Graph, JobIds, Labels, Statuses, ids
 from orchestrator_mcp.doors.mcp.callers import caller_of, urls_begin
 from orchestrator_mcp.doors.mcp.calls import OpenCalls
 from orchestrator_mcp.doors.mcp.confirming import Confirmation, confirm, require_agreement
 from orchestrator_mcp.doors.mcp.following import Following
+from orchestrator_mcp.doors.mcp.refusals import spell
 from orchestrator_mcp.doors.mcp.states import result_of, state_of
-from orchestrator_mcp.errors import ForbiddenError, JobFinishedError, ManifestError
+from orchestrator_mcp.errors import ForbiddenError, JobFinishedError, ManifestError, NotFoundError
 from orchestrator_mcp.service import JobService
 from orchestrator_mcp.service.previewing import LONGEST_SIDE, SHORTEST_SIDE
 
 MAX_WAIT_SECONDS: Final = 45.0
-MOST_IDS: Final = 50  # in one call
+MOST_LOOKED_AT: Final = 100  # jobs on one contact sheet
 LONGEST_LIST: Final = 50
 _MOST_PROBLEMS: Final = 20
 
-JobId = Annotated[str, Field(min_length=1, max_length=100)]
-JobIds = Annotated[
-    JobId | Annotated[list[JobId], Field(min_length=1, max_length=MOST_IDS)],
-    Field(description="One, several, or of a batch."),
-]
 Filter = Annotated[str | None, Field(max_length=200)]
-Statuses = list[Literal["queued", "running", "completed", "failed", "cancelled"]]
 
 
 class AgentTools:
@@ -62,7 +58,7 @@ class AgentTools:
             str | None, Field(description='Library name, e.g. "my_workflow_001"; with workflow only a label.')
         ] = None,
         workflow: Annotated[
-            dict[str, Any] | None,
+            Graph | None,
             Field(description="Graph: node id -> {class_type, inputs} (API format), or as ComfyUI saves it."),
         ] = None,
         parameters: Annotated[
@@ -83,7 +79,7 @@ class AgentTools:
             str | None, Field(description="Only this backend id; waits while it is offline.")
         ] = None,
         required_capabilities: Annotated[
-            list[str] | None, Field(description='Labels the backend must have, e.g. ["flux"].')
+            Labels | None, Field(description='Labels the backend must have, e.g. ["flux"].')
         ] = None,
         idempotency_key: Annotated[
             str | None, Field(description="Any unique text; repeating it gives the same job.")
@@ -127,12 +123,12 @@ class AgentTools:
             float, Field(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the end, e.g. 30; default 0.")
         ] = 0,
     ) -> Annotated[CallToolResult, answers.JobAnswer]:
-        ids = _listed(job_id)
-        told = [await self._state(ctx, one) for one in ids]
-        waiting = [one for one, state in zip(ids, told, strict=True) if state.status not in answers.FINAL]
+        wanted = _listed(job_id)
+        told = await self._states(ctx, wanted)
+        waiting = [one for one, state in zip(wanted, told, strict=True) if answers.is_under_way(state)]
         if wait_seconds > 0 and waiting:
             await self._following.wait(ctx, waiting, wait_seconds)
-            told = [await self._state(ctx, one) for one in ids]
+            told = await self._states(ctx, wanted)
         answer = told[0] if isinstance(job_id, str) else several_answers.side_by_side(told)
         return result_of(answer, revision=ctx.request_context.protocol_version)
 
@@ -146,8 +142,8 @@ class AgentTools:
         for one in _listed(job_id):
             try:
                 ends.append((one, (await self._cancel(ctx, one)).status, None))
-            except (ForbiddenError, JobFinishedError) as refusal:
-                ends.append((one, None, str(refusal)))
+            except (ForbiddenError, JobFinishedError, NotFoundError) as refusal:
+                ends.append((one, None, spell(refusal)))
         return result_of(several_answers.cancelled_together(ends))
 
     async def list_workflows(
@@ -185,13 +181,20 @@ class AgentTools:
     async def get_preview(
         self,
         ctx: Context[Any, Any],
-        job_id: Annotated[str | list[str], Field(description="One, several for a contact sheet, or a batch_id.")],
+        job_id: Annotated[
+            str | list[str],
+            BeforeValidator(ids(MOST_LOOKED_AT)),
+            Field(description="One, several for a contact sheet, or a batch_id."),
+        ],
         name: Annotated[str | None, Field(max_length=300, description="One output, as job_status names it.")] = None,
         longest: Annotated[
             int | None, Field(ge=SHORTEST_SIDE, le=LONGEST_SIDE, description="Pixels of the longer side.")
         ] = None,
     ) -> CallToolResult:
-        job_ids = [job_id] if isinstance(job_id, str) else job_id
+        job_ids = _listed(job_id)
+        if len(job_ids) > 1 and (batch := next(filter(is_batch_id, job_ids), None)) is not None:
+            alone = f"{batch} is a batch, which is looked at alone; give its id without others, or only ids of jobs"
+            raise ManifestError.at("job_id", message=alone, code="invalid")
         preview = await self._service.preview(*job_ids, name=name, longest=longest, base_url=self._urls_begin(ctx))
         picture = preview.picture
         image = ImageContent(
@@ -204,6 +207,20 @@ class AgentTools:
 
     async def _state(self, ctx: Context[Any, Any], one: str) -> answers.JobAnswer:
         return await state_of(self._service, one, base_url=self._urls_begin(ctx))
+
+    async def _states(self, ctx: Context[Any, Any], some: Sequence[str]) -> list[answers.JobAnswer]:
+        """Where each of them stands; of several, one that does not exist keeps nobody from hearing of the others."""
+        told: list[answers.JobAnswer] = []
+        unknown: list[NotFoundError] = []
+        for one in some:
+            try:
+                told.append(await self._state(ctx, one))
+            except NotFoundError as error:
+                unknown.append(error)
+                told.append(answers.unknown_job(one, spell(error)))
+        if len(unknown) == len(some):
+            raise unknown[0]
+        return told
 
     async def _cancel(self, ctx: Context[Any, Any], one: str) -> answers.Cancelled:
         if is_batch_id(one):

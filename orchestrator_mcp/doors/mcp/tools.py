@@ -26,7 +26,7 @@ from orchestrator_mcp.doors.mcp.callers import urls_begin
 from orchestrator_mcp.doors.mcp.calls import OpenCalls
 from orchestrator_mcp.doors.mcp.inside import serve_completion, serve_subscriptions
 from orchestrator_mcp.doors.mcp.prompts import Prompts
-from orchestrator_mcp.doors.mcp.refusals import CheckedTool, require_prompt
+from orchestrator_mcp.doors.mcp.refusals import CheckedTool, require_prompt, require_tool
 from orchestrator_mcp.doors.mcp.resources import Resources, templates
 from orchestrator_mcp.doors.mcp.schemas import slim
 from orchestrator_mcp.doors.mcp.tasks import JobTasks
@@ -95,6 +95,7 @@ class AgentServer(MCPServer[Any]):
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool; a shutdown waits a moment for its answer."""
         with self.calls.running():
+            require_tool(name, [tool.name for tool in await self.list_tools()])
             return await super().call_tool(name, arguments, context)
 
     async def get_prompt(

@@ -196,15 +196,11 @@ async def test_several_jobs_are_shown_side_by_side_and_waited_for_together(farm:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(render)
             after = told(await client.call_tool("job_status", {"job_id": [JOB, JOB], "wait_seconds": 45}))
-        missing = refused(await client.call_tool("job_status", {"job_id": [JOB, "nope"]}))
-        none = refused(await client.call_tool("job_status", {"job_id": []}))
-        many = refused(await client.call_tool("job_status", {"job_id": [str(number) for number in range(51)]}))
     assert [one["status"] for one in before["jobs"]] == ["queued"]
     assert before["poll_after_ms"] == 4000 and "0 of 1 have ended" in before["next_step"]
     assert [one["job_id"] for one in after["jobs"]] == [JOB], "the same id counts once"
     assert after["jobs"][0]["outputs"][0]["name"] == "shot_00001_.png"
     assert "poll_after_ms" not in after and "get_preview" in after["next_step"]
-    assert "'nope'" in missing and "job_id" in none and "at most 50 items" in many
 
 
 async def test_of_many_jobs_those_that_do_not_fit_are_told_in_short(farm: ServiceDouble) -> None:
@@ -454,3 +450,42 @@ async def test_the_list_of_tools_is_small_ordered_and_complete(farm: ServiceDoub
     ]
     assert hints["cancel_job"].destructive_hint is True
     assert hints["submit_job"].destructive_hint is False
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "expected"),
+    [
+        ("submit_job", {"workflow": "my_workflow_001"}, "the name of a workflow goes into workflow_id"),
+        ("job_status", {"job_id": 12345}, "job_id: a job_id as submit_job gave it (a text), or a list of 1 to 50"),
+        ("job_status", {"job_id": []}, "not 0 of them"),
+        ("job_status", {"job_id": [f"x{number}" for number in range(51)]}, "not 51 of them"),
+        ("job_status", {"job_id": "all"}, "list_jobs finds earlier jobs"),
+        ("job_status", {"job_id": ["no", "nope"]}, "There is no job 'no'"),
+        ("get_preview", {"job_id": ["batch-1", JOB]}, "batch-1 is a batch, which is looked at alone"),
+        ("submit", {"workflow_id": "w"}, "Tools are submit_job, job_status"),
+    ],
+)
+async def test_a_mistake_that_models_make_is_told_with_its_mend(
+    farm: ServiceDouble, tool: str, arguments: dict[str, Any], expected: str
+) -> None:
+    async with connected(farm) as client:
+        said = refused(await client.call_tool(tool, arguments))
+    assert expected in said and "constrained" not in said
+
+
+async def test_one_text_is_taken_for_a_list_of_one(farm: ServiceDouble) -> None:
+    async with connected(farm) as client:
+        told(await client.call_tool("list_jobs", {"status": "running"}))
+        told(await client.call_tool("submit_job", {"workflow_id": "w", "required_capabilities": "flux"}))
+    assert farm.listings[0]["status"] == ("running",)
+    assert farm.submitted[0][0].required_capabilities == ("flux",)
+
+
+async def test_of_several_ids_one_that_does_not_exist_hides_no_other(farm: ServiceDouble) -> None:
+    async with connected(farm) as client:
+        status = told(await client.call_tool("job_status", {"job_id": [JOB, "nope"]}))
+        cancelled = told(await client.call_tool("cancel_job", {"job_id": ["nope", JOB]}))
+    assert status["jobs"][0]["status"] == "queued"
+    assert "no job 'nope'" in status["jobs"][1]["error"]["message"] and "1 do not exist" in status["next_step"]
+    assert "no job 'nope'" in cancelled["jobs"][0]["refused"]
+    assert cancelled["jobs"][1] == {"job_id": JOB, "status": "cancelled"}
