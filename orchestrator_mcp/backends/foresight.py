@@ -16,7 +16,6 @@ from orchestrator_mcp.clock import Clock, to_millis
 from orchestrator_mcp.domain.eta import queued
 from orchestrator_mcp.domain.experience import Experience, Standby, Work
 from orchestrator_mcp.domain.lanes import LaneSpec
-from orchestrator_mcp.domain.limits import Limit
 from orchestrator_mcp.domain.outlook import Outlook
 from orchestrator_mcp.domain.placement import Candidate, Choice, Eligibility, Lane
 from orchestrator_mcp.domain.situation import with_facts
@@ -47,12 +46,9 @@ class Foresight:
         self._seen: tuple[int, Sequence[Candidate]] | None = None
 
     def configure(self, scheduling: SchedulingSettings) -> None:
-        """Take other weights and limits; they hold from the next decision on."""
-        limits = [
-            Limit(name=limit.name, most=limit.most, label=limit.capability, model=limit.model, source=limit.source)
-            for limit in scheduling.limits
-        ]
-        self._experience.configure(scheduling.weights, limits)
+        """Take other weights, limits and patience; they hold from the next decision on."""
+        patience = round(scheduling.patience * 1000)
+        self._experience.configure(scheduling.weights, scheduling.named_limits, patience=patience)
 
     def given(self, attempt: str, backend_id: str, lane_id: int, spec: LaneSpec) -> None:
         """A backend was given a job.

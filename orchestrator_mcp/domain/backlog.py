@@ -147,23 +147,35 @@ class Tier:
         specs = {cell.eldest.spec.model_key: cell.eldest.spec for cell in self.cells.values()}
         return [model for model, spec in specs.items() if candidate.has_warm(spec)]
 
-    def urgency(self, now: int, fits: Fits) -> float | None:
+    def urgency(self, now: int, fits: Fits, is_open: Fits) -> float | None:
         """How urgent it is: its priority, and one step more for each turn that its most neglected lane has missed.
 
         Args:
             now: milliseconds.
-            fits: whether a lane could get anything now; others do not count.
+            fits: whether somebody could run lanes of this kind; others do not count.
+            is_open: whether a lane has a job left that may start now; others do not count either.
 
         Returns:
-            None if none of them could.
+            None if none of them could get anything.
         """
-        neglect = [_steps(cell, now) for cell in self.cells.values() if fits(cell.eldest)]
+        neglect = [
+            _steps(cell, since, now)
+            for cell in self.cells.values()
+            if fits(cell.eldest) and (since := _neglected_from(cell, is_open)) is not None
+        ]
         return self.priority + max(neglect) if neglect else None
 
 
-def _steps(cell: Cell, now: int) -> float:
+def _neglected_from(cell: Cell, is_open: Fits) -> int | None:
+    """Since when its most neglected lane that may go on has waited: one that a limit holds back stops no other."""
+    if is_open(cell.eldest):
+        return cell.waiting_from
+    return min((lane.waiting_from for lane in cell.lanes if is_open(lane)), default=None)
+
+
+def _steps(cell: Cell, since: int, now: int) -> float:
     """A step is a minute, or as long as one of its jobs takes if that is longer."""
-    return max(0, now - cell.waiting_from) / max(AGEING, 1000 * cell.seconds / cell.jobs if cell.known else 0)
+    return max(0, now - since) / max(AGEING, 1000 * cell.seconds / cell.jobs if cell.known else 0)
 
 
 class Backlog:
@@ -252,9 +264,9 @@ class Backlog:
 
         Args:
             now: milliseconds.
-            fits: whether a lane could get anything now.
+            fits: whether somebody could run lanes of this kind now.
         """
-        urgent = [(tier.urgency(now, fits), tier) for tier in self._tiers.values()]
+        urgent = [(tier.urgency(now, fits, self.open), tier) for tier in self._tiers.values()]
         found = [(urgency, tier) for urgency, tier in urgent if urgency is not None]
         found.sort(key=lambda pair: (-pair[0], -pair[1].priority))
         return [tier for _, tier in found]

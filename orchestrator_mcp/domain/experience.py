@@ -16,6 +16,7 @@ from orchestrator_mcp.domain.estimates import Estimate
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import Limit, rooms
 from orchestrator_mcp.domain.outlook import Outlook
+from orchestrator_mcp.domain.placement import PATIENCE
 from orchestrator_mcp.domain.shares import Shares
 from orchestrator_mcp.domain.situation import Candidate, Lane, with_facts
 from orchestrator_mcp.domain.speeds import Speeds, kind_of_work
@@ -113,8 +114,15 @@ class Experience:
         self._backends: dict[str, _State] = {}
         self._totals: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
 
-    def configure(self, weights: Mapping[str, float], limits: Sequence[Limit]) -> None:
-        """The configuration has changed: other weights and limits hold from the next decision on."""
+    def configure(self, weights: Mapping[str, float], limits: Sequence[Limit], *, patience: int = PATIENCE) -> None:
+        """The configuration has changed: it holds from the next decision on.
+
+        Args:
+            weights: source -> weight of its share, above 0.
+            limits: the named limits.
+            patience: how long a lane may be passed over, milliseconds.
+        """
+        self._patience = patience
         self._weights = {source: weight for source, weight in weights.items() if weight > 0}
         self._limits = tuple(limits)
 
@@ -302,6 +310,7 @@ class Experience:
             limits=self._limits,
             rooms=rooms(self._limits, holding),
             eligibility=self._eligibility,
+            patience=self._patience,
         )
 
     def seen(self, candidates: Sequence[Candidate], now: int, without: Container[str] = ()) -> list[Candidate]:

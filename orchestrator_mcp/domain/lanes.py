@@ -52,6 +52,7 @@ class LaneSpec:
         size: how much work each is, as a power of two (of size x steps).
         dated: the priority of jobs with a deadline, which stand in lanes of their own, the one that is due first at
             the head; None for jobs without one.
+        workflow: the id of their workflow, where named limits may count by it; empty elsewhere.
     """
 
     source: str = ""
@@ -63,6 +64,7 @@ class LaneSpec:
     signature: str = ""
     size: int = 0
     dated: int | None = None
+    workflow: str = ""
 
     def avoiding(self, backend_id: str) -> LaneSpec:
         """The same needs, without one more backend."""
@@ -71,7 +73,7 @@ class LaneSpec:
     def bucketed(self) -> LaneSpec:
         """The same needs, with the source folded into one of a few buckets, whatever sort of work it is."""
         digest = hashlib.sha256(self.source.encode("utf-8", "surrogatepass")).digest()
-        return replace(self, source=f"~{digest[0] % SOURCE_BUCKETS}", signature="", size=0)
+        return replace(self, source=f"~{digest[0] % SOURCE_BUCKETS}", signature="", size=0, workflow="")
 
     @property
     def units(self) -> float:
@@ -80,13 +82,13 @@ class LaneSpec:
 
     @cached_property
     def kind(self) -> str:
-        """A short name for the needs alone: lanes that differ only in source and deadlines have the same."""
-        return lane_key(replace(self, source="", dated=None).to_json())
+        """A short name for the needs alone: lanes that differ only in whose and which jobs they hold have the same."""
+        return lane_key(replace(self, source="", dated=None, workflow="").to_json())
 
     @cached_property
     def anywhere(self) -> LaneSpec:
         """The same needs of jobs that may run on any backend, from anybody."""
-        return replace(self, source="", pin=None, avoid=frozenset(), signature="", size=0, dated=None)
+        return replace(self, source="", pin=None, avoid=frozenset(), signature="", size=0, dated=None, workflow="")
 
     @cached_property
     def needs(self) -> str:
@@ -108,6 +110,8 @@ class LaneSpec:
             spec |= {"signature": self.signature, "size": self.size}
         if self.dated is not None:
             spec["dated"] = self.dated
+        if self.workflow:
+            spec["workflow"] = self.workflow
         return json.dumps(spec, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
     @staticmethod
@@ -126,6 +130,7 @@ class LaneSpec:
             signature=spec.get("signature", ""),
             size=spec.get("size", 0),
             dated=spec.get("dated"),
+            workflow=spec.get("workflow", ""),
         )
 
 

@@ -19,6 +19,7 @@ class Limit:
         most: how many may run or stand by at once; 0 stops them.
         label: jobs that require this label count; None for none.
         model: jobs that load a model file of this name count; `*` and `?` stand for anything; None for none.
+        workflow: jobs with this workflow id count, likewise.
         source: jobs of this source count; None for none.
     """
 
@@ -26,13 +27,20 @@ class Limit:
     most: int
     label: str | None = None
     model: str | None = None
+    workflow: str | None = None
     source: str | None = None
+
+    def names(self, workflow_id: str) -> bool:
+        """Whether it counts the jobs of a workflow."""
+        return self.workflow is not None and fnmatchcase(workflow_id.casefold(), self.workflow.casefold())
 
     def counts(self, spec: LaneSpec) -> bool:
         """Whether the jobs of a lane count against it."""
         if self.label is not None and self.label.casefold() in {label.casefold() for label in spec.capabilities}:
             return True
         if self.source is not None and self.source == spec.source:
+            return True
+        if spec.workflow and self.names(spec.workflow):
             return True
         if self.model is None:
             return False

@@ -10,7 +10,7 @@ from orchestrator_mcp.domain.estimates import Estimate
 from orchestrator_mcp.domain.eta import queued
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import Limit
-from orchestrator_mcp.domain.placement import choose
+from orchestrator_mcp.domain.placement import PATIENCE, choose
 from orchestrator_mcp.domain.shares import Shares
 from orchestrator_mcp.domain.situation import Candidate, Choice, Lane, with_facts
 from orchestrator_mcp.domain.speeds import KindSeconds, kind_of_work
@@ -30,6 +30,7 @@ class Outlook:
         limits: named limits.
         rooms: what is left of them.
         eligibility: what catalogues have.
+        patience: how long a lane may be passed over, milliseconds.
         sources: who had a job queued; filled by the decision.
     """
 
@@ -42,6 +43,7 @@ class Outlook:
     limits: Sequence[Limit]
     rooms: Mapping[str, int]
     eligibility: Eligibility
+    patience: int = PATIENCE
     sources: frozenset[str] | None = field(default=None)
 
     def choose(self, lanes: Sequence[Lane], candidates: Sequence[Candidate], now: int) -> list[Choice]:
@@ -53,7 +55,7 @@ class Outlook:
             now: milliseconds.
         """
         self.sources = frozenset(lane.spec.source for lane in lanes)
-        return choose(self.known(lanes), candidates, now, self.eligibility)
+        return choose(self.known(lanes), candidates, now, self.eligibility, patience=self.patience)
 
     def eta(self, lane_id: int, position: int, lanes: Sequence[Lane]) -> Estimate | None:
         """Seconds until a queued job is done; None while that cannot be known.
@@ -88,6 +90,7 @@ class Outlook:
         return with_facts(
             lane,
             **found,
+            rooms=self._rooms(spec) if self.limits else {},
             served=max(lane.served, self.served.get(lane.id, 0)),
             share=tags[spec.source],
             weight=self.weights.get(spec.source, lane.weight),
@@ -99,7 +102,6 @@ class Outlook:
         facts: dict[str, object] = {
             "signature": kind_of_work(signature, lane.units),
             "load": self.mean_loads.get(lane.spec.model_key, lane.load),
-            "rooms": self._rooms(lane.spec),
         }
         if (seconds := self.kinds.seconds(signature, lane.units)) is not None:
             facts["seconds"] = seconds

@@ -35,13 +35,19 @@ __all__ = [
     "waiting_reasons",
 ]
 
-PATIENCE: Final = 60_000  # milliseconds for which a lane may be passed over for what is warm, or elsewhere sooner
+PATIENCE: Final = 60_000
+"""Milliseconds for which a lane may be passed over for what is warm, or elsewhere sooner, unless somebody says more."""
 LEAD: Final = 60.0  # weighted seconds by which a source may be ahead of another because its models are warm
 STINT: Final = 10.0  # a backend goes on with a model for at least so many times what loading the next one takes
 
 
 def choose(
-    lanes: Sequence[Lane], candidates: Sequence[Candidate], now: int, eligibility: Eligibility | None = None
+    lanes: Sequence[Lane],
+    candidates: Sequence[Candidate],
+    now: int,
+    eligibility: Eligibility | None = None,
+    *,
+    patience: int = PATIENCE,
 ) -> list[Choice]:
     """Give free slots to the heads of lanes.
 
@@ -50,13 +56,14 @@ def choose(
         candidates: every backend.
         now: milliseconds since the Unix epoch.
         eligibility: keep one from decision to decision, and what a catalogue has is looked up once.
+        patience: how long a lane may be passed over, milliseconds.
 
     Returns:
         What to claim, in this order; never more jobs than slots, never a backend that cannot run the lane.
     """
     if not lanes or not any(candidate.idle or candidate.standing_by for candidate in candidates):
         return []
-    return _Round(lanes, candidates, now, eligibility or Eligibility()).choices()
+    return _Round(lanes, candidates, now, eligibility or Eligibility(), patience).choices()
 
 
 class _Group:
@@ -88,13 +95,19 @@ class _Round:
     """
 
     def __init__(
-        self, lanes: Sequence[Lane], candidates: Sequence[Candidate], now: int, eligibility: Eligibility
+        self,
+        lanes: Sequence[Lane],
+        candidates: Sequence[Candidate],
+        now: int,
+        eligibility: Eligibility,
+        patience: int,
     ) -> None:
         self._now = now
+        self._patience = patience
         self._candidates = candidates
         speed = sum(1 / candidate.pace for candidate in candidates if candidate.unavailable is None)
         slowest = max(candidate.pace for candidate in candidates)
-        self._backlog = Backlog(lanes, now, speed=speed, slowest=slowest, patience=PATIENCE)
+        self._backlog = Backlog(lanes, now, speed=speed, slowest=slowest, patience=patience)
         self._group_of = _grouped(candidates, self._backlog, eligibility)
         self._prospects = Prospects(candidates, self._backlog.models, self._able)
         self._kept: list[_Group] = []
@@ -136,7 +149,7 @@ class _Round:
             kind = lane.spec.kind
             if kind not in known:
                 known[kind] = any(fits(lane) for fits in groups)
-            return known[kind] and self._backlog.open(lane)
+            return known[kind]
 
         for tier in self._backlog.tiers(self._now, somebody_fits):
             for loading in (False, True):
@@ -209,7 +222,7 @@ class _Round:
         return tag - self._backlog.tags[first.spec.source] > LEAD and not self._leaves(first, candidate, False)
 
     def _passed_over(self, lane: Lane) -> bool:
-        return self._now - lane.waiting_from >= PATIENCE
+        return self._now - lane.waiting_from >= self._patience
 
     def _overdue(self, lane: Lane, candidate: Candidate) -> bool:
         """Whether a lane was passed over for longer than its job would have taken here."""

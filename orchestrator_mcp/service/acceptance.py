@@ -54,6 +54,7 @@ class JobTemplate:
         warnings: what there is to say already.
         now: the moment of acceptance.
         share_by: between whom the farm is shared.
+        counted_as: the workflow that named limits count its jobs by; empty for none.
 
     Raises:
         ManifestError: the metadata cannot be stored.
@@ -74,6 +75,7 @@ class JobTemplate:
         warnings: Sequence[str],
         now: datetime,
         share_by: ShareBy = "source",
+        counted_as: str = "",
     ) -> None:
         if problems := list(islice(value_problems(dict(manifest.metadata), ("metadata",)), MOST_PROBLEMS)):
             raise ManifestError(problems)
@@ -88,6 +90,7 @@ class JobTemplate:
             capabilities=frozenset({*manifest.required_capabilities, *capabilities}),
             pin=manifest.backend_affinity,
             dated=manifest.priority if deadline is not None else None,
+            workflow=counted_as,
         )
         self._shared: dict[str, Any] = {
             "owner": owner,

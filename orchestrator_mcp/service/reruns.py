@@ -72,7 +72,10 @@ class Earlier:
         """
         spec = _merged(self.stored.spec, new.spec)
         stored_as = graph_hash(self.graph)
-        return replace(new, graph=self.graph, graph_hash=stored_as, spec=spec, rerun_of=self.stored.job.job_id)
+        lane = replace(new.lane, workflow=new.lane.workflow or self.stored.lane.workflow)
+        return replace(
+            new, graph=self.graph, graph_hash=stored_as, lane=lane, spec=spec, rerun_of=self.stored.job.job_id
+        )
 
 
 def _undated(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,6 +72,7 @@ class Ground:
         warnings: what there is to say so far.
         now: the moment of acceptance.
         share_by: between whom the farm is shared.
+        counted_as: the workflow that named limits count its jobs by; empty for none.
     """
 
     wanted: Submission
@@ -81,6 +82,7 @@ class Ground:
     warnings: Sequence[str]
     now: datetime
     share_by: ShareBy
+    counted_as: str = ""
 
     def template(self, manifest: Manifest) -> JobTemplate:
         """What all jobs of this manifest share.
@@ -105,6 +107,7 @@ class Ground:
             warnings=self.warnings,
             now=self.now,
             share_by=self.share_by,
+            counted_as=self.counted_as,
         )
 
     def job(self, settled: Settled, template: JobTemplate, parameters: Mapping[str, Any]) -> NewJob:
@@ -249,6 +252,7 @@ class Submissions:
             warnings=[*wanted.warnings, *found.warnings, *self._capability_warnings(capabilities)],
             now=self._clock.now(),
             share_by=self._settings.now.scheduling.share_by,
+            counted_as=self._counted_as(manifest),
         )
 
     async def _require_able(self, new: NewJob) -> None:
@@ -258,6 +262,11 @@ class Submissions:
         except NoBackendCanError:
             if not await self._store.knows(new):
                 raise
+
+    def _counted_as(self, manifest: Manifest) -> str:
+        """Its workflow, if it is one of the library or a limit names it: callers choose labels of graphs freely."""
+        named, limits = manifest.workflow_id or "", self._settings.now.scheduling.named_limits
+        return named if manifest.workflow is None or any(limit.names(named) for limit in limits) else ""
 
     def _check_affinity(self, manifest: Manifest) -> None:
         wanted = manifest.backend_affinity

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
+from orchestrator_mcp.domain.limits import Limit
 from orchestrator_mcp.settings.checking import Needs
 from orchestrator_mcp.settings.kinds import SECTION, Duration, Switch, Text, Whole
 
@@ -26,13 +27,16 @@ class NamedLimitSettings(BaseModel):
     model: Text | None = Field(
         default=None, description="Jobs that load a model file of this name; `*` and `?` stand for anything."
     )
+    workflow: Text | None = Field(
+        default=None, description="Jobs with this `workflow_id`; `*` and `?` stand for anything."
+    )
     capability: Text | None = Field(default=None, description="Jobs that ask for this label.")
     source: Text | None = Field(default=None, description="Jobs of this source.")
 
     @model_validator(mode="after")
     def _check_that_it_counts(self) -> Self:
-        if self.model is None and self.capability is None and self.source is None:
-            raise ValueError("a limit needs a model, a capability or a source that it counts")
+        if self.model is None and self.workflow is None and self.capability is None and self.source is None:
+            raise ValueError("a limit needs a model, a workflow, a capability or a source that it counts")
         return self
 
 
@@ -61,13 +65,21 @@ class SchedulingSettings(BaseModel):
         description="The most jobs of one of them that may wait; further ones get 429. `*` is whoever is not named, "
         "and a number alone holds for each.",
     )
+    patience: Duration = Field(
+        default=60.0,
+        ge=0,
+        le=604800,
+        description="A job that was passed over for this long, or for what it takes if that is longer, goes to the "
+        "next free backend, whatever is loaded there and however slow it is.",
+    )
     limits: Annotated[
         tuple[NamedLimitSettings, ...],
         Field(max_length=64),
         Needs('a list of limits (such as [{name: wan, model: "wan*", most: 2}])'),
     ] = Field(
         default=(),
-        description="At most `most` jobs at once that load a `model`, ask for a `capability` or come from a `source`.",
+        description="At most `most` jobs at once that load a `model`, are of a `workflow`, ask for a `capability` or "
+        "come from a `source`.",
     )
     post_timeout: Duration = Field(
         default=60.0, ge=0.01, le=3600, description="How long handing over a job may take before it is in doubt."
@@ -134,6 +146,21 @@ class SchedulingSettings(BaseModel):
     allow_partial: Switch = Field(
         default=False, description="Let a job run although its backend refused some of its output nodes."
     )
+
+    @property
+    def named_limits(self) -> tuple[Limit, ...]:
+        """The limits as placement takes them."""
+        return tuple(
+            Limit(
+                name=limit.name,
+                most=limit.most,
+                label=limit.capability,
+                model=limit.model,
+                workflow=limit.workflow,
+                source=limit.source,
+            )
+            for limit in self.limits
+        )
 
     @model_validator(mode="after")
     def _check_pairs(self) -> Self:

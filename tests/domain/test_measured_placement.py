@@ -111,6 +111,8 @@ def test_jobs_of_one_model_are_done_one_after_the_other_for_a_while() -> None:
     assert pairs(choose(lanes, [gpu("a", "sd")], NOW)) == [(2, "a")]
     passed_over = [replace(lanes[0], since=NOW - PATIENCE - 1), lanes[1]]
     assert pairs(choose(passed_over, [gpu("a", "sd")], NOW)) == [(1, "a")], "patience has an end"
+    assert pairs(choose(lanes, [gpu("a", "sd")], NOW, patience=9000)) == [(1, "a")], "that operators may set"
+    assert pairs(choose(passed_over, [gpu("a", "sd")], NOW, patience=9 * PATIENCE)) == [(2, "a")]
 
 
 def test_a_backend_that_has_just_loaded_works_that_off_first() -> None:

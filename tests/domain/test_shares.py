@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator_mcp.domain.deadlines import SHORTEST, raised_priority
+from orchestrator_mcp.domain.experience import Experience
 from orchestrator_mcp.domain.lanes import LaneSpec, ModelFile, Requirements
 from orchestrator_mcp.domain.limits import Limit, rooms
+from orchestrator_mcp.domain.placement import Candidate, choose
 from orchestrator_mcp.domain.shares import MOST_SOURCES, Shares
+from orchestrator_mcp.domain.situation import Lane
+from tests.domain.test_nobody_starves import All
 
 NOW = 10_000_000_000
 
@@ -93,3 +98,38 @@ def test_a_deadline_raises_priority_early_enough_and_not_before(seconds: float) 
     assert steps == sorted(steps)
     assert steps[0] > 0
     assert steps[-1] == 195, "late is better than later"
+
+
+def waiting(number: int, source: str, rooms: dict[str, int], since: int = NOW) -> Lane:
+    return Lane(id=number, spec=LaneSpec(source=source), priority=0, since=since, count=9, rooms=rooms)
+
+
+def test_a_limit_that_is_reached_holds_back_nobody_else_who_needs_the_same() -> None:
+    full, other = waiting(1, "nightly", {"nightly": 0}, since=NOW - 9_000_000), waiting(2, "film", {})
+    backend = Candidate(
+        backend_id="one",
+        epoch=1,
+        unavailable=None,
+        capabilities=frozenset(),
+        slots=1,
+        running=0,
+        catalogue=All(),
+    )
+    assert [choice.lane_id for choice in choose([full, other], [backend], NOW)] == [2]
+    urgent = replace(waiting(3, "b", {}), priority=1, spec=LaneSpec(source="b", model_key="sd"))
+    chosen = choose([full, other, urgent], [backend], NOW)
+    assert [choice.lane_id for choice in chosen] == [3], "what a limit holds back makes nobody urgent"
+
+
+def test_a_limit_by_source_counts_that_source_alone_where_others_do_the_same() -> None:
+    limit = Limit(name="nightly", most=1, source="nightly")
+    known = Experience(limits=[limit]).outlook([], NOW).known([waiting(1, "film", {}), waiting(2, "nightly", {})])
+    assert [lane.rooms for lane in known] == [{}, {"nightly": 1}]
+
+
+def test_a_limit_by_workflow_counts_its_jobs_by_name() -> None:
+    limits = [Limit(name="up", most=1, workflow="Upscale_*")]
+    held = [LaneSpec(workflow="upscale_4x"), LaneSpec(workflow="card"), LaneSpec()]
+    assert [limits[0].counts(spec) for spec in held] == [True, False, False]
+    assert rooms(limits, held) == {"up": 0}
+    assert held[0].kind == held[1].kind and held[0].to_json() != held[1].to_json()

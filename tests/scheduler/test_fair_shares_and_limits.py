@@ -110,6 +110,19 @@ async def test_a_limit_holds_and_a_job_that_waits_for_it_says_so(tmp_path: Path)
     assert 1 in held
 
 
+async def test_a_limit_by_workflow_holds_back_that_workflow_alone(tmp_path: Path) -> None:
+    held = NamedLimitSettings(name="held", most=0, workflow="held_*")
+    scheduling = QUICK.model_copy(update={"limits": (held,)})
+    async with Sandbox(STEADY).serve() as one, core(tmp_path, [backend_for(one, "one")], scheduling) as running:
+        waits = await running.submit(render(steps=1), workflow_id="held_back")
+        passes = await running.submit(render(steps=1, seed=2), workflow_id="free")
+        assert (await running.end_of(passes)).status == "completed"
+        job = await running.service.job(waits)
+        assert [why.reason for why in job.waiting_because] == [
+            "the limit held is reached: as many such jobs run as may"
+        ]
+
+
 async def test_with_shares_by_token_what_a_job_says_of_itself_does_not_count(tmp_path: Path) -> None:
     scheduling = QUICK.model_copy(update={"share_by": "token"})
     graph: dict[str, Any] = render(steps=1)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from orchestrator_mcp.backends.foresight import Foresight
+from orchestrator_mcp.clock import SystemClock
 from orchestrator_mcp.errors import SettingsError
 from orchestrator_mcp.redaction import redact
 from orchestrator_mcp.settings import BackendSettings, RetentionSettings, Settings, load_settings, locate_config
@@ -177,6 +179,13 @@ def test_a_named_file_that_is_missing_stops_the_start(tmp_path: Path, source: st
 def test_an_empty_file_and_empty_keys_mean_the_defaults(tmp_path: Path, text: str) -> None:
     settings = load_text(tmp_path, text)
     assert (settings.backends, settings.server.port, settings.warnings) == ((), 9800, ())
+
+
+def test_patience_and_limits_reach_placement(tmp_path: Path) -> None:
+    text = 'scheduling: {patience: 5m, limits: [{name: up, most: 2, workflow: "up*"}]}\n'
+    foresight = Foresight(SystemClock(), load_text(tmp_path, text).scheduling)
+    outlook = foresight.outlook([], []).outlook
+    assert (outlook.patience, dict(outlook.rooms)) == (300_000, {"up": 2})
 
 
 def test_the_most_jobs_that_may_wait_are_a_number_for_each_or_numbers_by_name(tmp_path: Path) -> None:

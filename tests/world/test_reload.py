@@ -155,6 +155,25 @@ WRONG = {
 }
 
 
+async def test_limits_and_who_may_queue_how_much_change_with_the_file(
+    tmp_path: Path, sandboxes: SandboxFactory
+) -> None:
+    entry = backend("one", await sandboxes())
+    limits = 'limits: [{name: held, most: 0, workflow: "held*"}]'
+    async with house(tmp_path, configured(entry, more=f"scheduling: {{probe_interval: 50ms, {limits}}}\n")) as at:
+        await until_backends(at, one="idle")
+        job_id = await at.submit(workflow_id="held_back")
+        assert (await at.ended(await at.submit(workflow_id="free")))["status"] == "completed"
+        assert (await at.job(job_id))["status"] == "queued"
+        write_config(tmp_path, configured(entry, more="scheduling: {probe_interval: 50ms, max_queued: 1}\n"))
+        assert (await at.ended(job_id))["status"] == "completed"
+        waits = {"workflow": CARD, "required_capabilities": ["none"]}
+        first = await at.api.post("/api/job", json=waits)
+        second = await at.api.post("/api/job", json=waits)
+        assert (first.status_code, second.status_code) == (202, 429)
+        assert "scheduling.max_queued is 1" in second.text
+
+
 @pytest.mark.parametrize("kind", WRONG)
 async def test_a_wrong_file_changes_nothing_and_stands_in_health_until_it_is_mended(
     tmp_path: Path, sandboxes: SandboxFactory, kind: str
