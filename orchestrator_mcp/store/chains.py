@@ -88,6 +88,7 @@ def hold(tx: Transaction, row: int, chained: Chained) -> None:
     keep_inputs(tx, row, chained.spec.inputs)
     if not chained.open:
         return
+    tx.chained = True
     for parent in chained.open:
         tx.run("add_dependency", child_id=row, parent_id=parent)
     tx.run("set_pending", b_id=row, b_pending=len(chained.open))
@@ -108,6 +109,8 @@ def settle(tx: Transaction, row: int, ending: Ending, at: int) -> None:
         ending: how it ended.
         at: when, milliseconds since the Unix epoch.
     """
+    if not _anybody_waits(tx):
+        return
     ended = [(row, ending)]
     while ended:
         parent, how = ended.pop()
@@ -127,6 +130,13 @@ def settle(tx: Transaction, row: int, ending: Ending, at: int) -> None:
 def leave(tx: Transaction, row: int) -> None:
     """A job that waited for others has ended without them."""
     tx.run("unlink_parents", b_child=row)
+
+
+def _anybody_waits(tx: Transaction) -> bool:
+    """Whether any job at all waits for another: looked up once for all that end in a transaction."""
+    if tx.chained is None:
+        tx.chained = tx.one("any_dependency") is not None
+    return tx.chained
 
 
 def _problem_with(row: sqlite3.Row | None, job_id: str, handovers: Iterable[Handover]) -> Problem | None:

@@ -33,7 +33,7 @@ def claim(
         chooser: the pure placement decision.
     """
     at = to_millis(now)
-    tx.settle()
+    tx.settle_lanes()
     lanes = {lane.id: lane for row in tx.all("lanes_with_work") if (lane := _lane(tx, row)) is not None}
     choices = chooser(list(lanes.values()), candidates, at) if lanes else []
     if not choices:

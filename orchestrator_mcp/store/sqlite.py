@@ -185,6 +185,7 @@ class Transaction:
     Attributes:
         told: what is told once it is committed, in order.
         known: rows of graphs and lanes that jobs of this transaction stand in, by what they are.
+        chained: whether any job waits for another; None until somebody has looked.
     """
 
     def __init__(self, cursor: sqlite3.Cursor, statements: dict[str, Compiled]) -> None:
@@ -196,6 +197,7 @@ class Transaction:
         self._last_seq: int | None = None
         self.told: list[JobChanged] = []
         self.known: dict[str | LaneSpec, int] = {}
+        self.chained: bool | None = None
 
     def run(self, name: str, /, **values: Any) -> int:
         """Run a statement; the number of rows that it changed."""

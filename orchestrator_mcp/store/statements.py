@@ -290,6 +290,7 @@ def _reads() -> dict[str, sa.Executable]:
         )
         .order_by(attempt.c.ended_at.desc())
         .limit(P("b_count", type_=sa.Integer)),
+        "any_dependency": sa.select(dependency.c.child_id).limit(1),
         "children_of": sa.select(job.c.id, job.c.uid, job.c.lane_id, job.c.pending, job.c.spec, job.c.batch_id)
         .with_hint(job, "NOT INDEXED", "sqlite")  # but by its number: not through everything that waits
         .join(dependency, dependency.c.child_id == job.c.id)

@@ -22,7 +22,7 @@ T = TypeVar("T")
 LARGEST_BATCH: Final = 2_000  # operations in one transaction
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, slots=True)
 class _Pending:
     operation: Callable[[Transaction], Any]
     result: Any = None
@@ -69,10 +69,12 @@ class Writer:
             StorageError: it could not be stored.
             OrchestratorError: whatever the operation raised.
         """
-        [found] = await self.write_each([operation])
-        if isinstance(found, Exception):
-            raise found
-        return found
+        pending = _Pending(operation=operation)
+        await self._put_into_turn(pending).done.wait()
+        if pending.error is not None:
+            raise pending.error
+        result: T = pending.result
+        return result
 
     async def write_each(self, operations: Sequence[Callable[[Transaction], T]]) -> list[T | Exception]:
         """Run several operations in a row, in one transaction if they fit, and wait until they are durable.
@@ -86,23 +88,19 @@ class Writer:
         Raises:
             StorageError: nothing is stored any more.
         """
-        if self._closed:
-            raise StorageError("The orchestrator is stopping and stores nothing more.")
         together = [_Pending(operation=operation) for operation in operations]
-        for turn in self._put_into_turns(together):
+        for turn in dict.fromkeys([self._put_into_turn(pending) for pending in together]):
             await turn.done.wait()
         return [pending.result if pending.error is None else pending.error for pending in together]
 
-    def _put_into_turns(self, together: Sequence[_Pending]) -> list[_Turn]:
-        turns: list[_Turn] = []
-        for pending in together:
-            if not self._turns or len(self._turns[-1].pending) >= LARGEST_BATCH:
-                self._turns.append(_Turn())
-                self._wake.set()
-            self._turns[-1].pending.append(pending)
-            if not turns or turns[-1] is not self._turns[-1]:
-                turns.append(self._turns[-1])
-        return turns
+    def _put_into_turn(self, pending: _Pending) -> _Turn:
+        if self._closed:
+            raise StorageError("The orchestrator is stopping and stores nothing more.")
+        if not self._turns or len(self._turns[-1].pending) >= LARGEST_BATCH:
+            self._turns.append(_Turn())
+            self._wake.set()
+        self._turns[-1].pending.append(pending)
+        return self._turns[-1]
 
     async def run(self) -> None:
         """Commit turn after turn until `close` is called."""
