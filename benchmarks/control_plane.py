@@ -33,6 +33,7 @@ from orchestrator_mcp.store import JobStore, OpenAttempt
 
 GOALS = {1: 0.5, 10: 0.7, 100: 0.85, 1000: 0.95}
 LARGEST = 10_000  # jobs of one batch
+FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.064  # seconds between two looks of the script
 
 
 class Everything:
@@ -148,8 +149,10 @@ async def _script(port: int, numbers: Iterator[int]) -> None:
         for number in numbers:
             answer = await client.post("/prompt", json={"prompt": picture(2**24 - 1 - number)})
             prompt_id = answer.raise_for_status().json()["prompt_id"]
-            while not (found := (await client.get(f"/history/{prompt_id}")).json()):  # noqa: ASYNC110 - as scripts do
-                await anyio.sleep(0.001)
+            pause = FIRST_PAUSE
+            while not (found := (await client.get(f"/history/{prompt_id}")).json()):
+                await anyio.sleep(pause)  # a thousand that ask without a pause would only hold each other up
+                pause = min(pause * 2, LONGEST_PAUSE)
             [file] = found[prompt_id]["outputs"]["2"]["images"]
             (await client.get("/view", params=file)).raise_for_status()
 

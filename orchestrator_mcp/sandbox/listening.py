@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import anyio.lowlevel
 import uvicorn
@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 _BACKLOG = 1024
+KEEP_ALIVE: Final = 75  # seconds that a connection may be idle, as with aiohttp, which ComfyUI serves with
 _TURNS = 3  # of the event loop, within which an accepted connection is made, and a cut one has told its request
 
 
@@ -39,6 +40,7 @@ def quiet_config(app: ASGIApp) -> uvicorn.Config:
         ws_per_message_deflate=False,
         ws_max_size=1 << 30,
         h11_max_incomplete_event_size=1 << 20,
+        timeout_keep_alive=KEEP_ALIVE,
     )
     config.load()
     return config
