@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.assets.samples import BEGIN, claimed_png, png, sha_of
-from tests.doors.three_doors import House, Refusal, house
+from tests.doors.three_doors import LOOK, House, Refusal, house
 
 
 @pytest.fixture
@@ -146,3 +146,26 @@ async def test_a_picture_beside_the_manifest_that_is_none_fails_the_folder_with_
     assert [(problem["path"], problem["code"]) for problem in told["problems"]] == [
         (["parameters", "image"], "asset_not_decodable")
     ]
+
+
+@pytest.mark.parametrize("form", [False, True])
+async def test_an_upload_that_breaks_off_leaves_nothing(running: House, form: bool) -> None:
+    content = png() + bytes(4 << 20)  # more than is held in memory
+    sent = running.http.build_request("POST", "/api/assets", files={"file": ("a.png", content)})
+    body = sent.read() if form else content
+    media_type = sent.headers["content-type"] if form else "image/png"
+    head = f"POST /api/assets HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    def kept() -> list[Path]:
+        return [path for path in (running.folder / "data" / "artifacts").rglob("*") if path.is_file()]
+
+    with anyio.fail_after(20):
+        for part in (1, 3, 5, 7):
+            async with await anyio.connect_tcp("127.0.0.1", running.http.base_url.port or 0) as raw:
+                await raw.send(request[: len(request) * part // 8])
+                if not form and part > 3:
+                    await running.until(kept)
+        while kept():  # noqa: ASYNC110 - files cannot set an event
+            await anyio.sleep(LOOK)
+    assert (await running.http.post("/api/assets", files={"file": ("a.png", png())})).status_code == 201
