@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -49,19 +50,55 @@ async def bare(heard: Heard, count: int, place: Path) -> tuple[Crowd, Used, Used
         return crowd, there, used(process)
 
 
-def row(who: str, crowd: Crowd, there: Used, after: Used) -> Row:
-    """What there is to say of a crowd."""
-    delays = crowd.delays()
-    return {
-        "told by": who,
-        "listeners": len(crowd.heard),
-        "events told": len(delays),
-        "median ms": round(percentile(delays, 0.5) * 1000, 1),
-        "p99 ms": round(percentile(delays, 0.99) * 1000, 1),
-        "latest ms": round(percentile(delays, 1.0) * 1000, 1),
-        "processor µs per event": round((after.seconds - there.seconds) / max(1, len(delays)) * 1e6, 1),
-        "missed the end": sum(not one.ended for one in crowd.heard),
-    }
+@dataclass(frozen=True, kw_only=True)
+class Telling:
+    """What it took to tell a crowd.
+
+    Attributes:
+        crowd: what everybody heard.
+        seconds: of processor time from when all were there to the end.
+    """
+
+    crowd: Crowd
+    seconds: float
+
+    @property
+    def events(self) -> int:
+        """What was told, over all listeners."""
+        return sum(len(one.events) - 1 for one in self.crowd.heard)
+
+    def row(self, who: str, single: Telling) -> Row:
+        """What there is to say.
+
+        Args:
+            who: told them.
+            single: the same with one listener: what more of them cost is beyond it.
+        """
+        delays = self.crowd.delays()
+        further = max(1, self.events - single.events)
+        return {
+            "told by": who,
+            "listeners": len(self.crowd.heard),
+            "events told": self.events,
+            "median ms": round(percentile(delays, 0.5) * 1000, 1),
+            "p99 ms": round(percentile(delays, 0.99) * 1000, 1),
+            "latest ms": round(percentile(delays, 1.0) * 1000, 1),
+            "processor s": round(self.seconds, 2),
+            "µs per further event": round((self.seconds - single.seconds) / further * 1e6, 1),
+            "missed the end": sum(not one.ended for one in self.crowd.heard),
+        }
+
+
+async def told(url: str, process: int, count: int, steps: int) -> Telling:
+    """The orchestrator tells a crowd of a render."""
+    crowd, _, there, after = await gather(url, process, count, steps)
+    return Telling(crowd=crowd, seconds=after.seconds - there.seconds)
+
+
+async def replayed(heard: Heard, count: int, place: Path) -> Telling:
+    """The bare loop tells a crowd what one listener heard."""
+    crowd, there, after = await bare(heard, count, place)
+    return Telling(crowd=crowd, seconds=after.seconds - there.seconds)
 
 
 async def measure(report: Report, counts: Sequence[int], steps: int) -> None:
@@ -74,22 +111,28 @@ async def measure(report: Report, counts: Sequence[int], steps: int) -> None:
     """
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="fan-out-") as name, server(Path(name)) as (url, process):
+        await told(url, process, 1, steps)  # the first render ever brings more with it
+        single = await told(url, process, 1, steps)
         for count in counts:
-            crowd, _, there, after = await gather(url, process, count, steps)
-            rows.append(row("orchestrator", crowd, there, after))
-            fullest = max(crowd.heard, key=lambda one: len(one.events))
-            rows.append(row("bare Starlette", *await bare(fullest, count, Path(name))))
+            ours = await told(url, process, count, steps)
+            fullest = max(ours.crowd.heard, key=lambda one: len(one.events))
+            alone = await replayed(fullest, 1, Path(name))
+            rows.append(ours.row("orchestrator", single))
+            rows.append((await replayed(fullest, count, Path(name))).row("bare Starlette", alone))
     report.table("fan-out", rows)
-    ours, alone = (one["processor µs per event"] for one in rows[-2:])
+    mine, theirs = (one["µs per further event"] for one in rows[-2:])
     report.goal(
-        f"{counts[-1]} listeners: events for each second of processor, over a bare loop", alone / ours, least=0.9
+        f"{counts[-1]} listeners: events for each second of processor, over a bare loop",
+        theirs / max(mine, 0.1),
+        least=0.9,
     )
     report.goal("listeners that missed the end", sum(one["missed the end"] for one in rows), most=0)
-    bars = [(f"{one['listeners']} listeners: {one['told by']}", one["processor µs per event"]) for one in rows]
-    report.bars("Processor time for each event told, µs", bars)
+    bars = [(f"{one['listeners']} listeners: {one['told by']}", one["µs per further event"]) for one in rows]
+    report.bars("Processor time for each further event, µs", bars)
     report.notes.append(
-        "The orchestrator's processor time holds the render and its storing, which the bare loop has not; the crowd "
-        "shares the cores."
+        "The orchestrator also renders, stores and delivers the job, which the bare loop does not: both are compared "
+        "by what a crowd costs beyond a single listener. The bare loop sends the very events that the fullest listener "
+        "heard, to everybody. The crowd shares the cores."
     )
 
 
