@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 SLOW_SCAN: Final = 5.0  # seconds: events only make it faster
 MOST_REMEMBERED: Final = 10_000  # completed jobs, the newest: a backend's own history holds no more
+MOST_COLLECTING: Final = 8  # attempts of one backend whose files are fetched while it renders the next
 
 
 class Dispatcher:
@@ -39,6 +40,7 @@ class Dispatcher:
         self._resources = resources
         self._runners: dict[str, Runner] = {}
         self._occupying: dict[str, set[Runner]] = {}
+        self._open: Counter[str] = Counter()
         self._wake = anyio.Event()
         self._due: int | None = None
         resources.events.listen(self._hear)
@@ -47,6 +49,14 @@ class Dispatcher:
     def running(self) -> dict[str, int]:
         """Attempts that each backend holds now."""
         return {backend_id: len(runners) for backend_id, runners in self._occupying.items()}
+
+    @property
+    def _taking_slots(self) -> dict[str, int]:
+        """The same, with those whose files are fetched as far as they are too many: else renders would outrun disks."""
+        return {
+            backend_id: held + max(0, self._open[backend_id] - held - MOST_COLLECTING)
+            for backend_id, held in self.running.items()
+        }
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Adopt what was open, then dispatch for ever. Reports readiness when the adopted runners are started."""
@@ -87,7 +97,7 @@ class Dispatcher:
             if self._due is not None and self._is_due(self._due):
                 await store.promote_due(clock.now(), due_by=max(self._due, to_millis(clock.now())))
             self._take_back()
-            candidates = self._resources.pool.candidates(self.running)
+            candidates = self._resources.pool.candidates(self._taking_slots)
             if any(c.idle or c.standing_by for c in candidates):
                 await self._claim(tasks, candidates)
                 self._revoke_standbys()
@@ -120,6 +130,7 @@ class Dispatcher:
         runner = Runner(self._resources, held, adopted=adopted, slot_free=self._slot_free)
         self._runners[held.job_id] = runner
         self._occupying.setdefault(held.backend_id, set()).add(runner)
+        self._open[held.backend_id] += 1
         self._resources.pool.foresight.given(runner.name, held.backend_id, held.lane_id, held.lane)
         tasks.start_soon(self._supervise, runner, name=f"run {held.job_id}/{held.number}")
 
@@ -135,6 +146,7 @@ class Dispatcher:
         finally:
             if self._runners.get(runner.held.job_id) is runner:
                 del self._runners[runner.held.job_id]
+            self._open[runner.held.backend_id] -= 1
             self._slot_free(runner)
 
     def _slot_free(self, runner: Runner) -> None:
@@ -158,7 +170,7 @@ class Dispatcher:
         if not standbys:
             return
         pool = self._resources.pool
-        candidates = pool.candidates(self.running)
+        candidates = pool.candidates(self._taking_slots)
         coming = sum(runner.revoked for runner in self._runners.values())
         room = max(0, sum(candidate.idle for candidate in candidates) - coming)
         waiting = [Standby(attempt=name, lane=runner.held.lane) for name, runner in standbys.items()]

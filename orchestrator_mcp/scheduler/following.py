@@ -6,6 +6,7 @@ Two sources together: the WebSocket says when to look, HTTP says what is true.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -83,6 +84,8 @@ class Follower:
             sent it.
         marker: what we wrote beside it.
         stage: how far it is known to be.
+        succeeded: called when the backend says that the render succeeded, with what it said of it; its history, the
+            proof, is written a moment later.
         wishes: what somebody wants; looked at whenever the follower wakes.
     """
 
@@ -96,10 +99,12 @@ class Follower:
     sent_as: str
     marker: dict[str, Any]
     wishes: Wishes
+    succeeded: Callable[[HistoryEntry], None]
     stage: Stage = Stage.WAITING
     frames: int = field(init=False)
     _declared: list[DeclaredOutput] = field(default_factory=list)
     _succeeded: bool = False
+    _started_at_ms: int | None = None
     _absent: int = 0
     _polls: int = 0
     nodes: NodeTimes = field(init=False)
@@ -172,8 +177,11 @@ class Follower:
         match message:
             case PromptFinished() | PromptFailed() | PromptInterrupted():
                 return now
+            case PromptStarted():
+                self._started_at_ms = message.at_ms
             case PromptSucceeded():
                 self._succeeded = True
+                self._tell_of_success(message)
                 return now + AFTER_SUCCESS
             case NodeFinished() if len(self._declared) < MOST_DECLARED:
                 self._declared.extend(message.outputs)
@@ -192,6 +200,17 @@ class Follower:
                 )
             )
         return next_poll
+
+    def _tell_of_success(self, message: PromptSucceeded) -> None:
+        if self._hears:
+            said = HistoryEntry(
+                prompt_id=self.prompt_id,
+                verdict="succeeded",
+                started_at_ms=self._started_at_ms,
+                ended_at_ms=message.at_ms,
+                cached_nodes=self.nodes.cached,
+            )
+            self.succeeded(said)
 
     async def _enter_rendering(self) -> None:
         if self.stage is Stage.RENDERING:

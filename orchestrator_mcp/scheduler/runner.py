@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import anyio
@@ -164,6 +165,7 @@ class Runner:
                 marker=self._marker,
                 stage=stage,
                 wishes=self._wishes,
+                succeeded=partial(self._succeeded, backend, graph),
             )
             end = await self._follower.follow(messages)
             if isinstance(end, Ended):
@@ -174,8 +176,8 @@ class Runner:
 
     def _learn(self, backend: Backend, graph: Graph, entry: HistoryEntry) -> None:
         """What the render tells of the backend; of one that was adopted it is not known what was warm before it."""
-        if entry.verdict != "succeeded":
-            return
+        if entry.verdict != "succeeded" or not self._holds_slot:
+            return  # once the slot is free, others may have begun to change what is warm
         warm = was_warm(graph, entry)
         tells = tells_of_speed(graph, entry) and (warm is not None or not self._adopted)
         self.resources.pool.foresight.rendered(
@@ -398,6 +400,14 @@ class Runner:
     async def _losses(self) -> int:
         stored = await self.resources.persist(lambda: self.resources.store.job(self.held.job_id))
         return len({attempt.backend_id for attempt in stored.job.attempts if attempt.outcome is Outcome.LOST})
+
+    def _succeeded(self, backend: Backend, graph: Graph, said: HistoryEntry) -> None:
+        """The backend says that it is done: the next job may be sent to it while the proof and the files are fetched.
+
+        Were it not so, the next one would wait in the backend's queue, as a standby does.
+        """
+        self._learn(backend, graph, said)
+        self._release()
 
     def _release(self) -> None:
         if self._holds_slot:

@@ -5,9 +5,11 @@ from pathlib import Path
 import anyio
 import pytest
 
+from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.domain.steps import Step
 from orchestrator_mcp.errors import JobFinishedError
 from orchestrator_mcp.sandbox import Sandbox, SandboxOptions
+from orchestrator_mcp.scheduler.dispatcher import MOST_COLLECTING
 from tests.scheduler.core import PICTURE, QUICK, backend_for, core, render
 
 FAST = SandboxOptions(step_ms=1, load_ms=0)
@@ -223,3 +225,24 @@ async def test_a_prompt_is_never_sent_without_our_name_even_before_the_socket_st
             await running.end_of(await running.submit(PICTURE))
         [ended] = server.queue.history.values()
         assert len(ended["prompt"][3]["client_id"]) == 32
+
+
+async def test_the_next_job_is_sent_while_the_proof_of_the_last_one_is_written(tmp_path: Path) -> None:
+    options = SandboxOptions(step_ms=1, load_ms=0, faults=("history-delay:1500",))
+    async with Sandbox(options).serve() as server, core(tmp_path, [backend_for(server, "one")]) as running:
+        jobs = [await running.submit(render(seed=seed)) for seed in (1, 2)]
+        ended = [await running.end_of(job_id) for job_id in jobs]
+    assert [(job.status, len(job.attempts)) for job in ended] == [("completed", 1)] * 2
+    second_sent = [place for place, step in enumerate(running.steps) if step is Step.POSTED][1]
+    assert second_sent < running.steps.index(Step.RENDERED)
+
+
+async def test_a_backend_whose_files_cannot_be_fetched_does_not_render_on_and_on(tmp_path: Path) -> None:
+    options = SandboxOptions(step_ms=1, load_ms=0, faults=("view-404",))
+    async with Sandbox(options).serve() as server, core(tmp_path, [backend_for(server, "one")]) as running:
+        jobs = [await running.submit(PICTURE, metadata={"turn": turn}) for turn in range(20)]
+        ended = [await running.end_of(job_id) for job_id in jobs]
+        accepted = [line["at"] for line in server.oracle.lines if line["event"] == "accepted"]
+    assert {job.status for job in ended} == {"failed"}
+    first_end = min(to_millis(job.finished_at) for job in ended if job.finished_at is not None)
+    assert 2 <= sum(at < first_end for at in accepted) <= MOST_COLLECTING + 1
