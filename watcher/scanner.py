@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
@@ -89,7 +89,7 @@ class Taken:
     refusal: Exception | None = None
     stem: str | None = None
 
-    @property
+    @cached_property
     def key(self) -> tuple[str, str]:
         """Equal for files of one name and content."""
         return self.claim.file_name, self.sha256

@@ -94,8 +94,9 @@ class Submitter:
 
     async def _submit_together(self, several: Sequence[Taken], outcome: Settlement) -> None:
         """The supervision boundary around some submissions: with a fault among them, each is submitted alone."""
+        self._forget_the_old()
         first: dict[tuple[str, str], Taken] = {}
-        alone = [one for one in several if first.setdefault(one.key, one) is not one or self._earlier(one) is not None]
+        alone = [one for one in several if first.setdefault(one.key, one) is not one or one.key in self._recent]
         together = [taken for taken in several if taken not in alone] if alone else several
         try:
             for _ in together:
@@ -163,15 +164,15 @@ class Submitter:
         what = "a job" if taken.manifest is None or taken.manifest.batch is None else "a batch"
         logger.info("%r became %s.", taken.claim.file_name, what, extra={"job_id": accepted_id})
 
-    def _earlier(self, taken: Taken) -> _Earlier | None:
-        """The same file, if it came a moment ago."""
+    def _forget_the_old(self) -> None:
+        """Keep in mind only what came a moment ago."""
         now = self._clock.monotonic()
         while self._recent and now - next(iter(self._recent.values())).at >= _SAME_FILE_WITHIN:
             self._recent.pop(next(iter(self._recent)))
-        return self._recent.get(taken.key)
 
     def _refuse_the_same_file(self, taken: Taken) -> None:
-        earlier = self._earlier(taken)
+        self._forget_the_old()
+        earlier = self._recent.get(taken.key)
         if earlier is not None:
             since = self._clock.monotonic() - earlier.at
             raise ManifestError.at(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -64,4 +65,4 @@ async def _watch(folders: Sequence[Path], wake: Callable[[], None]) -> None:
 
 
 def _matters(change: Change, path: str) -> bool:
-    return change is not Change.deleted and not Path(path).name.startswith(".")
+    return change is not Change.deleted and not os.path.basename(path).startswith(".")

@@ -132,7 +132,7 @@ class JobTemplate:
         size = self._draft.work.size(bound.targets, bound.values)
         lane = self._lanes.get((key, needed, size))
         if lane is None:
-            signature = self._draft.work.signature(key)
+            signature = self._draft.signature(key)
             lane = replace(self._anywhere, model_key=key, requirements=needed, signature=signature, size=size)
             self._lanes[key, needed, size] = lane
         return lane

@@ -39,6 +39,7 @@ class Draft:
         self.work = GraphWork(graph)
         self.warnings = _warnings(graph, brought)
         self._needs: dict[tuple[tuple[str, str], ...], tuple[str, Requirements]] = {}
+        self._signatures: dict[str, str] = {}
         self._takes: tuple[Sequence[ParameterView], InputTypes, dict[str, ParameterType]] | None = None
 
     def needs(self, bound: Bound) -> tuple[str, Requirements]:
@@ -55,6 +56,19 @@ class Draft:
             if len(self._needs) >= MOST_NEEDS:
                 self._needs.clear()
             self._needs[texts] = found
+        return found
+
+    def signature(self, models: str) -> str:
+        """What sort of work a job is, see `GraphWork.signature`.
+
+        Args:
+            models: those that it loads as one word.
+        """
+        found = self._signatures.get(models)
+        if found is None:
+            if len(self._signatures) >= MOST_NEEDS:
+                self._signatures.clear()
+            found = self._signatures[models] = self.work.signature(models)
         return found
 
     def takes(self, declared: Sequence[ParameterView], types: InputTypes) -> dict[str, ParameterType]:
