@@ -6,24 +6,23 @@ become paths here.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import mmap
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, TypeVar
+from typing import Final, TypeVar
 
 from anyio import CancelScope, CapacityLimiter, to_thread
 
 from orchestrator_mcp import files
-from orchestrator_mcp.artifacts.structure import inspect
-from orchestrator_mcp.errors import ArtifactError, NotFoundError, StorageError
+from orchestrator_mcp.artifacts.arriving import Arrival, Check, Gathering, StoredFile, discard, in_thread
+from orchestrator_mcp.errors import NotFoundError, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -47,46 +46,6 @@ class ArtifactLimits:
     threads: int = 8
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoredFile:
-    """A file that is whole, checked and on disk.
-
-    Attributes:
-        sha256: of its content; also how it is asked for.
-        size: bytes.
-        media_type: by its content.
-        kind: image, video, audio, text, model or file.
-        extension: by its content, without the dot.
-        width: pixels, for images that say so in their header.
-        height: pixels.
-    """
-
-    sha256: str
-    size: int
-    media_type: str
-    kind: str
-    extension: str
-    width: int | None = None
-    height: int | None = None
-
-
-Check = Callable[[StoredFile, Path], Awaitable[None]]
-"""Refuses a file by raising."""
-
-
-@dataclass(kw_only=True)
-class _Arrival:
-    path: Path
-    target: BinaryIO
-    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
-    size: int = 0
-
-    def write(self, piece: bytes) -> None:
-        self.target.write(piece)
-        self.digest.update(piece)
-        self.size += len(piece)
-
-
 class ArtifactStore:
     """Files by content under one folder, which nobody else writes to.
 
@@ -101,6 +60,24 @@ class ArtifactStore:
         self._run = secrets.token_hex(8)
         self._threads = CapacityLimiter(self._limits.threads)
 
+    @asynccontextmanager
+    async def together(self) -> AsyncIterator[Gathering]:
+        """Take in the files of one job: what was received in the block is kept when it ends well, and only then.
+
+        Each file is flushed, and each folder once: that is what takes the time of small files.
+
+        Raises:
+            StorageError: on leaving, when they cannot be kept.
+        """
+        gathering = Gathering(self._threads, self._root, self._begin, self._limits.buffer_size)
+        try:
+            yield gathering
+            await gathering.run(partial(self._keep, gathering.arrived))
+        except BaseException:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(partial(discard, gathering.arrived))
+            raise
+
     async def receive(
         self,
         chunks: AsyncIterator[bytes],
@@ -110,51 +87,11 @@ class ArtifactStore:
         most: int,
         check: Check | None = None,
     ) -> StoredFile:
-        """Take in a file as it arrives.
-
-        Args:
-            chunks: its bytes.
-            declared_length: what its sender announced, in bytes; must be met to the byte.
-            name_hint: what its maker called it; only helps to tell kinds of text apart.
-            most: largest size in bytes.
-            check: awaited once the file is whole and recognised, with the place where it lies for now; what it raises
-                comes out, and the file is not kept.
-
-        Raises:
-            ArtifactError: it is too large, torn, damaged, or shorter or longer than announced.
-            StorageError: it cannot be written.
-        """
-        if declared_length is not None and declared_length > most:
-            raise ArtifactError(f"The file would have {declared_length} bytes; {most} are allowed.")
-        arrival: _Arrival | None = None
-        try:
-            async for piece in self._pieces(chunks, most):
-                arrival = await self._in_thread(partial(self._write, arrival, piece))
-            if arrival is None:
-                raise ArtifactError("The file is empty.")
-            stored = await self._in_thread(partial(_looked_at, arrival, declared_length, name_hint))
-            if check is not None:
-                await check(stored, arrival.path)
-            await self._in_thread(partial(self._settle, arrival, stored))
-            return stored
-        except BaseException:
-            with CancelScope(shield=True):
-                await to_thread.run_sync(_discard, arrival)
-            raise
-
-    async def receive_text(self, text: str) -> StoredFile:
-        """Take in a text that a backend handed over as a value.
-
-        Raises:
-            ArtifactError: it is empty.
-            StorageError: it cannot be written.
-        """
-        content = text.encode("utf-8", "replace")
-
-        async def whole() -> AsyncIterator[bytes]:
-            yield content
-
-        return await self.receive(whole(), declared_length=len(content), name_hint="text.txt", most=len(content))
+        """Take in one file and keep it; see `Gathering.receive`."""
+        async with self.together() as files_of_one:
+            return await files_of_one.receive(
+                chunks, declared_length=declared_length, name_hint=name_hint, most=most, check=check
+            )
 
     def path_of(self, sha256: str) -> Path:
         """Where a file of that content lies, or would lie.
@@ -228,26 +165,7 @@ class ArtifactStore:
 
         return await self._in_thread(sweep)
 
-    async def _pieces(self, chunks: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
-        waiting = bytearray()
-        arrived = 0
-        async for chunk in chunks:
-            arrived += len(chunk)
-            if arrived > most:
-                raise ArtifactError(f"The file has more than the {most} bytes that are allowed.")
-            waiting += chunk
-            if len(waiting) >= self._limits.buffer_size:
-                yield bytes(waiting)
-                waiting.clear()
-        if waiting:
-            yield bytes(waiting)
-
-    def _write(self, arrival: _Arrival | None, piece: bytes) -> _Arrival:
-        arrival = arrival or self._begin()
-        arrival.write(piece)
-        return arrival
-
-    def _begin(self) -> _Arrival:
+    def _begin(self) -> Arrival:
         incoming = self._incoming()
         free = files.free_space(incoming)
         if free < self._limits.free_space:
@@ -256,7 +174,7 @@ class ArtifactStore:
                 hint="Free some space; the job goes on by itself.",
             )
         path = incoming / f"{self._run}-{secrets.token_hex(8)}.part"
-        return _Arrival(path=path, target=files.write_new(path))
+        return Arrival(path=path, target=files.write_new(path))
 
     def _incoming(self) -> Path:
         """Where files arrive. The folder above is never made: where it is gone, its disk may be."""
@@ -265,54 +183,19 @@ class ArtifactStore:
         incoming.mkdir(exist_ok=True)
         return incoming
 
-    def _settle(self, arrival: _Arrival, stored: StoredFile) -> None:
-        files.flush(arrival.target)
-        arrival.target.close()
-        self._put(arrival.path, self.path_of(stored.sha256))
-
-    def _put(self, arrived: Path, final: Path) -> None:
-        if not final.parent.is_dir():
-            final.parent.mkdir(exist_ok=True)
+    def _keep(self, arrived: Sequence[Arrival]) -> None:
+        for arrival in arrived:
+            os.utime(arrival.path)  # the file may have arrived long before the last one of its job: see `remove`
+            files.sync_file(arrival.path)
+        folders = {self.path_of(arrival.sha256).parent for arrival in arrived}
+        if fresh := [folder for folder in folders if not folder.is_dir()]:
+            for folder in fresh:
+                folder.mkdir(exist_ok=True)
             files.sync_directory(self._root)
-        os.replace(arrived, final)
-        files.sync_directory(final.parent)
+        for arrival in arrived:
+            os.replace(arrival.path, self.path_of(arrival.sha256))
+        for folder in folders:
+            files.sync_directory(folder)
 
     async def _in_thread(self, deed: Callable[[], _Result]) -> _Result:
-        try:
-            return await to_thread.run_sync(deed, limiter=self._threads)
-        except OSError as failure:
-            raise StorageError(
-                f"The artifact folder {self._root} cannot be used: {failure.strerror or failure}.",
-                hint="Check that the disk has room and that the folder is writable.",
-            ) from failure
-
-
-def _looked_at(arrival: _Arrival, declared_length: int | None, name_hint: str) -> StoredFile:
-    if declared_length is not None and arrival.size != declared_length:
-        raise ArtifactError(f"The file has {arrival.size} bytes; {declared_length} were announced.")
-    arrival.target.flush()
-    return _inspected(arrival, name_hint)
-
-
-def _inspected(arrival: _Arrival, name_hint: str) -> StoredFile:
-    with open(arrival.path, "rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        seen = inspect(content, name_hint=name_hint)
-    return StoredFile(
-        sha256=arrival.digest.hexdigest(),
-        size=arrival.size,
-        media_type=seen.format.media_type,
-        kind=seen.format.kind,
-        extension=seen.format.extension,
-        width=seen.width,
-        height=seen.height,
-    )
-
-
-def _discard(arrival: _Arrival | None) -> None:
-    if arrival is None:
-        return
-    try:
-        arrival.target.close()
-        arrival.path.unlink(missing_ok=True)
-    except OSError as failure:
-        logger.warning("A temporary file stayed behind until the next start: %s", failure)
+        return await in_thread(deed, self._threads, self._root)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from orchestrator_mcp.artifacts import OutputPlace, StoredFile, output_names
+from orchestrator_mcp.artifacts import Gathering, OutputPlace, StoredFile, output_names
 from orchestrator_mcp.backends.history import DeclaredOutput
 from orchestrator_mcp.backends.pool import Backend
 from orchestrator_mcp.domain.jobs import Artifact
@@ -39,7 +39,10 @@ async def collect(
             f"The job made {len(outputs)} files; limits.outputs allows {resources.limits.outputs}.",
             hint="Raise limits.outputs in config.yaml, or let the workflow save fewer files.",
         )
-    stored = [(output, await _fetch(resources, backend, output)) for output in outputs if output.text != ""]
+    async with resources.artifacts.together() as arriving:
+        stored = [
+            (output, await _fetch(resources, backend, output, arriving)) for output in outputs if output.text != ""
+        ]
     names = output_names((OutputPlace(output.node_id, file.extension) for output, file in stored), stem)
     return [
         Artifact(
@@ -54,13 +57,13 @@ async def collect(
     ]
 
 
-async def _fetch(resources: Resources, backend: Backend, output: DeclaredOutput) -> StoredFile:
+async def _fetch(resources: Resources, backend: Backend, output: DeclaredOutput, arriving: Gathering) -> StoredFile:
     if output.text is not None:
-        return await resources.artifacts.receive_text(output.text)
+        return await arriving.receive_text(output.text)
     for number in range(1, TRIES + 1):
         try:
             async with backend.client.view(output) as stream:
-                return await resources.artifacts.receive(
+                return await arriving.receive(
                     stream.chunks(),
                     declared_length=stream.content_length,
                     name_hint=output.filename,

@@ -75,6 +75,29 @@ async def test_a_file_that_is_not_whole_leaves_nothing(
     assert left_in(tmp_path) == []
 
 
+async def test_the_files_of_a_job_are_kept_together_or_not_at_all(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    with pytest.raises(ArtifactError):
+        async with store.together() as arriving:
+            first = await arriving.receive_text("first")
+            assert not store.path_of(first.sha256).exists()
+            await arriving.receive_text("")
+    assert left_in(tmp_path) == []
+    async with store.together() as arriving:
+        texts = [await arriving.receive_text(text) for text in ("first", "second", "first")]
+    assert [store.path_of(text.sha256).read_text() for text in texts] == ["first", "second", "first"]
+    assert len(left_in(tmp_path)) == 2
+
+
+async def test_a_file_is_new_when_the_last_of_its_job_has_come(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    async with store.together() as arriving:
+        early = await arriving.receive_text("early")
+        [hidden] = (tmp_path / ".incoming").iterdir()
+        os.utime(hidden, (0, 0))
+    assert not await store.remove(early.sha256, older_than=datetime.fromtimestamp(1_000_000_000, UTC))
+
+
 async def test_a_sender_that_dies_leaves_nothing(tmp_path: Path) -> None:
     async def dying() -> AsyncIterator[bytes]:
         yield PICTURE[:50]
@@ -121,7 +144,8 @@ async def test_what_a_dead_run_left_is_swept_and_files_stay(tmp_path: Path) -> N
 
 async def test_a_text_is_kept_even_with_half_a_surrogate_pair(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
-    stored = await store.receive_text("a caption \ud83d")
+    async with store.together() as arriving:
+        stored = await arriving.receive_text("a caption \ud83d")
     assert (stored.media_type, stored.kind, stored.extension) == ("text/plain", "text", "txt")
     assert store.path_of(stored.sha256).read_bytes() == b"a caption ?"
 
