@@ -155,8 +155,8 @@ async def measure(report: Report, sizes: Sequence[int], each: int, step_ms: floa
     report.bars("Median milliseconds between two renders", [(_label(row), row["gap median ms"]) for row in rows])
     report.notes.append(
         "The backends of a farm differ by half in their speed, or all would end at once each time. A slot is held "
-        "until its pictures are kept; a standby hides that where a render takes longer. Renders take longer on larger "
-        "farms, so that the one process that plays all backends is not what is measured. "
+        "until its backend says that it is done; its pictures are fetched and kept beside the next render. Renders "
+        "take longer on larger farms, so that the one process that plays all backends is not what is measured. "
         "The record of a farm is in whole milliseconds."
     )
 
