@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import combinations_with_replacement, pairwise, product
 
 from benchmarks.simulation import Machine, Task, load_seconds, render_seconds
 
@@ -12,16 +12,62 @@ from benchmarks.simulation import Machine, Task, load_seconds, render_seconds
 def lower_bound(machines: Sequence[Machine], tasks: Sequence[Task]) -> float:
     """The least makespan that any schedule of work that is all there can have, seconds.
 
-    The greatest of two: all work flows like water over the machines, each of which loads at least one model (the
-    quickest) before it works; and the longest job, on the machine that is done with it first. Machines must differ by
-    their pace alone.
+    The greatest of three: all work flows like water over the machines, each of which loads at least one model (the
+    quickest) before it works; the longest job, on the machine that is done with it first; and on small farms (up to 4
+    machines and 4 models) the best of all ways to say which machine loads which models, the work of each flowing like
+    water over those that have it. Only the last counts that every model must be loaded somewhere: with few jobs for
+    each machine that is much of the time. Machines must differ by their pace alone.
     """
     work = sum(task.seconds for task in tasks)
     models = {task.model: task for task in tasks}
     longest = max(tasks, key=lambda task: task.seconds)
     single = min(render_seconds(m, longest) + (load_seconds(m, longest) if longest.model else 0.0) for m in machines)
     starts = [(min(load_seconds(m, t) if t.model else 0.0 for t in models.values()), 1 / m.pace) for m in machines]
-    return max(single, _filled(sorted(starts), work))
+    small = len(machines) <= 4 and len(models) <= 4
+    return max(single, _filled(sorted(starts), work), _with_loads(machines, tasks) if small else 0.0)
+
+
+def _with_loads(machines: Sequence[Machine], tasks: Sequence[Task]) -> float:
+    """The least makespan of work that flows like water, over all ways to give each machine models to load.
+
+    For a set of models, those machines that load any of them must do all its work beside all that they load (the
+    least cut of a flow); the hardest set decides.
+    """
+    models = sorted({task.model for task in tasks})
+    work = [sum(task.seconds for task in tasks if task.model == model) for model in models]
+    loads = [min(task.load for task in tasks if task.model == model) if model else 0.0 for model in models]
+    any_set = range(1 << len(models))
+    work_of, load_of = (
+        [sum(n for at, n in enumerate(each) if some >> at & 1) for some in any_set] for each in (work, loads)
+    )
+    shares = [[(load_of[own] * m.load / m.pace, 1 / m.pace, own) for own in any_set] for m in machines]
+    alike = len({(machine.pace, machine.load) for machine in machines}) == 1
+    ways = combinations_with_replacement(shares[0], len(machines)) if alike else product(*shares)
+    best = float("inf")
+    for way in ways:
+        best = min(best, _hardest(way, work_of, best))
+    return best
+
+
+def _hardest(way: Sequence[tuple[float, float, int]], work_of: Sequence[float], enough: float) -> float:
+    """When the set of models that takes longest is done; as much as is `enough` if it is no less.
+
+    Args:
+        way: for each machine the seconds of work that its loads cost it, its speed, and the models that it loads.
+        work_of: the seconds of work for each set of models.
+        enough: what nobody wants to know more of.
+    """
+    hardest = 0.0
+    for some in range(len(work_of) - 1, 0, -1):
+        total, speed = work_of[some], 0.0
+        for load, own_speed, own in way:
+            if own & some:
+                total += load
+                speed += own_speed
+        if not speed or total >= enough * speed:
+            return enough
+        hardest = max(hardest, total / speed)
+    return hardest
 
 
 def _filled(starts: Sequence[tuple[float, float]], work: float) -> float:

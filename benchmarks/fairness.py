@@ -219,6 +219,15 @@ def jain(shares: Sequence[float]) -> float:
     return sum(shares) ** 2 / (len(shares) * squares) if squares else 1.0
 
 
+def _goals(report: Report, shares: Sequence[Mapping[str, Any]], ours: Mapping[str, Any]) -> None:
+    """What equal sources are owed, and what a studio would notice first."""
+    furthest = max(row["worst, in jobs"] / row["goal"] for row in shares)
+    report.goal("furthest from the exact share, over one job for each slot", furthest, most=1)
+    report.goal("a week: Jain's index of the projects", ours["Jain's index"], least=0.95)
+    report.goal("a week: deadlines missed", int(ours["deadlines missed"].split()[0]), most=0)
+    report.goal("a week: idle while work waited, %", ours["idle while waiting %"], most=1)
+
+
 def main() -> None:
     """Measure, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -230,6 +239,7 @@ def main() -> None:
     weeks = list(week(options.seed))
     report.table("a saturated farm", shares)
     report.table("a week in a studio", weeks)
+    _goals(report, shares, weeks[0])
     report.bars("Furthest from the exact share, in jobs", [(row["scene"], row["worst, in jobs"]) for row in shares])
     report.bars("Jain's index of the projects", [(row["who"], row["Jain's index"]) for row in weeks])
     report.bars("Seconds that 95 % of previews waited at most", [(r["who"], r["preview wait, p95 s"]) for r in weeks])

@@ -55,6 +55,15 @@ def test_nobody_beats_the_bound(name: str) -> None:
         assert outcome.loads >= least_loads(scene.machines, scene.tasks, outcome.makespan)
 
 
+def test_the_bound_counts_that_every_model_must_be_loaded_somewhere() -> None:
+    machines = [Machine(id="a"), Machine(id="b")]
+    light = [Task(id=n, kind="k", model="light", seconds=1.0, load=1.0) for n in range(4)]
+    heavy = Task(id=4, kind="h", model="heavy", seconds=0.9, load=5.0)
+    assert lower_bound(machines, [*light, heavy]) == pytest.approx(5.9)
+    assert clairvoyant(machines, [*light, heavy])[0] == pytest.approx(5.9)
+    assert lower_bound(machines[:1], [*light, heavy]) == pytest.approx(10.9)
+
+
 def test_two_models_on_one_card_change_places_seldom() -> None:
     tasks = [Task(id=n, kind=f"k{n % 2}", model=f"m{n % 2}", seconds=1.4, load=1.8) for n in range(24)]
     scene = Scene(name="one card", machines=[Machine(id="a")], tasks=tasks, mixed=True)
