@@ -6,7 +6,34 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How fast something went.
+
+    Attributes:
+        rate: jobs a second.
+        processor: microseconds of processor time for each job, of this process; other work on the machine hardly shows.
+    """
+
+    rate: float
+    processor: float
+
+
+class Stopwatch:
+    """Measures from its making."""
+
+    def __init__(self) -> None:
+        self._began, self._used = time.perf_counter(), time.process_time()
+
+    def pace(self, jobs: int) -> Pace:
+        """How fast so many jobs were."""
+        took, used = time.perf_counter() - self._began, time.process_time() - self._used
+        return Pace(rate=jobs / took, processor=used / jobs * 1e6)
+
 
 JOBS = """
 CREATE TABLE job (id INTEGER PRIMARY KEY, uid TEXT UNIQUE, state INTEGER, backend TEXT, spec TEXT, finished INTEGER);
@@ -70,8 +97,8 @@ def copied_rows(source: Path, target: Path, tables: Sequence[str], most: int) ->
         return time.perf_counter() - began
 
 
-def turnover(folder: Path, backends: int, jobs: int) -> float:
-    """Jobs a second that are ended and followed by the next, so many of them in each transaction, by hand-written SQL.
+def turnover(folder: Path, backends: int, jobs: int) -> Pace:
+    """Jobs that are ended and followed by the next, so many of them in each transaction, by hand-written SQL.
 
     Args:
         folder: where the file lies.
@@ -86,14 +113,14 @@ def turnover(folder: Path, backends: int, jobs: int) -> float:
         connection.executemany("INSERT INTO job (uid, state, spec) VALUES (?, 0, ?)", rows)
         connection.execute("COMMIT")
         held: list[int] = []
-        began = time.perf_counter()
+        watch = Stopwatch()
         for _ in range(rounds + 1):
             connection.execute("BEGIN IMMEDIATE")
             for job in held:
                 connection.execute("UPDATE job SET state = 3, finished = 1 WHERE id = ? AND state = 1", (job,))
             held = _taken(connection, backends)
             connection.execute("COMMIT")
-        return backends * rounds / (time.perf_counter() - began)
+        return watch.pace(backends * (rounds + 1))
 
 
 def _taken(connection: sqlite3.Connection, backends: int) -> list[int]:
@@ -104,3 +131,59 @@ def _taken(connection: sqlite3.Connection, backends: int) -> list[int]:
         connection.execute("UPDATE job SET state = 1, backend = ? WHERE id = ? AND state = 0", (backend, job))
         connection.execute("INSERT INTO attempt VALUES (?, 1, ?, ?)", (job, f"prompt-{job}", backend))
     return taken
+
+
+def turnover_of_our_rows(database: Path, backends: int, rounds: int) -> Pace:
+    """The same in a filled database of the product, with every row and column that its promise needs: histories too.
+
+    Args:
+        database: nobody has it open; it has one lane, and jobs for one round more.
+        backends: jobs in one transaction.
+        rounds: how many transactions.
+    """
+    with closing(connect(database)) as connection:
+        connection.execute("PRAGMA foreign_keys=ON")
+        seq = int(connection.execute("SELECT max(seq) FROM history").fetchone()[0])
+        held: list[int] = []
+        watch = Stopwatch()
+        for _ in range(rounds + 1):
+            connection.execute("BEGIN IMMEDIATE")
+            _end(connection, held, seq)
+            found = connection.execute(_PICK, (backends,)).fetchall()
+            _begin(connection, found, seq + len(held))
+            seq, held = seq + len(held) + len(found), [row[0] for row in found]
+            connection.execute("UPDATE lane SET queued = queued - ?", (len(found),))
+            connection.execute("COMMIT")
+        return watch.pace(backends * (rounds + 1))
+
+
+_PICK = "SELECT id, uid, spec FROM job WHERE lane_id = 1 AND state = 0 ORDER BY rank, id LIMIT ?"
+_TELL = "INSERT INTO history (seq, job_id, at, state, stage, attempt, reason) VALUES (?, ?, 1, ?, ?, 1, ?)"
+
+
+def _end(connection: sqlite3.Connection, held: Sequence[int], seq: int) -> None:
+    numbered = list(enumerate(held, seq + 1))
+    connection.executemany(
+        "UPDATE job SET state = 3, stage = NULL, finished_at = 1, failure = NULL, attention = 0, delivery = 1, seq = ? "
+        "WHERE id = ? AND state = 1 AND attempt = 1 AND epoch = 1",
+        numbered,
+    )
+    connection.executemany(
+        "UPDATE attempt SET ended_at = 1, outcome = 'succeeded', reason = 'rendered' WHERE job_id = ? AND number = 1",
+        ((job,) for job in held),
+    )
+    connection.executemany(_TELL, ((number, job, 3, None, "rendered") for number, job in numbered))
+
+
+def _begin(connection: sqlite3.Connection, found: Sequence[Sequence[object]], seq: int) -> None:
+    numbered = [(seq + place, row[0], row[1], f"gpu-{place}") for place, row in enumerate(found, 1)]
+    connection.executemany(
+        "UPDATE job SET state = 1, stage = 'dispatching', attempt = 1, backend_id = ?, epoch = 1, started_at = 1, "
+        "seq = ? WHERE id = ? AND state = 0",
+        ((backend, number, job) for number, job, _, backend in numbered),
+    )
+    connection.executemany(
+        "INSERT INTO attempt (job_id, number, prompt_id, backend_id, epoch, started_at) VALUES (?, 1, ?, ?, 1, 1)",
+        ((job, f"prompt-{uid}", backend) for _, job, uid, backend in numbered),
+    )
+    connection.executemany(_TELL, ((number, job, 1, "dispatching", None) for number, job, _, _ in numbered))
