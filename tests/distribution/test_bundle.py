@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -74,6 +75,43 @@ async def test_the_bundle_serves_an_agent_from_the_folder_that_the_user_chose(bu
             assert "submit_job" in [tool.name for tool in (await client.list_tools()).tools]
     assert {"Inbox", "Outbox", "data"} <= {path.name for path in farm.iterdir()}
     assert not (tmp_path / "Inbox").exists()
+
+
+@pytest.fixture
+def uv() -> str:
+    """uv, as hosts that install bundles bring it."""
+    found = shutil.which("uv", path=str(FOREIGN / "venv/bin") if FOREIGN else None)
+    if found is None:
+        pytest.skip("uv is not in FOREIGN_CLIENTS")
+    return found
+
+
+@pytest.mark.clients
+@pytest.mark.parametrize("way", ["bundle", "uvx"])
+async def test_uv_installs_it_and_the_agent_is_served(way: str, uv: str, bundle: Path, tmp_path: Path) -> None:
+    farm = tmp_path / "farm"
+    farm.mkdir()
+    (farm / "config.yaml").write_text("server: {port: 0}\n", encoding="utf-8")
+    own = {"UV_PYTHON": sys.executable, "UV_PYTHON_DOWNLOADS": "never", "PYTHONPATH": "", "VIRTUAL_ENV": ""}
+    env = environment(ORCHESTRATOR_FOLDER=str(farm), **own)
+    config = ["stdio", "--config", str(farm / "config.yaml")]
+    if way == "bundle":
+        told = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["server"]["mcp_config"]
+        install = [uv, "sync", "--directory", str(bundle), "--no-dev"]
+        start = [uv, *(part.replace("${__dirname}", str(bundle)) for part in told["args"])]
+    else:
+        install = [uv, "tool", "run", "--from", str(ROOT), "orchestrator-mcp", "--version"]
+        start = [*install[:-1], *config]
+    with anyio.fail_after(300):
+        installed = await anyio.run_process(install, env=env, check=False, cwd=tmp_path)
+    if b"Failed to fetch" in installed.stderr:
+        pytest.skip("uv reaches no package index here")
+    assert installed.returncode == 0, installed.stderr.decode()
+    started = StdioServerParameters(command=start[0], args=start[1:], env=env, cwd=tmp_path)
+    with anyio.fail_after(120):
+        async with Client(stdio_client(started)) as client:
+            assert "submit_job" in [tool.name for tool in (await client.list_tools()).tools]
+    assert {"Inbox", "Outbox", "data"} <= {path.name for path in farm.iterdir()}
 
 
 @pytest.mark.clients

@@ -8,7 +8,14 @@ from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
-from mcp.types import CompleteRequestParams, CompleteResult, SubscribeRequestParams, UnsubscribeRequestParams
+from mcp.server.subscriptions import ListenHandler
+from mcp.types import (
+    CompleteRequestParams,
+    CompleteResult,
+    SubscribeRequestParams,
+    SubscriptionsListenRequestParams,
+    UnsubscribeRequestParams,
+)
 
 from orchestrator_mcp.doors.mcp.resources import Resources
 from orchestrator_mcp.doors.mcp.updates import SubscribeRequests, Updates
@@ -33,9 +40,10 @@ def serve_completion(server: MCPServer[Any], resources: Resources) -> None:
     lowlevel(server).add_request_handler("completion/complete", CompleteRequestParams, complete)
 
 
-def serve_subscriptions(server: MCPServer[Any], updates: Updates) -> None:
-    """Answer the subscriptions of the older era, for which the SDK has no place."""
+def serve_subscriptions(server: MCPServer[Any], updates: Updates, listening: ListenHandler) -> None:
+    """Answer the subscriptions of both eras: for the older one the SDK has no place, of tasks it knows nothing."""
     requests = SubscribeRequests(updates, connection_of)
     low = lowlevel(server)
     low.add_request_handler("resources/subscribe", SubscribeRequestParams, requests.subscribe)
+    low.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, listening)
     low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, requests.unsubscribe)

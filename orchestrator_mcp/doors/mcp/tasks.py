@@ -88,8 +88,20 @@ class JobTasks(Extension):
 
     async def _get(self, ctx: Ctx, params: TaskParams) -> HandlerResult:
         _check(ctx, params)
-        view, state = await self._seen(params.task_id, ctx)
-        task = {"resultType": "complete", **_task(params.task_id, view, state)}
+        return {"resultType": "complete", **await self.told(params.task_id, ctx)}
+
+    async def told(self, task_id: str, ctx: Ctx) -> dict[str, Any]:
+        """A task as it stands now, with its result when it has one.
+
+        Args:
+            task_id: the job's id.
+            ctx: of the request that it is told to.
+
+        Raises:
+            MCPError: there is none.
+        """
+        view, state = await self._seen(task_id, ctx)
+        task = _task(task_id, view, state)
         if task["status"] == "completed":
             result = result_of(state, is_error=view.status == "failed", revision=ctx.protocol_version)
             task["result"] = result.model_dump(by_alias=True, mode="json", exclude_none=True)

@@ -29,6 +29,7 @@ from orchestrator_mcp.doors.mcp.prompts import Prompts
 from orchestrator_mcp.doors.mcp.refusals import CheckedTool, require_prompt, require_tool
 from orchestrator_mcp.doors.mcp.resources import Resources, templates
 from orchestrator_mcp.doors.mcp.schemas import slim
+from orchestrator_mcp.doors.mcp.task_updates import TaskListening
 from orchestrator_mcp.doors.mcp.tasks import JobTasks
 from orchestrator_mcp.doors.mcp.toolbox import AgentTools
 from orchestrator_mcp.doors.mcp.updates import Listeners, Updates
@@ -61,6 +62,7 @@ class AgentServer(MCPServer[Any]):
         self.calls = OpenCalls()
         listeners = Listeners()
         self.updates = Updates(listeners, clock)
+        tasks = JobTasks(service, public_url=public_url)
         super().__init__(
             manual.NAME,
             title=manual.TITLE,
@@ -68,7 +70,7 @@ class AgentServer(MCPServer[Any]):
             version=version,
             icons=[manual.ICON],
             tools=_listed(AgentTools(service, self.calls, public_url=public_url)),
-            extensions=[JobTasks(service, public_url=public_url)],
+            extensions=[tasks],
             subscriptions=listeners,
             cache_hints=_UNCHANGING,
         )
@@ -78,7 +80,7 @@ class AgentServer(MCPServer[Any]):
         for prompt in Prompts(service).listed():
             self.add_prompt(prompt)
         serve_completion(self, self._readable)
-        serve_subscriptions(self, self.updates)
+        serve_subscriptions(self, self.updates, TaskListening(listeners, tasks))
 
     @property
     def confirm_jobs(self) -> int:

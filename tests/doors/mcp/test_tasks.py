@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -38,6 +40,23 @@ class Peer:
         if answer.headers["content-type"].startswith("text/event-stream"):
             text = [line for line in text.splitlines() if line.startswith("data: {")][-1].removeprefix("data: ")
         return httpx.Response(200, text=text).json()
+
+    async def listen(self, *, declares: bool = True, **wanted: Any) -> AsyncGenerator[Any, None]:
+        """What is told on one stream, as it comes."""
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {"extensions": {TASKS: {}}} if declares else {},
+        }
+        params = {"notifications": wanted, "_meta": meta}
+        message = {"jsonrpc": "2.0", "id": "listening", "method": "subscriptions/listen", "params": params}
+        headers = {**ACCEPT, "Mcp-Method": "subscriptions/listen"}
+        async with self._http.stream("POST", f"{self._url}/mcp", json=message, headers=headers) as answer:
+            async for line in answer.aiter_lines():
+                if line.startswith("data: {"):
+                    yield json.loads(line.removeprefix("data: "))
+                elif line.startswith("{"):
+                    yield json.loads(line)
 
     async def submit(self, **more: Any) -> Any:
         return await self.ask("tools/call", name="submit_job", arguments={"workflow_id": "w"}, **more)
@@ -114,3 +133,45 @@ async def test_a_task_that_does_not_exist_is_said_so_and_the_header_must_name_th
             assert missing["error"]["code"] == -32602 and "no job 'nope'" in missing["error"]["message"]
             other = await peer.ask(method, taskId=JOB, header="another")
             assert other["error"]["code"] == -32020
+
+
+async def test_who_listens_for_a_task_is_told_where_it_stands_until_its_result(farm: ServiceDouble) -> None:
+    with anyio.fail_after(30):
+        async with peer_of(farm) as peer, aclosing(peer.listen(taskIds=[JOB, "nope"])) as told:
+            acknowledged = await anext(told)
+            assert acknowledged["method"] == "notifications/subscriptions/acknowledged"
+            assert acknowledged["params"]["notifications"] == {"taskIds": [JOB]}
+            first = await anext(told)
+            assert (first["method"], first["params"]["taskId"]) == ("notifications/tasks", JOB)
+            assert first["params"]["status"] == "working" and "resultType" not in first["params"]
+            assert first["params"]["_meta"] == acknowledged["params"]["_meta"]
+            farm.change(status="completed", progress=1.0)
+            ended = (await anext(told))["params"]
+            seen = (await peer.ask("tasks/get", taskId=JOB))["result"]
+            assert {name: ended[name] for name in ended if name != "_meta"} == {
+                name: seen[name] for name in seen if name not in ("_meta", "resultType")
+            }
+    assert ended["status"] == "completed" and ended["result"]["structuredContent"]["status"] == "completed"
+
+
+async def test_a_job_that_is_listened_for_as_resource_and_task_is_told_as_both(farm: ServiceDouble) -> None:
+    uri = f"job://{JOB}"
+    with anyio.fail_after(30):
+        async with (
+            peer_of(farm) as peer,
+            aclosing(peer.listen(taskIds=[JOB], resourceSubscriptions=[uri])) as told,
+        ):
+            assert (await anext(told))["params"]["notifications"]["resourceSubscriptions"] == [uri]
+            await anext(told)
+            farm.change(status="running")
+            methods = [(await anext(told))["method"] for _ in range(2)]
+    assert methods == ["notifications/resources/updated", "notifications/tasks"]
+
+
+async def test_listening_for_tasks_asks_for_the_extension_and_for_a_list(farm: ServiceDouble) -> None:
+    with anyio.fail_after(30):
+        async with peer_of(farm) as peer:
+            async with aclosing(peer.listen(declares=False, taskIds=[JOB])) as told:
+                assert (await anext(told))["error"]["code"] == -32021
+            async with aclosing(peer.listen(taskIds=JOB)) as told:
+                assert (await anext(told))["error"]["code"] == -32602
