@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
 from orchestrator_mcp.backends.backend import Backend
 from orchestrator_mcp.clock import Clock, to_millis
-from orchestrator_mcp.domain.eta import queued
+from orchestrator_mcp.domain.deadlines import raised_priorities
+from orchestrator_mcp.domain.eta import Wait
 from orchestrator_mcp.domain.experience import Experience, Standby, Work
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.outlook import Outlook
@@ -24,6 +26,9 @@ from orchestrator_mcp.settings import SchedulingSettings
 
 MOST_LANES: Final = 512
 """With more lanes than this nothing is said of when a queued job will be done: working it out would take too long."""
+
+MOST_STEPS: Final = 30_000
+"""Pairs of a lane with another or a backend that are looked at, at most, for what is told within `FRESH`."""
 
 FRESH: Final = 500  # milliseconds for which a look at all backends does for saying when a job will be done
 
@@ -43,7 +48,7 @@ class Foresight:
         self._falls: dict[str, tuple[int, int]] = {}
         self._eligibility = Eligibility()
         self._decided: Decision | None = None
-        self._seen: tuple[int, Sequence[Candidate]] | None = None
+        self._seen: _Seen | None = None
 
     def configure(self, scheduling: SchedulingSettings) -> None:
         """Take other weights, limits and patience; they hold from the next decision on."""
@@ -161,12 +166,19 @@ class Foresight:
             position: its place there, from 1.
             candidates: every backend as it is now; asked for only where that may help.
         """
-        if self._decided is None or len(self._decided.lanes) > MOST_LANES:
+        decided = self._decided
+        if decided is None or len(decided.lanes) > MOST_LANES:
             return None
         now = self._now()
-        if self._seen is None or not 0 <= now - self._seen[0] < FRESH:
-            self._seen = (now, self._experience.seen(candidates(), now))
-        return self._decided.eta(lane, position, self._seen[1], self._eligibility)
+        if self._seen is None or not 0 <= now - self._seen.at < FRESH or self._seen.decided is not decided:
+            self._seen = _Seen(now, decided, self._experience.seen(candidates(), now))
+        waits, seen = self._seen.waits, self._seen.candidates
+        if lane.id not in waits:
+            if len(waits) * (len(decided.lanes) + len(seen)) > MOST_STEPS:
+                return None
+            waits[lane.id] = decided.wait(lane, seen, self._eligibility, now)
+        found = waits[lane.id].at(position - 1)
+        return found.mean if found is not None else None
 
     def left_idle(self, spec: LaneSpec) -> frozenset[str]:
         """The backends that the last decision left idle although such jobs waited."""
@@ -225,22 +237,36 @@ class Decision:
     def _passed_over(self) -> frozenset[LaneSpec]:
         return frozenset(lane.spec for lane in self.lanes.values() if lane.count > 0)
 
-    def eta(self, lane: Lane, position: int, candidates: Sequence[Candidate], eligibility: Eligibility) -> float | None:
-        """Seconds until a queued job is done; None while that is not known. See `eta.queued`.
+    def wait(self, lane: Lane, candidates: Sequence[Candidate], eligibility: Eligibility, now: int) -> Wait:
+        """What the jobs of a lane wait for.
 
         Args:
-            lane: where it waits.
-            position: its place there, from 1.
+            lane: where they wait.
             candidates: every backend as it is now.
             eligibility: another one than that of the decision, which may be at work on the store's thread.
+            now: milliseconds.
         """
-        [own] = self.outlook.known([lane])
+        [own] = self.outlook.known([self.lanes.get(lane.id, lane)])
         lanes = {**self.lanes, lane.id: own}
-        found = queued(
-            own,
-            position - 1,
-            lanes.values(),
-            candidates,
-            lambda one, candidate: eligibility.can_run(one.spec, candidate),
+        speed = sum(1 / candidate.pace for candidate in candidates if candidate.unavailable is None)
+        raised = raised_priorities(lanes.values(), now, speed)
+        return Wait(
+            own, lanes.values(), candidates, lambda one, candidate: eligibility.can_run(one.spec, candidate), raised
         )
-        return found.mean if found is not None else None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A look at all backends, and what was worked out from it.
+
+    Attributes:
+        at: when, milliseconds.
+        decided: the decision that held then.
+        candidates: the backends.
+        waits: lane -> what its jobs wait for.
+    """
+
+    at: int
+    decided: Decision
+    candidates: Sequence[Candidate]
+    waits: dict[int, Wait] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator_mcp.domain.eligibility import Eligibility
 from orchestrator_mcp.domain.estimates import Estimate
-from orchestrator_mcp.domain.eta import queued
+from orchestrator_mcp.domain.eta import Wait
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import Limit
 from orchestrator_mcp.domain.placement import PATIENCE, choose
@@ -68,7 +68,7 @@ class Outlook:
         known = {lane.id: lane for lane in self.known(lanes)}
         if lane_id not in known:
             return None
-        return queued(known[lane_id], position, known.values(), self.candidates, self._able)
+        return Wait(known[lane_id], known.values(), self.candidates, self._able).at(position)
 
     def _able(self, lane: Lane, candidate: Candidate) -> bool:
         return self.eligibility.can_run(lane.spec, candidate)

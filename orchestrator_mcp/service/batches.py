@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, cast
@@ -31,6 +32,7 @@ from orchestrator_mcp.service.listing import row_before
 from orchestrator_mcp.service.previewing import Previewing
 from orchestrator_mcp.service.showing import output_views
 from orchestrator_mcp.service.submission import Submission
+from orchestrator_mcp.service.waiting import Waiting
 from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.store import BatchAcceptance, BatchJob, JobStore, StoredBatch
 
@@ -59,6 +61,7 @@ class BatchService:
         events: hints that something changed.
         clock: the time.
         settings: the configuration.
+        waiting: knows when jobs will be done.
         gate: how much one caller may ask for.
         condition: whether anything may be accepted now.
         base_url: what urls begin with where a caller says nothing else.
@@ -73,6 +76,7 @@ class BatchService:
         events: Events,
         clock: Clock,
         settings: CurrentSettings,
+        waiting: Waiting,
         gate: Gate,
         condition: Condition,
         base_url: str,
@@ -83,6 +87,7 @@ class BatchService:
         self._events = events
         self._clock = clock
         self._settings = settings
+        self._waiting = waiting
         self._gate = gate
         self._condition = condition
         self._base_url = base_url
@@ -275,7 +280,8 @@ class BatchService:
     async def _show(self, stored: StoredBatch, base_url: str | None) -> BatchView:
         progress = (self._events.progress(job_id) for job_id in stored.running)
         done = sum(one.fraction for one in progress if one is not None)
-        return batch_view(stored, done, self._clock.now(), base_url or self._base_url)
+        live = BatchLive(done=done, seconds_left=self._waiting.batch_seconds_left(stored), at=self._clock.now())
+        return batch_view(stored, live, base_url or self._base_url)
 
     async def _sheet(self, stored: StoredBatch) -> Picture:
         jobs = await self._store.batches.first_jobs(stored.row, MOST_CELLS)
@@ -312,13 +318,27 @@ class BatchService:
             self._deliveries.wake()
 
 
-def batch_view(stored: StoredBatch, done: float, now: datetime, base_url: str) -> BatchView:
+@dataclass(frozen=True, kw_only=True)
+class BatchLive:
+    """What is known of a batch beside the store.
+
+    Attributes:
+        done: the fractions that are done of the jobs that run, added up.
+        seconds_left: until its last job is done; None while that is not known.
+        at: the moment of which this is true.
+    """
+
+    done: float
+    seconds_left: float | None
+    at: datetime
+
+
+def batch_view(stored: StoredBatch, live: BatchLive, base_url: str) -> BatchView:
     """The one shape of a batch on every wire.
 
     Args:
         stored: as it is stored.
-        done: the fractions that are done of the jobs that run, added up.
-        now: the present moment.
+        live: what is known beside the store.
         base_url: what urls begin with, without a slash at the end.
     """
     counts = dict.fromkeys(_SHOWN.values(), 0)
@@ -331,7 +351,7 @@ def batch_view(stored: StoredBatch, done: float, now: datetime, base_url: str) -
         status=_status(stored, counts),
         count=stored.size,
         counts=counts,
-        progress=round(min(1.0, (stored.ended + done) / stored.total), 4) if stored.total else 1.0,
+        progress=round(min(1.0, (stored.ended + live.done) / stored.total), 4) if stored.total else 1.0,
         workflow_id=stored.workflow_id,
         varies=stored.spec.varies,
         mode=cast(Any, stored.spec.mode),
@@ -339,8 +359,9 @@ def batch_view(stored: StoredBatch, done: float, now: datetime, base_url: str) -
         submitted_at=stored.submitted_at,
         started_at=stored.started_at,
         finished_at=stored.finished_at,
+        eta_seconds=round(live.seconds_left, 1) if live.seconds_left is not None else None,
         deadline=stored.deadline,
-        late=is_late(stored.deadline, stored.finished_at, now, None),
+        late=is_late(stored.deadline, stored.finished_at, live.at, live.seconds_left),
         retries=stored.spec.retries,
         path=stored.delivery_path if stored.delivered else None,
         warnings=[told(warning) for warning in [*stored.spec.warnings, *forgotten]],

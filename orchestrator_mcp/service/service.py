@@ -129,6 +129,7 @@ class JobService:
         self.batches = BatchService(
             store=store,
             submissions=entry.batches,
+            waiting=self._waiting,
             previewing=self._previewing,
             events=events,
             clock=clock,
@@ -253,7 +254,8 @@ class JobService:
         )
         stored = await self._store.jobs(wanted, before=row_before(cursor), limit=limit + 1)
         page = stored[:limit]
-        known = await self._waiting.live(page)
+        queued = [one.place for one in page if one.job.state is JobState.QUEUED]
+        known = await self._waiting.live(page, await self._store.positions(queued))
         return JobListView(
             jobs=[job_view(one.job, live, base_url or self.base_url) for one, live in zip(page, known, strict=True)],
             next_cursor=str(page[-1].row) if len(stored) > limit else None,
@@ -435,6 +437,7 @@ class JobService:
         return self.condition.closed_because
 
     async def _show(self, stored: StoredJob, base_url: str | None) -> JobView:
-        position = await self._store.queue_position(stored) if stored.job.state is JobState.QUEUED else None
-        [live] = await self._waiting.live([stored], position=position)
+        queued = stored.job.state is JobState.QUEUED
+        positions = {stored.row: await self._store.queue_position(stored)} if queued else {}
+        [live] = await self._waiting.live([stored], positions)
         return job_view(stored.job, live, base_url or self.base_url)

@@ -19,7 +19,7 @@ from orchestrator_mcp.domain.preflight import Finding, PackOf, in_words, lacking
 from orchestrator_mcp.events import Events
 from orchestrator_mcp.service.packs import packs_known
 from orchestrator_mcp.service.showing import Live, parent_reasons
-from orchestrator_mcp.store import StoredJob
+from orchestrator_mcp.store import Place, StoredBatch, StoredJob
 
 MOST_BACKENDS: Final = 50  # that are told of
 MOST_REMEMBERED: Final = 1_024  # answers kept for each catalogue
@@ -46,12 +46,12 @@ class Waiting:
         self._clock = clock
         self._lacking: WeakKeyDictionary[Catalogue, dict[Requirements, list[Finding]]] = WeakKeyDictionary()
 
-    async def live(self, page: Sequence[StoredJob], *, position: int | None = None) -> list[Live]:
+    async def live(self, page: Sequence[StoredJob], positions: Mapping[int, int | None]) -> list[Live]:
         """What is known of each job of a page.
 
         Args:
             page: the jobs, in the order of the answer.
-            position: the place in the queue, where one job is asked for.
+            positions: the place in the queue of each that is queued, by its row.
         """
         lanes = {one.lane for one in page if one.job.state is JobState.QUEUED}
         by_lane = await self._reasons(lanes) if lanes else {}
@@ -60,8 +60,8 @@ class Waiting:
             Live(
                 at=now,
                 progress=self._events.progress(one.job.job_id),
-                position=position,
-                seconds_left=self._seconds_left(one, position),
+                position=positions.get(one.row),
+                seconds_left=self._seconds_left(one, positions.get(one.row)),
                 reasons=_with_failures(one, by_lane[one.lane])
                 if one.job.state is JobState.QUEUED
                 else self._held_back(one),
@@ -75,16 +75,37 @@ class Waiting:
             return foresight.left(attempt_name(job.job_id, job.attempts[-1].number), job.backend_id)
         if job.state is not JobState.QUEUED or position is None:
             return None
+        return self._queued_seconds(stored.place, stored.lane, position)
+
+    def _queued_seconds(self, at: Place, spec: LaneSpec, position: int) -> float | None:
         lane = Lane(
-            id=stored.lane_id,
-            spec=stored.lane,
-            priority=-stored.rank,
+            id=at.lane_id,
+            spec=spec,
+            priority=-at.rank,
             since=0,
             count=position,
-            signature=stored.lane.signature,
-            units=stored.lane.units,
+            signature=spec.signature,
+            units=spec.units,
+            deadline=at.due or None,
+            last_deadline=at.due,
         )
-        return foresight.eta(lane, position, lambda: self._pool.candidates(self._running()))
+        return self._pool.foresight.eta(lane, position, lambda: self._pool.candidates(self._running()))
+
+    def batch_seconds_left(self, stored: StoredBatch) -> float | None:
+        """Seconds until the last job of a batch is done; None while that is not known, and when all have ended.
+
+        Args:
+            stored: the batch, with the last of its queued jobs in each lane.
+        """
+        if stored.over or stored.counts.get(JobState.WAITING):
+            return None
+        queued = [
+            None if one.position is None else self._queued_seconds(one.place, one.lane, one.position)
+            for one in stored.ends
+        ]
+        left = [self._pool.foresight.left(name, backend_id) for name, backend_id in stored.attempts]
+        known = [seconds for seconds in (*queued, *left) if seconds is not None]
+        return max(known) if known and len(known) == len(queued) + len(left) else None
 
     def _held_back(self, stored: StoredJob) -> Reasons:
         job = stored.job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator_mcp.store.batch_records import BatchAcceptance, BatchJob, BatchSpec, NewBatch, StoredBatch
 from orchestrator_mcp.store.job_lists import JobFilter
-from orchestrator_mcp.store.records import Acceptance, JobSpec, LeftBehind, NewJob, OpenAttempt, StoredJob
+from orchestrator_mcp.store.records import Acceptance, JobSpec, LeftBehind, NewJob, OpenAttempt, Place, StoredJob
 from orchestrator_mcp.store.store import HistoryRow, JobStore
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "NewBatch",
     "NewJob",
     "OpenAttempt",
+    "Place",
     "StoredBatch",
     "StoredJob",
 ]

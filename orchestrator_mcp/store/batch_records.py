@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -11,9 +12,9 @@ from typing import Any
 
 from orchestrator_mcp.clock import from_millis
 from orchestrator_mcp.domain.deliveries import InboxClaim
-from orchestrator_mcp.domain.jobs import Artifact, Door, JobFailure, JobState
+from orchestrator_mcp.domain.jobs import Artifact, Door, JobFailure, JobState, attempt_name
 from orchestrator_mcp.domain.lanes import LaneSpec
-from orchestrator_mcp.store.records import JobSpec, artifact_of
+from orchestrator_mcp.store.records import JobSpec, Place, artifact_of
 from orchestrator_mcp.store.schema import DELIVERY_DONE, STATES
 
 
@@ -103,6 +104,21 @@ class BatchAcceptance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchEnd:
+    """The last job that a batch has in a lane.
+
+    Attributes:
+        place: what orders it there.
+        lane: what it needs.
+        position: its place there, from 1; None where that cannot be told.
+    """
+
+    place: Place
+    lane: LaneSpec
+    position: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoredBatch:
     """A batch, with where its jobs stand; those that a retry replaced do not count.
 
@@ -110,6 +126,8 @@ class StoredBatch:
         size: how many jobs it was accepted with.
         counts: jobs by state; states without any are absent.
         running: the jobs that run now.
+        attempts: what they are called while they run, and where that is.
+        ends: the last of its queued jobs in each lane, of the lanes that it came to last.
         seq: the number of the newest history row of its jobs.
         delivered: whether its result stands in Outbox, or needs no place there.
     """
@@ -125,6 +143,8 @@ class StoredBatch:
     submitted_at: datetime
     counts: Mapping[JobState, int]
     running: tuple[str, ...] = ()
+    attempts: tuple[tuple[str, str], ...] = ()
+    ends: tuple[BatchEnd, ...] = ()
     started_at: datetime | None = None
     finished_at: datetime | None = None
     attention: bool = False
@@ -167,12 +187,16 @@ class BatchJob:
     outputs: tuple[Artifact, ...]
 
 
-def stored_batch(row: sqlite3.Row, tallies: Iterable[sqlite3.Row], running: Iterable[str]) -> StoredBatch:
-    """Put a batch together from its rows."""
-    by_state = {STATES[tally["state"]]: tally for tally in tallies}
-    started = [tally["started_at"] for tally in by_state.values() if tally["started_at"] is not None]
-    finished = [tally["finished_at"] for tally in by_state.values() if tally["finished_at"] is not None]
-    over = all(state.final for state in by_state)
+def stored_batch(
+    row: sqlite3.Row, tallies: Sequence[sqlite3.Row], running: Sequence[sqlite3.Row], ends: Sequence[BatchEnd]
+) -> StoredBatch:
+    """Put a batch together from its rows: a tally for each state and lane."""
+    counts: Counter[JobState] = Counter()
+    for tally in tallies:
+        counts[STATES[tally["state"]]] += int(tally["jobs"])
+    started = [tally["started_at"] for tally in tallies if tally["started_at"] is not None]
+    finished = [tally["finished_at"] for tally in tallies if tally["finished_at"] is not None]
+    over = all(state.final for state in counts)
     claim = InboxClaim(claim_id=row["claim_id"], file_name=row["claim_name"]) if row["claim_id"] else None
     return StoredBatch(
         row=row["id"],
@@ -184,12 +208,14 @@ def stored_batch(row: sqlite3.Row, tallies: Iterable[sqlite3.Row], running: Iter
         size=row["size"],
         spec=BatchSpec.from_json(row["spec"]),
         submitted_at=from_millis(row["submitted_at"]),
-        counts={state: int(tally["jobs"]) for state, tally in by_state.items()},
-        running=tuple(running),
+        counts=dict(counts),
+        running=tuple(str(one["uid"]) for one in running),
+        attempts=tuple((attempt_name(one["uid"], one["attempt"]), one["backend_id"]) for one in running),
+        ends=tuple(ends),
         started_at=from_millis(min(started)) if started else None,
         finished_at=from_millis(max(finished)) if finished and over else None,
-        attention=any(tally["attention"] for tally in by_state.values()),
-        seq=max((int(tally["seq"]) for tally in by_state.values()), default=0),
+        attention=any(tally["attention"] for tally in tallies),
+        seq=max((int(tally["seq"]) for tally in tallies), default=0),
         delivered=row["delivery"] == DELIVERY_DONE,
         delivery_path=row["delivery_path"],
         claim=claim,

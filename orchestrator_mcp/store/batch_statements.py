@@ -85,15 +85,18 @@ def reads() -> dict[str, sa.Executable]:
         .limit(P("b_count", type_=sa.Integer)),
         "batch_tally": sa.select(
             job.c.state,
+            job.c.lane_id,
             sa.func.count().label("jobs"),
+            sa.func.max(job.c.id).label("last"),
+            sa.func.max(job.c.rank).label("rank"),
             sa.func.min(job.c.started_at).label("started_at"),
             sa.func.max(job.c.finished_at).label("finished_at"),
             sa.func.max(job.c.attention).label("attention"),
             sa.func.max(job.c.seq).label("seq"),
         )
         .where(*ours)
-        .group_by(job.c.state),
-        "batch_running": sa.select(job.c.uid).where(*ours, job.c.state == _code("1")),
+        .group_by(job.c.state, job.c.lane_id),
+        "batch_running": sa.select(job.c.uid, job.c.attempt, job.c.backend_id).where(*ours, job.c.state == _code("1")),
         "batch_job_ids": sa.select(job.c.uid)
         .where(*ours)
         .order_by(job.c.batch_index)

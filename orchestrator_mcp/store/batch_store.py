@@ -5,29 +5,35 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar
 
-from orchestrator_mcp.domain.jobs import JobFailure
+from orchestrator_mcp.domain.jobs import JobFailure, JobState
+from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import NO_LIMITS, QueueLimits
 from orchestrator_mcp.errors import NotFoundError
 from orchestrator_mcp.store import batches
 from orchestrator_mcp.store.batch_records import (
     BatchAcceptance,
+    BatchEnd,
     BatchJob,
+    BatchSpec,
     NewBatch,
     StoredBatch,
     batch_job,
     stored_batch,
 )
-from orchestrator_mcp.store.records import StoredJob
+from orchestrator_mcp.store.places import LEAST_NEAR, place
+from orchestrator_mcp.store.records import Place, StoredJob
+from orchestrator_mcp.store.schema import STATE_CODES
 from orchestrator_mcp.store.sqlite import Transaction
 from orchestrator_mcp.store.whole_jobs import whole_job
 from orchestrator_mcp.store.writer import Writer
 
 T = TypeVar("T")
 AT_ONCE: Final = 500  # jobs cancelled in one transaction, so that others are not kept waiting
+MOST_ENDS: Final = 8  # lanes of a batch that are looked at for saying when it will be done
 _LAST: Final = 2**62
 
 
@@ -172,5 +178,17 @@ class BatchStore:
 
 def _whole(tx: Transaction, row: sqlite3.Row) -> StoredBatch:
     tallies = tx.all("batch_tally", b_batch=row["id"])
-    running = [str(one["uid"]) for one in tx.all("batch_running", b_batch=row["id"])]
-    return stored_batch(row, tallies, running)
+    return stored_batch(row, tallies, tx.all("batch_running", b_batch=row["id"]), _ends(tx, row, tallies))
+
+
+def _ends(tx: Transaction, row: sqlite3.Row, tallies: Sequence[sqlite3.Row]) -> list[BatchEnd]:
+    """Where the last of its queued jobs stand: of a few lanes, those that it came to last."""
+    queued = [tally for tally in tallies if tally["state"] == STATE_CODES[JobState.QUEUED]]
+    due, found = BatchSpec.from_json(row["spec"]).due, []
+    for tally in sorted(queued, key=lambda one: -int(one["last"]))[:MOST_ENDS]:
+        lane = tx.one("lane_by_id", b_lane=tally["lane_id"])
+        at = Place(row=tally["last"], lane_id=tally["lane_id"], rank=tally["rank"], due=due)
+        if lane is not None:
+            position = place(tx, at, near=LEAST_NEAR)
+            found.append(BatchEnd(place=at, lane=LaneSpec.from_json(lane["spec"]), position=position))
+    return found

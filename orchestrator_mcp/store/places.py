@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +10,8 @@ from orchestrator_mcp.store.records import Place
 from orchestrator_mcp.store.sqlite import Transaction
 
 NEAR: Final = 500  # jobs that are counted at each end; so a deep lane costs what a shallow one does
+LEAST_NEAR: Final = 25
+MOST_COUNTED: Final = 50_000  # jobs for a whole page
 DIGITS: Final = 2  # of an estimate that stand; the rest are zeros
 
 
@@ -55,6 +58,17 @@ def place_of(row: int, seen: Surroundings, near: int) -> int | None:
     share = (row - seen.ahead_to) / (seen.behind_to - seen.ahead_to)
     between = max(0, seen.queued - seen.higher - seen.lower - 2 * near)
     return _rounded(seen.higher + near + share * between)
+
+
+def places(tx: Transaction, wanted: Sequence[Place]) -> dict[int, int | None]:
+    """Where many queued jobs stand, by their numbers: the more they are, the less is counted for each.
+
+    Args:
+        tx: reads.
+        wanted: what orders them.
+    """
+    near = max(LEAST_NEAR, min(NEAR, MOST_COUNTED // (4 * max(1, len(wanted)))))
+    return {one.row: place(tx, one, near=near) for one in wanted}
 
 
 def _rounded(value: float) -> int:

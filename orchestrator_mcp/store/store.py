@@ -29,8 +29,8 @@ from orchestrator_mcp.store.backups import Backup, DamageError, make_backup
 from orchestrator_mcp.store.batch_store import BatchStore
 from orchestrator_mcp.store.claiming import Chooser
 from orchestrator_mcp.store.job_lists import JobFilter, page_query
-from orchestrator_mcp.store.places import place
-from orchestrator_mcp.store.records import Acceptance, LeftBehind, NewJob, OpenAttempt, StoredJob
+from orchestrator_mcp.store.places import place, places
+from orchestrator_mcp.store.records import Acceptance, LeftBehind, NewJob, OpenAttempt, Place, StoredJob
 from orchestrator_mcp.store.sqlite import Database, Transaction, storage_errors
 from orchestrator_mcp.store.whole_jobs import whole_job
 from orchestrator_mcp.store.writer import Writer
@@ -363,6 +363,10 @@ class JobStore:
     async def queue_position(self, stored: StoredJob) -> int | None:
         """1 when a queued job is the next of its lane; exact near both ends, a round estimate between them."""
         return await self._read(lambda tx: place(tx, stored.place))
+
+    async def positions(self, wanted: Sequence[Place]) -> dict[int, int | None]:
+        """The same of many queued jobs, by their rows; the more they are, the sooner it is an estimate."""
+        return await self._read(lambda tx: places(tx, wanted)) if wanted else {}
 
     async def counts(self) -> tuple[int, int]:
         """How many jobs are queued and how many run."""
