@@ -55,6 +55,18 @@ async def test_the_event_of_an_acceptance_is_told_when_the_job_can_be_read(
     assert event.seq == (await store.job(answer.job_id)).seq
 
 
+async def test_jobs_that_come_together_are_one_transaction_and_a_refused_one_takes_none_with_it(
+    store: JobStore, path: Path, told: list[JobChanged]
+) -> None:
+    wanted = [new_job(idempotency_key="k", body_hash=body) for body in ("b", "another")] + [new_job()]
+    first, refused, last = await store.accept_each(wanted, limits=QueueLimits(total=5))
+    assert isinstance(refused, IdempotencyConflict)
+    stored = [one.job_id for one in (first, last) if not isinstance(one, Exception)]
+    assert stored == [wanted[0].job_id, wanted[2].job_id]
+    assert look(path, "SELECT uid FROM job ORDER BY id") == [(job_id,) for job_id in stored]
+    assert [event.job_id for event in told] == stored
+
+
 async def test_a_graph_is_stored_once_however_many_jobs_have_it(store: JobStore, path: Path) -> None:
     first = await store.accept(new_job())
     await store.accept(new_job())

@@ -1,0 +1,57 @@
+"""A graph that comes again is read once, and one that only looks the same is another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orchestrator_mcp.service.drafts import LARGEST_GRAPH, MOST_GRAPHS, Draft, Drafts
+
+
+def graph(value: Any) -> dict[str, Any]:
+    return {"1": {"class_type": "SaveImage", "inputs": {"value": value}}}
+
+
+def read_by(drafts: Drafts, content: Any, rules: object = None) -> Draft:
+    return drafts.of(content, rules, lambda: Draft(content))
+
+
+def test_an_equal_graph_is_read_once() -> None:
+    drafts = Drafts()
+    assert read_by(drafts, graph("a")) is read_by(drafts, graph("a"))
+
+
+@pytest.mark.parametrize("other", [1.0, True, "1", [1]])
+def test_a_value_of_another_type_makes_another_graph(other: object) -> None:
+    drafts = Drafts()
+    first, second = read_by(drafts, graph(1)), read_by(drafts, graph(other))
+    assert first is not second
+    assert first.hash != second.hash
+
+
+def test_other_rules_have_a_graph_checked_again() -> None:
+    drafts = Drafts()
+    assert read_by(drafts, graph(1), (100, 64)) is not read_by(drafts, graph(1), (5, 64))
+
+
+def test_what_is_wrong_is_raised_each_time_and_not_remembered() -> None:
+    drafts = Drafts()
+
+    def refuse() -> Draft:
+        raise ValueError("wrong")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="wrong"):
+            drafts.of(graph(1), None, refuse)
+    assert read_by(drafts, graph(1)).graph == graph(1)
+
+
+def test_large_graphs_and_too_many_are_not_kept() -> None:
+    drafts = Drafts()
+    large = graph("x" * LARGEST_GRAPH)
+    assert read_by(drafts, large) is not read_by(drafts, large)
+    first = read_by(drafts, graph("first"))
+    for number in range(MOST_GRAPHS):
+        read_by(drafts, graph(number))
+    assert read_by(drafts, graph("first")) is not first
