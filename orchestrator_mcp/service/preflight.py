@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import anyio
@@ -24,7 +24,7 @@ from orchestrator_mcp.service.acceptance import bound_graph, is_large
 from orchestrator_mcp.service.packs import packs_known
 from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.store import NewJob
-from orchestrator_mcp.workflows.checking import problems_on
+from orchestrator_mcp.workflows.checking import names_own_files, problems_on
 
 MOST_REMEMBERED: Final = 1_024
 LOOKS_AT_ONCE: Final = 16
@@ -97,6 +97,24 @@ class Preflight:
             },
             places=_places(new, [findings[backend.id] for backend in labelled]),
         )
+
+    async def steered(self, new: NewJob) -> NewJob:
+        """The job, kept from backends that lack a file that it begins with, if another one is there that has it all.
+
+        Such a file lies in a backend's own input folder. Each attempt elsewhere would only be refused.
+
+        Args:
+            new: what is about to be stored.
+        """
+        graph = bound_graph(new.graph, new.spec)
+        if new.lane.pin is not None or not names_own_files(graph):
+            return new
+        asked = [backend for backend in self._asked(new.lane) if backend.catalogue is not None][:MOST_SHOWN]
+        findings = await self._findings(graph, asked)
+        if not any(not findings[backend.id] and not _undecided(backend) for backend in asked):
+            return new
+        lacking = {name for name, found in findings.items() if any(finding.kind == "file" for finding in found)}
+        return replace(new, lane=replace(new.lane, avoid=new.lane.avoid | lacking)) if lacking else new
 
     async def prospects(self, new: NewJob) -> list[Prospect]:
         """What each backend would say to a job: for the first 50 that may run it.

@@ -210,7 +210,7 @@ class Submissions:
         new = await self.prepared(wanted)
         self._condition.require_open()
         await self._require_able(new)
-        return new
+        return await self._preflight.steered(new)
 
     def _tell(self, new: NewJob, accepted: Acceptance) -> None:
         self._at_step(Step.STORED)

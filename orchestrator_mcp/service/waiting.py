@@ -21,6 +21,7 @@ from orchestrator_mcp.service.packs import packs_known
 from orchestrator_mcp.service.showing import Live, parent_reasons
 from orchestrator_mcp.store import Place, StoredBatch, StoredJob
 
+LACKS_ITS_FILE: Final = "its input folder lacks a file that the job begins with"
 MOST_BACKENDS: Final = 50  # that are told of
 MOST_REMEMBERED: Final = 1_024  # answers kept for each catalogue
 
@@ -180,11 +181,12 @@ def _shown(lane: LaneSpec, candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _with_failures(stored: StoredJob, reasons: Reasons) -> Reasons:
-    """The same, with what went wrong where the job was tried already."""
+    """The same, with what went wrong where the job was tried already, or would have gone wrong."""
     failed = {attempt.backend_id: attempt.reason for attempt in stored.job.attempts if attempt.reason}
-    return [
-        (backend_id, f"{words}: {failed[backend_id].rstrip('.')}")
-        if backend_id in stored.lane.avoid and backend_id in failed
-        else (backend_id, words)
-        for backend_id, words in reasons
-    ]
+
+    def told(backend_id: str | None, words: str) -> str:
+        if backend_id is None or backend_id not in stored.lane.avoid:
+            return words
+        return f"{words}: {failed[backend_id].rstrip('.')}" if backend_id in failed else LACKS_ITS_FILE
+
+    return [(backend_id, told(backend_id, words)) for backend_id, words in reasons]

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from orchestrator_mcp.domain.documents import describe
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.domain.preflight import Finding, missing_class, missing_model, near_files, portable
-from orchestrator_mcp.workflows.links import Link, Target, as_link, class_of, inputs_of
+from orchestrator_mcp.workflows.links import Link, Target, as_link, class_of, inputs_of, unlinked
 from orchestrator_mcp.workflows.requirements import FILE_INPUTS, named_models
 
 MOST_FINDINGS: Final = 50
@@ -131,6 +131,23 @@ def spelled(graph: Graph, inventory: Inventory) -> Graph:
     }
 
 
+def names_own_files(graph: Graph) -> bool:
+    """Whether a graph begins with files that must lie in a backend's own input folder.
+
+    Args:
+        graph: a checked graph, its parameters applied.
+    """
+    return any(
+        isinstance(value, str) and _is_own_file(value)
+        for target, value in unlinked(graph)
+        if (class_of(graph, target.node), target.input) in FILE_INPUTS
+    )
+
+
+def _is_own_file(name: str) -> bool:
+    return _LISTED.fullmatch(name) is not None and _SENT.match(name) is None
+
+
 class _Check:
     """One look at one graph with one backend's eyes. Every class of the graph is there.
 
@@ -226,7 +243,7 @@ class _Check:
         kind = FILE_INPUTS.get((class_of(self._graph, node), slot.name))
         if kind is None or not isinstance(value, str) or not self._is_core(node):
             return None
-        if not _LISTED.fullmatch(value) or _SENT.match(value):
+        if not _is_own_file(value):
             return None
         listed = slot.kind if isinstance(slot.kind, list) else slot.config.get("options")
         files = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
