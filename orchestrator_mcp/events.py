@@ -21,13 +21,37 @@ CROWD: Final = 200  # readers of one job, from which on a change may wait for th
 RATE: Final = 1000  # events of a job in a second, over all its readers: a crowd hears less often
 
 
-class Subscription:
-    """What one reader has not seen yet: every change in order, and only the newest progress."""
+class _Crowd:
+    """The readers of one job; one bell for all of them costs less than one for each.
+
+    Attributes:
+        readers: they.
+        bell: rung, and replaced, when there is something for them.
+    """
 
     def __init__(self) -> None:
+        self.readers: set[Subscription] = set()
+        self.bell = anyio.Event()
+
+    def tell(self, event: JobChanged | JobDelivered | JobProgressed) -> None:
+        """Keep an event for each of them, and wake those who wait."""
+        for reader in self.readers:
+            reader.put(event)
+        bell, self.bell = self.bell, anyio.Event()
+        bell.set()
+
+
+class Subscription:
+    """What one reader has not seen yet: every change in order, and only the newest progress.
+
+    Args:
+        crowd: whose bell wakes it.
+    """
+
+    def __init__(self, crowd: _Crowd) -> None:
+        self._crowd = crowd
         self._changes: deque[JobChanged | JobDelivered] = deque(maxlen=MOST_WAITING)
         self._progress: JobProgressed | None = None
-        self._wake = anyio.Event()
 
     def put(self, event: JobChanged | JobDelivered | JobProgressed) -> None:
         """Keep an event; never blocks. Beyond the bound the oldest change goes."""
@@ -35,7 +59,6 @@ class Subscription:
             self._progress = event
         else:
             self._changes.append(event)
-        self._wake.set()
 
     async def next(self) -> JobChanged | JobDelivered | JobProgressed:
         """The oldest change that waits, else the newest progress; waits for one."""
@@ -45,8 +68,7 @@ class Subscription:
             if self._progress is not None:
                 progress, self._progress = self._progress, None
                 return progress
-            self._wake = anyio.Event()
-            await self._wake.wait()
+            await self._crowd.bell.wait()
 
 
 class Events:
@@ -58,7 +80,7 @@ class Events:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._by_job: dict[str, set[Subscription]] = {}
+        self._by_job: dict[str, _Crowd] = {}
         self._listeners: list[Callable[[Event], None]] = []
         self._progress: dict[str, JobProgressed] = {}
         self._told_at: dict[str, float] = {}
@@ -82,25 +104,26 @@ class Events:
             listener(event)
         if isinstance(event, BackendChanged):
             return
-        readers = self._by_job.get(event.job_id, ())
-        if isinstance(event, JobChanged) and len(readers) >= CROWD:
+        crowd = self._by_job.get(event.job_id)
+        if isinstance(event, JobChanged) and crowd is not None and len(crowd.readers) >= CROWD:
             self._held[event.job_id] = event
             return
         if isinstance(event, JobDelivered):
             self._held.pop(event.job_id, None)
-        for subscription in readers:
-            subscription.put(event)
+        if crowd is not None:
+            crowd.tell(event)
 
     def release(self) -> None:
         """Tell the changes that were held back; to be called about once a second."""
         while self._held:
             job_id, event = self._held.popitem()
-            for subscription in self._by_job.get(job_id, ()):
-                subscription.put(event)
+            if (crowd := self._by_job.get(job_id)) is not None:
+                crowd.tell(event)
 
     def _due(self, job_id: str) -> bool:
         """Whether the readers of a job may hear of its progress again; they count as told then."""
-        pause = max(PROGRESS_INTERVAL, len(self._by_job.get(job_id, ())) / RATE)
+        crowd = self._by_job.get(job_id)
+        pause = max(PROGRESS_INTERVAL, len(crowd.readers) / RATE if crowd is not None else 0.0)
         now = self._clock.monotonic()
         if now - self._told_at.get(job_id, -1.0) < pause:
             return False
@@ -118,12 +141,12 @@ class Events:
     @contextmanager
     def subscribe(self, job_id: str) -> Iterator[Subscription]:
         """Hear of one job for as long as the block lasts."""
-        subscription = Subscription()
-        readers = self._by_job.setdefault(job_id, set())
-        readers.add(subscription)
+        crowd = self._by_job.setdefault(job_id, _Crowd())
+        subscription = Subscription(crowd)
+        crowd.readers.add(subscription)
         try:
             yield subscription
         finally:
-            readers.discard(subscription)
-            if not readers:
+            crowd.readers.discard(subscription)
+            if not crowd.readers:
                 self._by_job.pop(job_id, None)

@@ -28,6 +28,7 @@ STALL_SECONDS: Final = 60.0
 """A reader that takes nothing for this long is dropped; it learns the present state when it comes back."""
 KEEPALIVE_SECONDS: Final = 15.0
 _CLOSE_SECONDS: Final = 1.0
+_LOOKS: Final = 4  # at whether a reader takes what it is told, within the time that it has
 FINAL: Final = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -169,7 +170,7 @@ async def _tell_websocket(
 
 
 class _Patience:
-    """Notices a reader that takes nothing, without a timer for each event: a thousand readers share the cost of few.
+    """Notices a reader that takes nothing, without a timer or a clock for each event: a thousand share the cost of few.
 
     Args:
         seconds: that one sending may take; it is noticed at most a quarter later.
@@ -179,22 +180,26 @@ class _Patience:
         self._seconds = seconds
         self._clock = SystemClock()
         self._sending = 0
-        self._since: float | None = None
+        self._number = 0
 
     def __enter__(self) -> None:
         if not self._sending:
-            self._since = self._clock.monotonic()
+            self._number += 1
         self._sending += 1
 
     def __exit__(self, *_error: object) -> None:
         self._sending -= 1
-        if not self._sending:
-            self._since = None
 
     async def lost(self) -> None:
-        """Return when a sending takes too long."""
-        while self._since is None or self._clock.monotonic() - self._since < self._seconds:
-            await self._clock.sleep(self._seconds / 4)
+        """Return when a sending takes too long: it is under way at so many looks in a row."""
+        seen, times = 0, 0
+        while True:
+            stuck = self._sending > 0 and self._number == seen
+            times = times + 1 if stuck else min(self._sending, 1)
+            if times > _LOOKS:
+                return
+            seen = self._number
+            await self._clock.sleep(self._seconds / _LOOKS)
 
 
 async def _quietly(act: Callable[[], Awaitable[None]]) -> None:
