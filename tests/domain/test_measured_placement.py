@@ -70,6 +70,22 @@ def test_a_cold_load_is_not_paid_where_waiting_is_shorter() -> None:
     assert pairs(choose([lane(1, "flux", load=5.0)], slow, NOW)) == [(1, "cold")]
 
 
+def test_of_two_that_must_load_each_gets_another_job() -> None:
+    lanes = [lane(1, "flux", seconds=None), lane(2, "sdxl", seconds=None)]
+    assert sorted(pairs(choose(lanes, [gpu("a"), gpu("b")], NOW))) == [(1, "a"), (2, "b")]
+    many = [lane(number, f"model-{number % 3}", seconds=None) for number in range(9)]
+    given_to = Counter(choice.lane_id for choice in choose(many, [gpu(f"g{n}") for n in range(9)], NOW))
+    assert given_to == dict.fromkeys(range(9), 1)
+
+
+def test_backends_of_every_speed_decide_for_themselves_what_is_worth_loading() -> None:
+    warm = [gpu("warm", "flux", busy=1.0)]
+    lanes = [lane(1, "flux", count=6, seconds=2.0, load=3.0)]
+    fast, slow = gpu("fast", pace=0.5), [gpu(f"slow{n}", pace=9.0) for n in range(5)]
+    assert pairs(choose(lanes, [*warm, fast, *slow], NOW)) == [(1, "fast")]
+    assert choose(lanes, [*warm, *slow], NOW) == []
+
+
 def test_a_load_is_paid_for_many_jobs_that_would_wait_for_one() -> None:
     farm = [gpu("warm", "flux", busy=1.0), gpu("cold")]
     assert pairs(choose([lane(1, "flux", count=40)], farm, NOW)) == [(1, "cold")]
