@@ -21,7 +21,7 @@ from orchestrator_mcp.backends.messages import Message, PreviewReceived, StatusC
 from orchestrator_mcp.backends.queues import BackendStats
 from orchestrator_mcp.backends.sharing import Sharing
 from orchestrator_mcp.clock import Clock, SystemClock
-from orchestrator_mcp.domain.situation import Candidate
+from orchestrator_mcp.domain.situation import Candidate, LastRender
 from orchestrator_mcp.domain.wishes import Wish, WishKind
 from orchestrator_mcp.settings import BackendSettings, Settings
 
@@ -49,6 +49,7 @@ class Backend:
         breaker: whether it is well enough for new jobs.
         abandoned: our prompts that it may still hold and nobody waits for, with their markers.
         canary: the last prompt of ours that ended there; its history is gone when the server restarted.
+        left: what it rendered last before our start, until it was asked whether that is still so.
         number: the highest place in its queue that it gave us; it falls when the server restarted.
         frames: how many status frames came over WebSockets.
         forgets: how often its catalogue was given up; a look that began before counts as old.
@@ -76,6 +77,7 @@ class Backend:
     breaker: Breaker = field(default_factory=Breaker)
     abandoned: dict[str, dict[str, Any]] = field(default_factory=dict)
     canary: str | None = None
+    left: LastRender | None = None
     number: float = -1.0
     frames: int = 0
     ear: anyio.CancelScope | None = None

@@ -15,7 +15,7 @@ import anyio
 
 from orchestrator_mcp.backends import sockets
 from orchestrator_mcp.backends.catalogue import NodeCatalogue, parse_catalogue, parse_class
-from orchestrator_mcp.backends.history import MARKER_KEY, DeclaredOutput, HistoryEntry, parse_history
+from orchestrator_mcp.backends.history import MARKER_KEY, DeclaredOutput, HistoryEntry, newest_in, parse_history
 from orchestrator_mcp.backends.messages import Message
 from orchestrator_mcp.backends.queues import (
     BackendStats,
@@ -166,6 +166,15 @@ class ComfyClient:
         """
         answer = await self._get(f"/history/{quote(prompt_id, safe='')}")
         return await answer.read(lambda document: parse_history(document, prompt_id))
+
+    async def newest_prompt(self) -> str | None:
+        """The prompt that the server ended last, whoever it belongs to (`GET /history?max_items=1`).
+
+        Returns:
+            None if it has ended none since it started, or forgot them.
+        """
+        answer = await self._get("/history?max_items=1")
+        return await answer.read(newest_in)
 
     async def forget(self, prompt_id: str) -> None:
         """Delete a prompt from the server's history, which otherwise fills its memory.

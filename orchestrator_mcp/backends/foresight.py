@@ -101,6 +101,12 @@ class Foresight:
         backend.warm = ""
         self._experience.emptied(backend.id)
 
+    def found_warm(self, backend: Backend, model_key: str) -> None:
+        """A backend has these models in memory since before our start; what was done there since counts for more."""
+        if model_key and not backend.warm:
+            backend.warm = model_key
+            self._experience.warmed(backend.id, model_key, self._now())
+
     def rendered(
         self, attempt: str, backend: Backend, model_key: str, *, seconds: float | None, was_warm: bool | None
     ) -> None:

@@ -139,6 +139,17 @@ def chosen_outputs(entry: HistoryEntry) -> tuple[DeclaredOutput, ...]:
     )
 
 
+def newest_in(document: object) -> str | None:
+    """The prompt that ended last in an answer to `GET /history`: entries come in the order in which they ended.
+
+    Raises:
+        ValueError: it is no history.
+    """
+    if not isinstance(document, dict):
+        raise ValueError("it is no history")
+    return str(next(reversed(document))) if document else None
+
+
 def parse_history(document: object, prompt_id: str) -> HistoryEntry | None:
     """Read the answer to `GET /history/{id}`.
 

@@ -24,13 +24,14 @@ from orchestrator_mcp.backends.comfy import ComfyClient
 from orchestrator_mcp.backends.counting import count_foreign
 from orchestrator_mcp.backends.foresight import Foresight
 from orchestrator_mcp.backends.looks import CatalogueLooks
-from orchestrator_mcp.backends.recovery import clear_abandoned, still_sick
+from orchestrator_mcp.backends.recovery import clear_abandoned, still_sick, still_warm
 from orchestrator_mcp.backends.showing import backend_view
 from orchestrator_mcp.backends.snapshots import snapshot
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.blocklist import Blocklist
 from orchestrator_mcp.domain.events import BackendChanged
 from orchestrator_mcp.domain.placement import Candidate
+from orchestrator_mcp.domain.situation import LastRender
 from orchestrator_mcp.domain.views import BackendView
 from orchestrator_mcp.domain.wishes import Wish
 from orchestrator_mcp.errors import BackendError, BackendRefusedError, NotFoundError
@@ -83,6 +84,12 @@ class BackendPool:
         """Before the first dispatch: what operators want of backends, by backend."""
         for backend_id, wish in wishes.items():
             self._wish(backend_id, wish)
+
+    def recall(self, renders: Mapping[str, LastRender]) -> None:
+        """Before the first look: what each backend rendered last of ours, by backend."""
+        for backend_id, last in renders.items():
+            if backend_id in self:
+                self[backend_id].canary, self[backend_id].left = last.prompt_id, last
 
     def heed(self, backend_id: str, wish: Wish | None) -> None:
         """An operator wants something of a backend from now on, or (None) nothing any more."""
@@ -311,6 +318,8 @@ class BackendPool:
                 backend.stats = await backend.client.stats()
             await self._count(backend)
             await self.looks.renew(backend, older_than=CATALOGUE_AGE)
+            if backend.left is not None:
+                self.foresight.found_warm(backend, await still_warm(backend))
             if backend.abandoned:
                 await clear_abandoned(backend)
             await self._consider_trial(backend)

@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator_mcp.backends.backend import Backend
 from orchestrator_mcp.backends.queues import QueuedPrompt
+from orchestrator_mcp.errors import BackendError
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,26 @@ async def still_sick(backend: Backend) -> str | None:
     if queue.pending and not queue.running:
         return "it holds prompts and runs none"
     return None
+
+
+async def still_warm(backend: Backend) -> str:
+    """The models that our last render before this start has left in a backend's memory.
+
+    Args:
+        backend: one that answers; it is asked once.
+
+    Returns:
+        Nothing if it restarted since, rendered something else, or does not say.
+    """
+    left, backend.left = backend.left, None
+    if left is None:
+        return ""
+    try:
+        newest = await backend.client.newest_prompt()
+    except BackendError as error:
+        log.info("it is not known what the backend has in memory: %s", error.message)
+        return ""
+    return left.model_key if newest == left.prompt_id else ""
 
 
 def _found(prompts: tuple[QueuedPrompt, ...], prompt_id: str, marker: Mapping[str, Any]) -> QueuedPrompt | None:

@@ -38,6 +38,7 @@ from orchestrator_mcp.workflows.library import WorkflowLibrary
 log = logging.getLogger(__name__)
 
 DATABASE: Final = "orchestrator.db"
+MOST_REMEMBERED: Final = 10_000  # completed jobs, the newest: a backend's own history holds no more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,7 @@ async def _set_to_work(parts: Parts, work: TaskGroup) -> None:
     """Start everything that runs for as long as the house stands; recovery and the first looks are done on return."""
     parts.pool.remember(await parts.store.backends.wishes())
     parts.pool.foresight.recall(await parts.store.backends.speeds())
+    parts.pool.recall(await parts.store.last_successes(among=MOST_REMEMBERED))
     work.start_soon(parts.pool.run, name="backends")
     await work.start(parts.dispatcher.run, name="dispatcher")
     work.start_soon(_sweep, parts.artifacts, name="sweep")

@@ -142,6 +142,19 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LastRender:
+    """What a backend rendered last of ours, as it is on record.
+
+    Attributes:
+        prompt_id: the prompt.
+        model_key: the models that it had loaded for it.
+    """
+
+    prompt_id: str
+    model_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Choice:
     """The next `count` jobs of a lane go to a backend."""
 

@@ -26,7 +26,6 @@ from orchestrator_mcp.store import OpenAttempt
 log = logging.getLogger(__name__)
 
 SLOW_SCAN: Final = 5.0  # seconds: events only make it faster
-MOST_REMEMBERED: Final = 10_000  # completed jobs, the newest: a backend's own history holds no more
 MOST_COLLECTING: Final = 8  # attempts of one backend whose files are fetched while it renders the next
 
 
@@ -79,9 +78,6 @@ class Dispatcher:
         epochs = await store.take_leases(self._resources.instance, [backend.id for backend in pool])
         for backend in pool:
             backend.epoch = epochs[backend.id]
-        for backend_id, prompt_id in (await store.last_successes(among=MOST_REMEMBERED)).items():
-            if backend_id in epochs:
-                pool[backend_id].canary = prompt_id
         for held in await store.adopt(epochs):
             log.info("adopting attempt %d of job %s on %s", held.number, held.job_id, held.backend_id)
             self._start(tasks, held, adopted=True)

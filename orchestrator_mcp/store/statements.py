@@ -279,8 +279,9 @@ def _reads() -> dict[str, sa.Executable]:
         .order_by(job.c.finished_at)
         .limit(P("b_count", type_=sa.Integer)),
         "running_spec": sa.select(job.c.spec, job.c.stage).where(_held(1)),
-        "last_successes": sa.select(newest.c.backend_id, attempt.c.prompt_id)
+        "last_successes": sa.select(newest.c.backend_id, attempt.c.prompt_id, lane.c.spec.label("lane_spec"))
         .join(job, job.c.id == newest.c.id)
+        .join(lane, lane.c.id == job.c.lane_id)
         .join(attempt, sa.and_(attempt.c.job_id == job.c.id, attempt.c.number == job.c.attempt)),
         "left_behind": sa.select(job.c.uid, attempt.c.number, attempt.c.backend_id, attempt.c.prompt_id)
         .join(job, job.c.id == attempt.c.job_id)

@@ -22,6 +22,7 @@ from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import NO_LIMITS, QueueLimits
 from orchestrator_mcp.domain.placement import Candidate, choose
 from orchestrator_mcp.domain.reports import RenderReport
+from orchestrator_mcp.domain.situation import LastRender
 from orchestrator_mcp.errors import NotFoundError, StorageError
 from orchestrator_mcp.store import accepting, assets, claiming, operations, upkeep
 from orchestrator_mcp.store.backend_store import BackendStore
@@ -281,14 +282,20 @@ class JobStore:
 
         return await self._read(read)
 
-    async def last_successes(self, *, among: int) -> dict[str, str]:
-        """The prompt of the newest completed job of each backend that has one.
+    async def last_successes(self, *, among: int) -> dict[str, LastRender]:
+        """The newest completed job of each backend that has one.
 
         Args:
             among: how many completed jobs are looked at, the newest first.
         """
         rows = await self._read(lambda tx: tx.all("last_successes", b_count=among))
-        return {row["backend_id"]: row["prompt_id"] for row in rows if row["backend_id"] is not None}
+        return {
+            row["backend_id"]: LastRender(
+                prompt_id=row["prompt_id"], model_key=LaneSpec.from_json(row["lane_spec"]).model_key
+            )
+            for row in rows
+            if row["backend_id"] is not None
+        }
 
     async def left_behind(self, since: datetime, *, limit: int) -> list[LeftBehind]:
         """Attempts whose end does not prove that their backend no longer holds the prompt, newest first.

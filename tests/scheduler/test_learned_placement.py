@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 
-from orchestrator_mcp.sandbox import Sandbox, SandboxOptions
+from orchestrator_mcp.sandbox import Sandbox, SandboxOptions, SandboxServer
 from tests.scheduler.core import Core, backend_for, core, render
 
 MODELS = ("sd15.safetensors", "sdxl.safetensors")
@@ -96,3 +97,40 @@ async def test_a_backend_that_restarted_has_nothing_warm(tmp_path: Path) -> None
             await running.end_of(job_id)
         assert running.service.backend("one").warm == MODELS[1]
     assert known == 1
+
+
+async def warmed(folder: Path, one: SandboxServer, two: SandboxServer) -> None:
+    """A first life of the orchestrator, in which each backend loads a model of its own."""
+    async with core(folder, [backend_for(one, "one"), backend_for(two, "two")]) as running:
+        for backend_id, model in zip(("one", "two"), MODELS, strict=True):
+            job_id = await running.submit(render(steps=2, model=model), backend_affinity=backend_id)
+            assert (await running.end_of(job_id)).status == "completed"
+
+
+async def test_the_first_job_after_a_restart_of_ours_goes_where_its_models_are(tmp_path: Path) -> None:
+    async with Sandbox(HEAVY).serve() as one, Sandbox(HEAVY).serve() as two:
+        await warmed(tmp_path, one, two)
+        async with core(tmp_path, [backend_for(one, "one"), backend_for(two, "two")]) as running:
+            for backend_id in ("one", "two"):
+                await running.until_backend(backend_id, "idle")
+            assert [running.service.backend(name).warm for name in ("one", "two")] == list(MODELS)
+            for backend_id, model in (("two", MODELS[1]), ("one", MODELS[0])):
+                job = await running.end_of(await running.submit(render(steps=2, seed=9, model=model)))
+                assert job.backend_id == backend_id
+        assert (one.memory.loads, two.memory.loads) == (1, 1)
+
+
+async def test_what_restarted_or_rendered_for_others_meanwhile_is_not_taken_for_warm(tmp_path: Path) -> None:
+    async with Sandbox(HEAVY).serve() as one, Sandbox(HEAVY).serve() as two:
+        await warmed(tmp_path, one, two)
+        await one.restart()
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{two.port}", trust_env=False) as somebody:
+            sent = await somebody.post("/prompt", json={"prompt": render(steps=1, model=MODELS[0])})
+            prompt_id = sent.json()["prompt_id"]
+            with anyio.fail_after(10):
+                while not (await somebody.get(f"/history/{prompt_id}")).json():  # noqa: ASYNC110 - over HTTP
+                    await anyio.sleep(0.02)
+        async with core(tmp_path, [backend_for(one, "one"), backend_for(two, "two")]) as running:
+            for backend_id in ("one", "two"):
+                await running.until_backend(backend_id, "idle")
+            assert [running.service.backend(name).warm for name in ("one", "two")] == [None, None]

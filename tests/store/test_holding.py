@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import JobFailure, JobState, Outcome, Stage
+from orchestrator_mcp.domain.situation import LastRender
 from orchestrator_mcp.domain.transitions import NEXT
 from orchestrator_mcp.errors import JobFinishedError, LeaseLostError, NotFoundError
 from orchestrator_mcp.store import JobStore, OpenAttempt
@@ -254,5 +255,5 @@ async def test_the_last_success_of_a_backend_is_its_newest_completed_job(store: 
     await store.accept(new_job())
     [failed] = await store.claim(free(candidate()), later(3))
     await store.finish(failed, JobState.FAILED, Outcome.ERRORED, later(4), reason="broken")
-    assert await store.last_successes(among=10) == {held.backend_id: held.prompt_id}
+    assert await store.last_successes(among=10) == {held.backend_id: LastRender(prompt_id=held.prompt_id, model_key="")}
     assert await store.last_successes(among=0) == {}
