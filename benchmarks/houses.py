@@ -17,7 +17,7 @@ import httpx
 from orchestrator_mcp.presence import find_running
 
 LOOK = 0.01  # seconds between two looks at what tells nobody
-PATIENCE = 120.0  # seconds that a start may take
+PATIENCE = 300.0  # seconds that a start may take: a thousand backends on a busy machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def house(
         yield House(folder=folder, process=process)
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(PATIENCE)
         if process.stderr is not None:
             process.stderr.close()
 
