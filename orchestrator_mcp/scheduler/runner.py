@@ -407,6 +407,7 @@ class Runner:
         Were it not so, the next one would wait in the backend's queue, as a standby does.
         """
         self._learn(backend, graph, said)
+        backend.canary = said.prompt_id
         self._release()
 
     def _release(self) -> None:
