@@ -16,6 +16,20 @@ from orchestrator_mcp.presence import find_running
 from tests.cli.program import CLI, SECONDS, environment, run, served
 
 CONFIG = "server: {port: 0}\n"
+HELLO_AND_TOOLS: list[dict[str, Any]] = [
+    {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "test", "version": "1"},
+        },
+    },
+    {"jsonrpc": "2.0", "method": "notifications/initialized"},
+    {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
+]
 
 
 @asynccontextmanager
@@ -77,12 +91,6 @@ async def test_an_agent_joins_a_server_that_runs_already(tmp_path: Path) -> None
 
 def test_standard_output_carries_the_protocol_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG, encoding="utf-8")
-    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
-    messages = [
-        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
-        {"jsonrpc": "2.0", "method": "notifications/initialized"},
-        {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
-    ]
     with subprocess.Popen(
         [*CLI, "stdio", "--log-level", "debug"],
         cwd=tmp_path,
@@ -93,13 +101,20 @@ def test_standard_output_carries_the_protocol_and_nothing_else(tmp_path: Path) -
         text=True,
     ) as program:
         assert program.stdin is not None and program.stdout is not None
-        program.stdin.write("".join(json.dumps(message) + "\n" for message in messages))
+        program.stdin.write("".join(json.dumps(message) + "\n" for message in HELLO_AND_TOOLS))
         program.stdin.flush()
         answers = [json.loads(program.stdout.readline()) for _ in range(2)]
         out, _ = program.communicate(timeout=SECONDS)
     assert [answer["id"] for answer in answers] == [1, 2]
     assert {"submit_job", "job_status"} <= {tool["name"] for tool in answers[1]["result"]["tools"]}
     assert (out, program.returncode) == ("", 0)
+
+
+def test_what_is_piped_in_is_answered_before_the_program_ends(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    said = "".join(json.dumps(message) + "\n" for message in HELLO_AND_TOOLS)
+    ended = run("stdio", folder=tmp_path, stdin=said + "no message\n")
+    assert [json.loads(line)["id"] for line in ended.stdout.splitlines()] == [1, 2], ended.stderr
 
 
 def test_a_wrong_file_is_told_on_standard_error(tmp_path: Path) -> None:

@@ -175,6 +175,7 @@ class _Connection:
                     continue  # not a message; whatever follows may be one
                 if self._client.conversation.is_for_client(message):
                     await self._client.tell(message)
+                    self._client.conversation.arrived(message)
                 else:
                     self._welcomed.set()
         raise GoneError("it closed the connection.")

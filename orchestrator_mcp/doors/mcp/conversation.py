@@ -32,6 +32,7 @@ class Conversation:
         self._subscriptions: dict[str, dict[str, Any]] = {}
         self._open: dict[str | int, JSONRPCRequest] = {}
         self._repeated: set[str | int] = set()
+        self._arriving: set[str | int] = set()  # answered, and the answer is on its way to the client
         self._idle = anyio.Event()  # set when the last open request is answered
 
     def greeted(self, message: JSONRPCRequest) -> None:
@@ -66,18 +67,24 @@ class Conversation:
         if not isinstance(message, JSONRPCResponse | JSONRPCError) or message.id is None:
             return True
         asked = self._open.pop(message.id, None)
-        if not self._open:
-            self._idle.set()
         if asked is not None and asked is self._greeting:
             self._answered = True
         if message.id in self._repeated:
             self._repeated.discard(message.id)
             return False
+        self._arriving.add(message.id)
         return True
 
+    def arrived(self, message: JSONRPCMessage) -> None:
+        """The client has what the orchestrator said."""
+        if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
+            self._arriving.discard(message.id)
+        if not self._open and not self._arriving:
+            self._idle.set()
+
     async def nothing_open(self) -> None:
-        """Wait until every request has an answer."""
-        while self._open:
+        """Wait until the client has an answer to every request."""
+        while self._open or self._arriving:
             self._idle = anyio.Event()
             await self._idle.wait()
 
@@ -106,6 +113,7 @@ class Conversation:
         """
         requests = list(self._open.values())
         self._open.clear()
+        self._arriving.clear()
         self._repeated.clear()
         return (
             [request for request in requests if _is_repeatable(request)],
