@@ -78,6 +78,14 @@ async def ask(ground: Ground, url: str, asked: Sequence[Wish]) -> None:
             await _ask_as_agent(ground, url, agents)
     except* (httpx.TransportError, httpx2.TransportError, MCPError, anyio.BrokenResourceError, OSError):
         pass  # it died; whatever was not confirmed is asked for again in its next life
+    except* httpx2.HTTPStatusError as refused:
+        if refused.subgroup(_is_no_stop) is not None:
+            raise
+
+
+def _is_no_stop(error: BaseException) -> bool:
+    """Whether a door refused for another reason than that it stops."""
+    return isinstance(error, httpx2.HTTPStatusError) and error.response.status_code != 503
 
 
 async def _ask_as_agent(ground: Ground, url: str, asked: Sequence[Wish]) -> None:
