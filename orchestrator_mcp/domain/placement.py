@@ -116,7 +116,7 @@ class _Round:
         self._turns_for: dict[tuple[int, str | None, frozenset[str]], Turns] = {}
         self._offers: dict[_Group, Replayed[Lane]] = {}
         self._by_need: dict[int, list[str]] = {}
-        self._best: Best | None = None
+        self._best = Best(())
 
     def choices(self) -> list[Choice]:
         """Renders for those who are idle first, then standbys."""
@@ -155,10 +155,11 @@ class _Round:
             for loading in (False, True):
                 if loading:
                     left.sort(key=lambda c: (c.warm in self._backlog.models, c.pace, c.backend_id))
-                    self._best = Best(left)
+                self._best = Best(left if loading else ())
                 self._offers.clear()
                 waiting = []
-                for candidate in left:
+                for turn, candidate in enumerate(left):
+                    self._best.turn = turn
                     lane = self._next(tier, candidate, loading=loading)
                     if lane is None:
                         waiting.append(candidate)
@@ -280,7 +281,7 @@ class _Round:
                     yield lane
 
     def _left_by_all(self, lane: Lane) -> bool:
-        return self._best is not None and self._prospects.left_by(self._best, lane)
+        return self._prospects.left_by(self._best, lane)
 
     def _coldest(self, tier: Tier, candidate: Candidate, source: str) -> Iterator[Lane]:
         """A lane of each model that a source has work for, first the one that would be ready last."""

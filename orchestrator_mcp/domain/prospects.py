@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from orchestrator_mcp.domain.backlog import Waiting
@@ -37,11 +38,16 @@ class Best:
     """The best that any of some idle backends could do, as if one of them were the best at everything.
 
     Args:
-        candidates: at least one, or nobody asks.
+        candidates: in the order in which they have their turns.
+
+    Attributes:
+        turn: how many had theirs already; they count no more for how fast the rest is.
     """
 
     def __init__(self, candidates: Sequence[Candidate]) -> None:
-        self._pace = min((min((c.pace, *c.paces.values())) for c in candidates), default=1.0)
+        self.turn = 0
+        paces = [min((one.pace, *one.paces.values())) for one in reversed(candidates)]
+        self._paces = list(accumulate(paces, min))[::-1]
         self._warm = {candidate.warm for candidate in candidates}
         self._anything = any(candidate.loaded for candidate in candidates)
         self._loads: dict[str, float] = {}
@@ -55,7 +61,7 @@ class Best:
         if lane.seconds is None or self._anything:
             return None
         load = 0.0 if not model or model in self._warm else min(lane.load, self._loads.get(model, lane.load))
-        return WORTH * load + lane.seconds * self._pace
+        return WORTH * load + lane.seconds * self._paces[self.turn]
 
 
 @dataclass
