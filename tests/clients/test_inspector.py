@@ -72,6 +72,7 @@ def test_the_schemas_of_the_tools_have_no_fault(way: list[str], tmp_path: Path) 
 def test_a_job_is_queued_and_a_mistake_is_told(way: list[str], tmp_path: Path) -> None:
     call = ("--method", "tools/call", "--tool-name", "submit_job", "--tool-arg", "workflow_id=my_workflow_001")
     queued = result_of(inspect(way, *call, 'parameters={"steps":3}', home=tmp_path))
-    assert queued["structuredContent"]["status"] == "accepted"
+    # As a client that knows tasks it may follow the job to its end, and show that.
+    assert queued["structuredContent"]["status"] in ("accepted", "completed")
     refused = inspect(way, *call, "sampler=1", home=tmp_path)
     assert refused.returncode == 5 and "sampler" in refused.stdout
