@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator_mcp.errors import SettingsError
@@ -86,6 +86,7 @@ def test_a_backend_that_is_not_there_cannot_be_taken_out() -> None:
         without_backend(FARM, "node9")
 
 
+@settings(deadline=None)
 @given(
     names=st.lists(st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True), unique=True, min_size=1, max_size=5),
     comments=st.lists(st.text(alphabet="abc #:-{}[]'\"", max_size=12), max_size=6),
