@@ -28,6 +28,8 @@ from orchestrator_mcp.settings import BackendSettings, Settings
 MESSAGES_WAITING: Final = 256
 MOST_FRAME_BYTES: Final = 2 * 2**20  # of a preview frame that is kept
 NOT_YET: Final = "it has not answered yet"
+MISSES_FOR_RARER: Final = 10  # looks in vain, after which they are half as frequent
+RAREST: Final = 5.0
 DEAF_AFTER: Final = 2.0  # seconds for which HTTP shows another queue than the WebSocket told
 
 
@@ -128,6 +130,11 @@ class Backend:
         if not self.online:
             return f"it is offline: {self.reason}"
         return f"it is suspect: {self.breaker.reason}" if self.breaker.open else None
+
+    @property
+    def rarer(self) -> float:
+        """How many times as long one waits before the next look at it: what stays away is asked less often."""
+        return min(1 + self.misses / MISSES_FOR_RARER, RAREST)
 
     @property
     def enabled(self) -> bool:

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final
+from weakref import WeakValueDictionary
+
+import anyio
 
 from orchestrator_mcp.backends import shapes
 
@@ -112,6 +115,33 @@ class NodeCatalogue:
             if spec:
                 return spec[0], shapes.record(spec[1]) if len(spec) > 1 else {}
         return None, {}
+
+
+class Catalogues:
+    """Catalogues by the bytes they came as: the equal machines of a farm share one, which is read once.
+
+    Attributes:
+        turn: for whoever reads in threads: one at a time, so that nobody reads what another is reading.
+    """
+
+    def __init__(self) -> None:
+        self.turn = anyio.CapacityLimiter(1)
+        self._known: WeakValueDictionary[bytes, NodeCatalogue] = WeakValueDictionary()
+
+    def read(self, content: bytes) -> NodeCatalogue:
+        """Read an answer to `GET /object_info`.
+
+        Args:
+            content: its bytes.
+
+        Raises:
+            ValueError: it is no JSON, not an object, or names no class at all.
+        """
+        digest = hashlib.sha256(content).digest()
+        found = self._known.get(digest)
+        if found is None:
+            found = self._known[digest] = parse_catalogue(shapes.parse_json(content))
+        return found
 
 
 def _encoded(raw: Mapping[str, Any]) -> bytes:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import anyio
 
 from orchestrator_mcp.backends import sockets
-from orchestrator_mcp.backends.catalogue import NodeCatalogue, parse_catalogue, parse_class
+from orchestrator_mcp.backends.catalogue import Catalogues, NodeCatalogue, parse_class
 from orchestrator_mcp.backends.history import MARKER_KEY, DeclaredOutput, HistoryEntry, newest_in, parse_history
 from orchestrator_mcp.backends.messages import Message
 from orchestrator_mcp.backends.queues import (
@@ -106,9 +106,15 @@ class ComfyClient:
         """What runs and what waits there (`GET /queue`); it carries every graph, so ask seldom."""
         return await (await self._get("/queue")).read(parse_queue)
 
-    async def object_info(self) -> NodeCatalogue:
-        """The node classes of the server and the files they offer (`GET /object_info`); some megabytes."""
-        return await (await self._get("/object_info", within=self._post_seconds)).read(parse_catalogue)
+    async def object_info(self, known: Catalogues | None = None) -> NodeCatalogue:
+        """The node classes of the server and the files they offer (`GET /object_info`); some megabytes.
+
+        Args:
+            known: catalogues of other servers; an equal one is theirs, and not read again.
+        """
+        known = known or Catalogues()
+        answer = await self._get("/object_info", within=self._post_seconds)
+        return await answer.decode(known.read, known.turn)
 
     async def node_class(self, class_type: str) -> Mapping[str, Any] | None:
         """One node class of the server (`GET /object_info/{class}`), as in its catalogue; None if it has none such."""

@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 
 from orchestrator_mcp.backends.backend import Backend
-from orchestrator_mcp.backends.catalogue import NodeCatalogue
+from orchestrator_mcp.backends.catalogue import Catalogues, NodeCatalogue
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.events import BackendChanged
 from orchestrator_mcp.errors import BackendError
@@ -24,6 +24,7 @@ from orchestrator_mcp.errors import BackendError
 log = logging.getLogger(__name__)
 
 FRESH_FOR: Final = 5.0  # seconds for which a catalogue counts as seen just now
+AT_ONCE: Final = 32  # catalogues that are on their way: they are some megabytes each
 PATIENCE: Final = 10.0  # seconds that somebody who waits for an answer gives a backend to say what it has
 
 
@@ -48,6 +49,8 @@ class CatalogueLooks:
         self._clock = clock
         self._tell = tell
         self._looks: WeakKeyDictionary[Backend, _Look] = WeakKeyDictionary()
+        self._known_ones = Catalogues()
+        self._asking = anyio.CapacityLimiter(AT_ONCE)
 
     async def renew(self, backend: Backend, *, older_than: float) -> None:
         """Ask a backend again, unless what it said is new enough.
@@ -94,13 +97,16 @@ class CatalogueLooks:
 
     async def _ask(self, backend: Backend, began: float) -> None:
         forgets = backend.forgets
-        found = await backend.client.object_info()
-        if backend.catalogue is None or not await anyio.to_thread.run_sync(_same, found, backend.catalogue):
+        async with self._asking:
+            found = await backend.client.object_info(self._known_ones)
+        if not await _same(found, backend.catalogue):
             backend.catalogue = found
             self._tell(BackendChanged(backend_id=backend.id))
         if forgets == backend.forgets:
             backend.catalogue_at = began
 
 
-def _same(one: NodeCatalogue, other: NodeCatalogue) -> bool:
-    return one.raw == other.raw
+async def _same(found: NodeCatalogue, known: NodeCatalogue | None) -> bool:
+    if found is known or known is None:
+        return found is known
+    return await anyio.to_thread.run_sync(lambda: found.raw == known.raw)

@@ -309,7 +309,7 @@ class BackendPool:
                     self._tell(BackendChanged(backend_id=backend.id))
                 backend.wake = anyio.Event()
                 pause = self._current.now.scheduling.probe_interval * self._random.uniform(0.9, 1.1)
-                with anyio.move_on_after(pause):
+                with anyio.move_on_after(pause * backend.rarer):
                     await backend.wake.wait()
 
     async def _look(self, backend: Backend) -> None:

@@ -79,7 +79,10 @@ def words(value: object, limit: int = TEXT_LIMIT) -> str:
     """
     if not isinstance(value, str):
         return ""
-    line = _CONTROLS.sub(" ", value[: limit + 1]).strip()
+    line = value[: limit + 1]
+    if not line.isprintable():
+        line = "".join(letter if letter.isprintable() else " " for letter in line)
+    line = line.strip()
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

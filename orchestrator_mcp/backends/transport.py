@@ -95,12 +95,22 @@ class Answer:
         Raises:
             BackendAmbiguousError: it cannot be read.
         """
+        return await self.decode(lambda content: parse(shapes.parse_json(content)))
 
-        def work() -> T:
-            return parse(shapes.parse_json(self.content))
+    async def decode(self, work: Callable[[bytes], T], limiter: anyio.CapacityLimiter | None = None) -> T:
+        """Make something of the answer's bytes; of many in a thread.
 
+        Args:
+            work: from the bytes to a value; a ValueError means that they are not what was asked for.
+            limiter: how many may be at it in threads; as many as there are threads unless given.
+
+        Raises:
+            BackendAmbiguousError: it cannot be read.
+        """
         try:
-            return await anyio.to_thread.run_sync(work) if len(self.content) > _INLINE_BYTES else work()
+            if len(self.content) > _INLINE_BYTES:
+                return await anyio.to_thread.run_sync(work, self.content, limiter=limiter)
+            return work(self.content)
         except ValueError as error:
             raise BackendAmbiguousError(
                 f"Backend {self.backend_id} answers {self.action} with something that cannot be read: "

@@ -65,6 +65,16 @@ def backend() -> Backend:
     return Backend(settings=entry, client=client_for(entry, Settings(backends=(entry,))), online=True)
 
 
+def test_a_backend_that_stays_away_is_looked_at_less_often_and_never_given_up(backend: Backend) -> None:
+    rarer = []
+    for misses in (0, 10, 20, 10**9):
+        backend.misses = misses
+        rarer.append(backend.rarer)
+    assert rarer[0] == 1
+    assert rarer == sorted(set(rarer))
+    assert rarer[-1] <= 10
+
+
 def test_a_number_that_falls_tells_of_a_restart(backend: Backend) -> None:
     for number in (0, 1, 5):
         backend.numbered(number)

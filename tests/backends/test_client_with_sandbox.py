@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
+from orchestrator_mcp.backends.catalogue import Catalogues, NodeCatalogue
 from orchestrator_mcp.backends.comfy import ComfyClient
 from orchestrator_mcp.backends.history import DeclaredOutput, chosen_outputs
 from orchestrator_mcp.backends.messages import (
@@ -27,6 +28,7 @@ from orchestrator_mcp.backends.messages import (
 from orchestrator_mcp.backends.progress import ProgressMeter
 from orchestrator_mcp.errors import ArtifactError, LeaseLostError, PromptRejectedError
 from orchestrator_mcp.sandbox import Sandbox, SandboxOptions, SandboxServer
+from tests.backends.conftest import ClientMaker
 from tests.backends.talk import WAIT, downloaded, ended, heard_until_finished, new_id, send, slow_graph
 from tests.partners import picture_graph, text_to_image
 
@@ -55,6 +57,23 @@ async def test_the_catalogue_names_classes_and_the_models_they_offer(client: Com
     assert "sd15.safetensors" in (catalogue.options("CheckpointLoaderSimple", "ckpt_name") or ())
     assert catalogue.options("LoadImage", "image") is None
     assert catalogue.is_output("SaveImage")
+
+
+async def test_equal_servers_share_one_catalogue_and_another_has_its_own(make_client: ClientMaker) -> None:
+    known = Catalogues()
+    async with Sandbox().serve() as one, Sandbox().serve() as other, Sandbox(ODD).serve() as odd:
+        with anyio.fail_after(WAIT):
+            found = [await asked(make_client(server.port), known) for server in (one, other, odd)]
+    assert found[0] is found[1]
+    assert found[2] is not found[0]
+
+
+ODD = SandboxOptions(without=("ImageBlur",))
+
+
+async def asked(client: ComfyClient, known: Catalogues) -> NodeCatalogue:
+    async with client:
+        return await client.object_info(known)
 
 
 async def test_a_picture_is_made_declared_and_fetched_whole(client: ComfyClient) -> None:
