@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import anyio
 
-from orchestrator_mcp.backends.catalogue import NodeCatalogue
+from orchestrator_mcp.backends.catalogue import Catalogues, NodeCatalogue
 from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.sandbox import SandboxServer
 from orchestrator_mcp.sandbox.options import DEFAULT_MODELS
@@ -55,9 +55,9 @@ def count_looks(running: Core, backend_id: str) -> list[str]:
     client = pool_of(running)[backend_id].client
     asked, looks = client.object_info, list[str]()
 
-    async def counted() -> NodeCatalogue:
+    async def counted(known: Catalogues | None = None) -> NodeCatalogue:
         looks.append(backend_id)
-        return await asked()
+        return await asked(known)
 
     client.object_info = counted  # type: ignore[method-assign]
     return looks
