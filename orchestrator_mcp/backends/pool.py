@@ -43,6 +43,7 @@ __all__ = ["Backend", "BackendPool"]
 log = logging.getLogger(__name__)
 
 CATALOGUE_AGE: Final = 300.0  # seconds until nodes and models are asked for again
+MOST_LOOKS: Final = 100  # at all backends together, each second
 SOCKET_PAUSE: Final = (0.5, 30.0)  # seconds between two tries of the WebSocket, growing
 
 
@@ -308,8 +309,10 @@ class BackendPool:
                 if backend.opened_or_closed():
                     self._tell(BackendChanged(backend_id=backend.id))
                 backend.wake = anyio.Event()
-                pause = self._current.now.scheduling.probe_interval * self._random.uniform(0.9, 1.1)
-                with anyio.move_on_after(pause * backend.rarer):
+                pause = (
+                    max(self._current.now.scheduling.probe_interval, len(self._backends) / MOST_LOOKS) * backend.rarer
+                )
+                with anyio.move_on_after(pause * self._random.uniform(0.9, 1.1)):
                     await backend.wake.wait()
 
     async def _look(self, backend: Backend) -> None:
@@ -392,6 +395,8 @@ class BackendPool:
                     log.debug("event stream ended: %s", error.message)
                     backend.falls += backend.listening
                 finally:
+                    if backend.listening:
+                        backend.wake.set()  # it may be gone: that is not left to the next look
                     backend.listening = False
                     backend.client_id = new_client_id()
                 backend.tell_of_a_gap()

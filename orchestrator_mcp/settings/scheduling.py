@@ -120,7 +120,12 @@ class SchedulingSettings(BaseModel):
     max_attempts: Whole = Field(default=3, ge=1, le=100, description="How often a job is tried at most.")
     retry_delay: Duration = Field(default=2.0, ge=0, le=3600, description="The pause before the first retry; doubles.")
     retry_delay_max: Duration = Field(default=60.0, ge=0, le=86400, description="The longest pause before a retry.")
-    probe_interval: Duration = Field(default=2.0, ge=0.01, le=3600, description="How often each backend is looked at.")
+    probe_interval: Duration = Field(
+        default=2.0,
+        ge=0.01,
+        le=3600,
+        description="How often each backend is looked at; more than 200 are looked at less often.",
+    )
     probe_timeout: Duration = Field(default=10.0, ge=0.01, le=600, description="How long such a look may take.")
     poll_interval: Duration = Field(
         default=0.5, ge=0.01, le=600, description="How often a running job is asked about, at first."
