@@ -28,6 +28,7 @@ from benchmarks.reporting import Report, Row, machine
 
 COMMITS = 100
 POSTS = 50
+FEWEST = 3  # renders of a backend that have a gap between two that were not the first
 SPREAD = 0.5  # of the lengths of renders: backends that began together must not go on ending together
 
 
@@ -126,7 +127,7 @@ async def measure(report: Report, sizes: Sequence[int], each: int, step_ms: floa
     Args:
         report: what to add to.
         sizes: of the farms.
-        each: renders on each backend.
+        each: renders on a farm of one; fewer on each backend of larger ones.
         step_ms: milliseconds of a render on a farm of one; longer on larger ones, since two cores render for all.
     """
     with tempfile.TemporaryDirectory(prefix="gap-") as place:
@@ -137,9 +138,9 @@ async def measure(report: Report, sizes: Sequence[int], each: int, step_ms: floa
         rows = [_row("its own queue", 1, 0, alone)]
         found: dict[tuple[int, int], Seen] = {}
         for size in sizes:
-            length = step_ms * max(1.0, size / 4)
+            length, renders = step_ms * max(1.0, size / 4), max(FEWEST, each // size)
             for slots in (1, 2):
-                found[size, slots] = await ours(folder, size, slots, each, length)
+                found[size, slots] = await ours(folder, size, slots, renders, length)
                 rows.append(_row("orchestrator", size, slots, found[size, slots]))
     report.table("gap", rows)
     report.table("bounds", [{"what": "one commit, ms", "median": round(commit, 2)}, _bound(post)])
@@ -191,7 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gap", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 100, 1000], help="backends")
-    parser.add_argument("--each", type=int, default=30, help="renders on each backend")
+    parser.add_argument("--each", type=int, default=30, help="renders; fewer on each of many backends")
     parser.add_argument("--step-ms", type=float, default=250.0, help="milliseconds of a render")
     given = parser.parse_args()
     report = Report("gap", "How long a saturated backend stands between two renders", machine())

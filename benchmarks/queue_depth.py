@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--depths", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--repeats", type=int, default=200, help="of each operation in a turn")
-    parser.add_argument("--turns", type=int, default=3, help="of each depth")
+    parser.add_argument("--turns", type=int, default=1, help="of each depth")
     parser.add_argument("--measure", type=Path, help="only measure this database, and say so as JSON")
     given = parser.parse_args()
     if given.measure is not None:
