@@ -27,6 +27,7 @@ WITH_PROCESSES = {
 }
 LATE_IMPORTS = {
     "orchestrator_mcp/app.py",  # the doors when recovery is done, stdio and the sandbox when they are wanted
+    "orchestrator_mcp/previews/frames.py",  # an extra, of forty megabytes, for those who have videos
     "orchestrator_mcp/store/sqlite.py",  # Alembic takes 0.7 s, and is needed once in a long time
 }
 CATCH_ALL = {

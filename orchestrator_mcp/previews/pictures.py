@@ -65,5 +65,17 @@ def lossless(image: Image.Image, *, note: str = "") -> Picture:
     return _picture(image, target, note, media_type="image/png")
 
 
+def as_file(image: Image.Image) -> io.BytesIO:
+    """A picture as an open file, for whoever takes files.
+
+    Args:
+        image: RGB.
+    """
+    target = io.BytesIO()
+    image.save(target, "PNG", compress_level=1)
+    target.seek(0)
+    return target
+
+
 def _picture(image: Image.Image, target: io.BytesIO, note: str, *, media_type: str = "image/jpeg") -> Picture:
     return Picture(data=target.getvalue(), media_type=media_type, width=image.width, height=image.height, note=note)

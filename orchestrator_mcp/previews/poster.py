@@ -1,4 +1,4 @@
-"""What stands for a file that cannot be shown small: a card that says what it is, and never pretends to be a frame."""
+"""What stands for a file that is no picture: the first frame of a video, else a card that says what the file is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from orchestrator_mcp.lettering import clean, drawable, fitted, font_of, line_height, shortened, width_of
 from orchestrator_mcp.previews.containers import film
+from orchestrator_mcp.previews.frames import DECODES, first_frame
 from orchestrator_mcp.previews.pictures import Picture, encoded
 from orchestrator_mcp.previews.scaled import LONGEST, MOST_BYTES
 
@@ -18,10 +19,15 @@ MUTED: Final = (154, 161, 171)
 GROUND: Final = (22, 24, 28)
 PANEL: Final = (36, 39, 45)
 LINE: Final = (62, 67, 76)
+FRAME_NOTE: Final = "the first frame of a video"
 _ACCENT: Final = (240, 177, 74)
 
 _WHY: Final = {
-    "video": "No frame is shown: videos are not decoded here. Open the file.",
+    "video": (
+        "No frame is shown: this video cannot be decoded. Open the file."
+        if DECODES
+        else "No frame is shown: the extra 'video' is not installed here. Open the file."
+    ),
     "audio": "Sound cannot be shown. Open the file to hear it.",
     "text": "This is a text. Open the file to read it.",
     "model": "A 3D model is not rendered here. Open the file.",
@@ -48,19 +54,38 @@ class Subject:
 
 
 def poster(path: Path, subject: Subject, *, longest: int = LONGEST, most_bytes: int = MOST_BYTES) -> Picture:
-    """Draw the card of a file.
+    """Show the first frame of a video with the sign of one, or draw the card of a file.
 
     Args:
-        path: where it lies; of a video the head is read.
+        path: where it lies.
         subject: what is known of it.
-        longest: pixels of the card's width; it is 16 to 9.
+        longest: pixels of the longer side; a card is 16 to 9.
         most_bytes: of the result.
     """
+    if subject.kind == "video" and (frame := still(path, subject.media_type, longest)) is not None:
+        return encoded(frame, most_bytes=most_bytes, note=FRAME_NOTE)
     facts = facts_of(path, subject)
     size = (longest, max(1, round(longest * 9 / 16)))
     image = Image.new("RGB", size, GROUND)
     _draw_card(ImageDraw.Draw(image), size, subject, facts)
     return encoded(image, most_bytes=most_bytes, crisp=True, note=_WHY.get(subject.kind, _WHY_FILE))
+
+
+def still(path: Path, media_type: str, longest: int) -> Image.Image | None:
+    """The first frame of a video, small and with the sign of one in its corner; None where it cannot be decoded.
+
+    Args:
+        path: where it lies.
+        media_type: of its content.
+        longest: pixels of the longer side; a small frame is not made larger.
+    """
+    frame = first_frame(path, media_type)
+    if frame is None:
+        return None
+    frame.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    radius = max(6, min(frame.size) // 20)
+    draw_emblem(ImageDraw.Draw(frame), (2 * radius, frame.height - 2 * radius), radius, "video")
+    return frame
 
 
 def facts_of(path: Path, subject: Subject) -> str:

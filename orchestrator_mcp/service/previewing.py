@@ -17,8 +17,8 @@ from orchestrator_mcp.domain.jobs import Artifact, Job, JobState
 from orchestrator_mcp.domain.text import plain, told
 from orchestrator_mcp.errors import ManifestError, NoPreviewError, NotFoundError, TooManyError
 from orchestrator_mcp.previews.contact_sheet import SheetEntry, State, contact_sheet
-from orchestrator_mcp.previews.pictures import Picture
-from orchestrator_mcp.previews.poster import Subject, facts_of, poster, spelled_size
+from orchestrator_mcp.previews.pictures import Picture, as_file
+from orchestrator_mcp.previews.poster import Subject, facts_of, poster, spelled_size, still
 from orchestrator_mcp.previews.scaled import LONGEST, MEDIA_TYPES, measured, scaled
 from orchestrator_mcp.service.captions import captions
 from orchestrator_mcp.service.showing import output_views
@@ -249,8 +249,9 @@ class Previewing:
         path = self.artifacts.path_of(artifact.sha256)
         if artifact.media_type in MEDIA_TYPES:
             return SheetEntry(picture=path, caption=caption)
-        subject = _subject(artifact)
-        return SheetEntry(caption=caption, kind=artifact.kind, reason=facts_of(path, subject))
+        if artifact.kind == "video" and (frame := still(path, artifact.media_type, LARGEST_CELL)) is not None:
+            return SheetEntry(picture=as_file(frame), caption=caption)
+        return SheetEntry(caption=caption, kind=artifact.kind, reason=facts_of(path, _subject(artifact)))
 
     async def _in_thread(self, deed: Callable[[], _Result]) -> _Result:
         if self._threads.statistics().tasks_waiting >= MOST_WAITING:

@@ -282,8 +282,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         name="preview_job",
         tag="outputs",
         summary="Preview a job",
-        text="One small picture: of the output, of several outputs side by side, a card for video, sound and text, or "
-        "of a running job the newest frame that its backend sent. 409 says why there is nothing to see.",
+        text="One small picture: of the output, of several outputs side by side, a video's first frame, a card for "
+        "sound and text, or of a running job the newest frame that its backend sent. 409 says why there is none.",
         headers=("If-None-Match",),
         query="preview",
         answers=(

@@ -41,8 +41,8 @@ WORKFLOWS: Final = (
     "workflow_id. The library is read live. Next: submit_job with only the parameters to change."
 )
 PREVIEW: Final = (
-    "Look at results: a small picture of a job's output, a contact sheet of several outputs or jobs, a card for video "
-    "or audio. Of a running render: its newest frame, if there is one. The text says where the originals are."
+    "Look at results: a small picture of a job's output, a contact sheet of several outputs or jobs, a video's first "
+    "frame. Of a running render: its newest frame, if there is one. The text says where the originals are."
 )
 JOBS: Final = (
     "Find earlier jobs, newest first, by any of the filters. Use it when a job_id was lost or to see what the farm "
