@@ -138,7 +138,7 @@ async def measure(report: Report, sizes: Sequence[int], each: int, step_ms: floa
         rows = [_row("its own queue", 1, 0, alone)]
         found: dict[tuple[int, int], Seen] = {}
         for size in sizes:
-            length, renders = step_ms * max(1.0, size / 4), max(FEWEST, each // size)
+            length, renders = step_ms * max(1.0, size / 8), max(FEWEST, each // size)
             for slots in (1, 2):
                 found[size, slots] = await ours(folder, size, slots, renders, length)
                 rows.append(_row("orchestrator", size, slots, found[size, slots]))
