@@ -191,7 +191,7 @@ def main() -> None:
     """Measure, and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gap", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 100], help="backends; a thousand take twenty minutes")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 100], help="backends; 1000 take 20 minutes")
     parser.add_argument("--each", type=int, default=30, help="renders; fewer on each of many backends")
     parser.add_argument("--step-ms", type=float, default=250.0, help="milliseconds of a render")
     given = parser.parse_args()
