@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -159,14 +159,8 @@ def _load_core() -> None:
 
 
 def _load_doors() -> None:
-    import orchestrator_mcp.composition.doors  # noqa: F401
-
-
-def _doors() -> Callable[..., AbstractAsyncContextManager[Orchestrator]]:
     """Import the doors: a second of work that needs no event loop, and must not hold it up."""
-    from orchestrator_mcp.composition.doors import doors
-
-    return doors
+    import orchestrator_mcp.composition.doors  # noqa: F401
 
 
 def _prepare_folders(settings: Settings) -> None:
