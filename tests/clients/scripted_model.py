@@ -1,6 +1,6 @@
 """A model's API on loopback that says what a test tells it to, and keeps what it was sent.
 
-It speaks what the hosts speak: Anthropic's Messages API and OpenAI's Responses API.
+It speaks what the hosts speak: Anthropic's Messages API, OpenAI's Responses API and Google's generateContent.
 """
 
 from __future__ import annotations
@@ -97,6 +97,26 @@ class Model:
             made |= {"content": [{"type": "output_text", "text": said}]}
         return b"".join(_response_events(made))
 
+    def contents(self, request: Block) -> bytes:
+        """One turn of generateContent, as a stream of one event; pictures come beside what a call gave, in one turn."""
+        declared = [tool for group in request.get("tools", ()) for tool in group.get("functionDeclarations", ())]
+        self.tools = {
+            tool["name"].removeprefix(self.prefix): tool for tool in declared if tool["name"].startswith(self.prefix)
+        }
+        for turn in request["contents"]:
+            parts = turn["parts"]
+            pictures = [base64.b64decode(part["inlineData"]["data"]) for part in parts if "inlineData" in part]
+            for answered in (part["functionResponse"] for part in parts if "functionResponse" in part):
+                text = answered["response"]["output"]
+                self.results[answered["name"].removeprefix(self.prefix)] = Given([text], pictures)
+        said = self.script(self.results)
+        if isinstance(said, Call):
+            made: Block = {"functionCall": {"name": self.prefix + said.tool, "args": said.arguments}}
+        else:
+            made = {"text": said}
+        answer = {"content": {"role": "model", "parts": [made]}, "finishReason": "STOP", "index": 0}
+        return b"data: " + json.dumps({"candidates": [answer]}).encode() + b"\r\n\r\n"
+
 
 def _given(content: str | list[Block]) -> Given:
     given = Given()
@@ -132,6 +152,10 @@ def scripted_model(script: Script, *, prefix: str) -> Iterator[Model]:
             request = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or b"{}")
             if self.path.endswith("/responses"):
                 self._send(model.responses(request), "text/event-stream")
+            elif ":streamGenerateContent" in self.path:
+                self._send(model.contents(request), "text/event-stream")
+            elif ":countTokens" in self.path:
+                self._send(b'{"totalTokens": 1}', "application/json")
             elif request.get("stream"):
                 self._send(model.messages(request), "text/event-stream")
             else:

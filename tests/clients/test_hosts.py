@@ -199,3 +199,17 @@ def test_in_opencode_the_model_receives_all_of_a_job_and_the_picture_itself(farm
         said = ask(host, "run", "--model", "scripted/scripted", "Make me a picture.", home=home)
     assert "I have looked at it." in said
     check_what_reached(model)
+
+
+def test_in_gemini_the_model_receives_all_of_a_job_and_the_picture_itself(farm: Path, home: Path) -> None:
+    host = program("gemini")
+    with served(farm), scripted_model(look_at_a_picture, prefix="mcp_render-farm_") as model:
+        settings = home / ".gemini" / "settings.json"
+        settings.parent.mkdir()
+        own = {"security": {"auth": {"selectedType": "gemini-api-key"}}, "privacy": {"usageStatisticsEnabled": False}}
+        settings.write_text(json.dumps(own), encoding="utf-8")
+        tell("gemini", "http", farm=farm, home=home)
+        wish = ("--model", "scripted", "--approval-mode", "yolo", "--prompt", "Make me a picture.")
+        said = ask(host, *wish, home=home, GEMINI_API_KEY="none", GOOGLE_GEMINI_BASE_URL=model.url)
+    assert "I have looked at it." in said
+    check_what_reached(model)
