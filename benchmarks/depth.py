@@ -27,7 +27,7 @@ import httpx
 from benchmarks.crowd import percentile
 from orchestrator_mcp.domain.jobs import Door, new_job_id
 from orchestrator_mcp.domain.lanes import LaneSpec, Requirements
-from orchestrator_mcp.presence import find_running
+from orchestrator_mcp.machine.presence import find_running
 from orchestrator_mcp.store import JobSpec, JobStore, NewJob
 
 BATCH = 500  # jobs that are stored together

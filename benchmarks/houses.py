@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import httpx
 
-from orchestrator_mcp.presence import find_running
+from orchestrator_mcp.machine.presence import find_running
 
 LOOK = 0.01  # seconds between two looks at what tells nobody
 PATIENCE = 300.0  # seconds that a start may take: a thousand backends on a busy machine

@@ -1,4 +1,4 @@
-"""The composition root: what runs, and in which order it starts and stops. `composition` builds the parts.
+"""What runs, and in which order it starts and stops. `composition` builds the parts.
 
 Start: data dir, port, store, recovery and dispatch, then the doors. Stop: the doors, then dispatch, then the store;
 renders on the backends go on and are adopted at the next start. Heavy imports come after recovery.
@@ -18,10 +18,10 @@ import anyio.to_thread
 from orchestrator_mcp.clock import Clock, SystemClock
 from orchestrator_mcp.composition.choices import Choices, Orchestrator
 from orchestrator_mcp.errors import DataDirInUseError, StartError
-from orchestrator_mcp.listening import take_port
-from orchestrator_mcp.presence import hold_data_dir
+from orchestrator_mcp.machine.listening import take_port
+from orchestrator_mcp.machine.presence import hold_data_dir
+from orchestrator_mcp.machine.stop_signals import stop_signals
 from orchestrator_mcp.settings import BackendSettings, Settings
-from orchestrator_mcp.stop_signals import stop_signals
 
 if TYPE_CHECKING:
     from orchestrator_mcp.doors.mcp.bridge import Target
@@ -119,7 +119,7 @@ async def serve_stdio(settings: Settings, choices: Choices) -> int:
 async def _nearest(settings: Settings, choices: Choices, patience: float) -> AsyncIterator[Target]:
     """The orchestrator that runs on this configuration; one of our own when there has been none for so many seconds."""
     from orchestrator_mcp.doors.mcp.bridge import Target
-    from orchestrator_mcp.presence import find_running, is_held
+    from orchestrator_mcp.machine.presence import find_running, is_held
 
     clock, alone_since = SystemClock(), None
     async with AsyncExitStack() as stack:

@@ -1,7 +1,7 @@
 """The command line: `orchestrator-mcp serve | stdio | demo | submit | rerun | retry | status | cancel | …`.
 
-Options and help stand here, a module for each group of commands. What a command does stands in
-`orchestrator_mcp.command`, imported only when it is called, so that `--help` comes at once.
+Only options and help stand here, a module for each group of commands, so that `--help` comes at once. What a command
+does stands in `orchestrator_mcp.command`, and is imported when it is called.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from orchestrator_mcp import __version__
 from orchestrator_mcp.command.ending import UnreachableError, UsageError
 from orchestrator_mcp.errors import OrchestratorError
-from orchestrator_mcp.listening import reachable_url
-from orchestrator_mcp.presence import find_running
+from orchestrator_mcp.machine.listening import reachable_url
+from orchestrator_mcp.machine.presence import find_running
 from orchestrator_mcp.redaction import hide
 from orchestrator_mcp.settings import load_settings
 

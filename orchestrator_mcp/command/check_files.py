@@ -9,15 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from orchestrator_mcp.backing_up import FOLDER as BACKUPS
 from orchestrator_mcp.clock import format_time
 from orchestrator_mcp.command.findings import Finding, Verdict
 from orchestrator_mcp.command.tables import size_text
 from orchestrator_mcp.files import free_space, is_network_filesystem
+from orchestrator_mcp.machine.shipped import workflow_folders
 from orchestrator_mcp.settings import Settings
-from orchestrator_mcp.shipped import workflow_folders
 from orchestrator_mcp.store.backups import list_backups
 from orchestrator_mcp.store.schema import SCHEMA_REVISION
+from orchestrator_mcp.upkeep.backups import FOLDER as BACKUPS
 
 LITTLE_SPACE: Final = 5 * 10**9  # bytes
 TOO_LITTLE_SPACE: Final = 200 * 10**6

@@ -23,9 +23,9 @@ from orchestrator_mcp.command.results import Delivered, check_delivery
 from orchestrator_mcp.domain.views import JobView
 from orchestrator_mcp.errors import StartError
 from orchestrator_mcp.logs import configure_logging
+from orchestrator_mcp.machine.shipped import shipped
+from orchestrator_mcp.machine.stop_signals import stop_signals
 from orchestrator_mcp.settings import Settings
-from orchestrator_mcp.shipped import shipped
-from orchestrator_mcp.stop_signals import stop_signals
 
 PATIENCE: Final = 120.0  # seconds for all three jobs; they take four
 _OURS: Final = frozenset({"data", "logs", "Inbox", "Outbox"})

@@ -22,8 +22,8 @@ from orchestrator_mcp.command.printing import print_json
 from orchestrator_mcp.command.tables import paint
 from orchestrator_mcp.domain.views import HealthView
 from orchestrator_mcp.errors import OrchestratorError, SettingsError, StartError
-from orchestrator_mcp.listening import take_port
-from orchestrator_mcp.presence import Presence, find_running, is_held
+from orchestrator_mcp.machine.listening import take_port
+from orchestrator_mcp.machine.presence import Presence, find_running, is_held
 from orchestrator_mcp.settings import Settings, load_settings
 
 _HEALTH_SECONDS: Final = 5.0

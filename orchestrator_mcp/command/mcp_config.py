@@ -21,10 +21,10 @@ from orchestrator_mcp.files import (
     read_regular,
     write_durably,
 )
-from orchestrator_mcp.listening import reachable_url
-from orchestrator_mcp.presence import find_running
+from orchestrator_mcp.machine.listening import reachable_url
+from orchestrator_mcp.machine.presence import find_running
+from orchestrator_mcp.machine.tokens import TOKEN_NAME
 from orchestrator_mcp.settings import load_settings, locate_config
-from orchestrator_mcp.tokens import TOKEN_NAME
 
 SERVER_NAME: Final = "render-farm"
 MAX_BYTES: Final = 32 * 1024 * 1024  # some hosts keep their history in the same file

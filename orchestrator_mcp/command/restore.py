@@ -6,15 +6,15 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from orchestrator_mcp.backing_up import FOLDER
 from orchestrator_mcp.clock import SystemClock, format_time
 from orchestrator_mcp.command.check_files import DATABASE, mend_for_damage
 from orchestrator_mcp.command.ending import ExitCode, say
 from orchestrator_mcp.errors import StartError
-from orchestrator_mcp.presence import hold_data_dir
+from orchestrator_mcp.machine.presence import hold_data_dir
 from orchestrator_mcp.settings import load_settings
 from orchestrator_mcp.store.backups import Restored, restore_newest
 from orchestrator_mcp.store.sqlite import is_damage
+from orchestrator_mcp.upkeep.backups import FOLDER
 
 
 def restore_database(config: Path | None) -> int:

@@ -23,7 +23,7 @@ import typer
 from orchestrator_mcp import __version__
 from orchestrator_mcp.command.ending import ExitCode, plain_errors, say
 from orchestrator_mcp.logs import configure_logging
-from orchestrator_mcp.presence import is_held
+from orchestrator_mcp.machine.presence import is_held
 from orchestrator_mcp.settings import Settings, load_settings, locate_config
 
 if TYPE_CHECKING:

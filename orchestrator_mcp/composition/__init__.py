@@ -1,1 +1,1 @@
-"""How the house is put together: the core that works, and the doors before it. `app` runs them."""
+"""Builds every object, and nobody else does: the core that works, and the doors before it. `app` runs them."""

@@ -16,23 +16,23 @@ from anyio.abc import TaskGroup
 from orchestrator_mcp import __version__
 from orchestrator_mcp.artifacts import ArtifactStore
 from orchestrator_mcp.backends.pool import BackendPool
-from orchestrator_mcp.backing_up import FOLDER as BACKUPS
-from orchestrator_mcp.backing_up import Backups
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.composition.choices import Choices
 from orchestrator_mcp.errors import StorageError
 from orchestrator_mcp.events import Events
 from orchestrator_mcp.files import is_network_filesystem
-from orchestrator_mcp.reload import Reload, reload_on_hangup
-from orchestrator_mcp.retention import Retention
+from orchestrator_mcp.machine.shipped import workflow_folders
 from orchestrator_mcp.scheduler import Dispatcher, Resources
 from orchestrator_mcp.scheduler.learned import LearnedSpeeds
 from orchestrator_mcp.service import JobService
 from orchestrator_mcp.settings import CurrentSettings, Settings
-from orchestrator_mcp.shipped import workflow_folders
-from orchestrator_mcp.storage import StorageWatch
 from orchestrator_mcp.store import JobStore
 from orchestrator_mcp.store.backups import require_database
+from orchestrator_mcp.upkeep.backups import FOLDER as BACKUPS
+from orchestrator_mcp.upkeep.backups import Backups
+from orchestrator_mcp.upkeep.reload import Reload, reload_on_hangup
+from orchestrator_mcp.upkeep.retention import Retention
+from orchestrator_mcp.upkeep.storage import StorageWatch
 from orchestrator_mcp.workflows.library import WorkflowLibrary
 
 log = logging.getLogger(__name__)

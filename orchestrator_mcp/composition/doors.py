@@ -21,13 +21,13 @@ from orchestrator_mcp.domain.access import KnownToken, Scope, digest_of
 from orchestrator_mcp.doors.http import BodyLimits, StreamShutdown, build_middleware, build_routes, exception_handlers
 from orchestrator_mcp.doors.mcp.tools import build_server
 from orchestrator_mcp.doors.mcp.transports import McpDoor
-from orchestrator_mcp.listening import reachable_url
 from orchestrator_mcp.logs import hide
-from orchestrator_mcp.presence import announce
+from orchestrator_mcp.machine.listening import reachable_url
+from orchestrator_mcp.machine.presence import announce
+from orchestrator_mcp.machine.tokens import load_token
 from orchestrator_mcp.service import JobService
 from orchestrator_mcp.settings import Settings
 from orchestrator_mcp.settings.token_file import OWN, read_token_file
-from orchestrator_mcp.tokens import load_token
 from watcher.inbox import Inbox, InboxLimits
 from watcher.outbox import Outbox
 from watcher.scanner import ScanLimits

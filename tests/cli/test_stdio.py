@@ -12,7 +12,7 @@ import httpx
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from orchestrator_mcp.presence import find_running
+from orchestrator_mcp.machine.presence import find_running
 from tests.cli.program import CLI, SECONDS, environment, run, served
 
 CONFIG = "server: {port: 0}\n"

@@ -19,10 +19,12 @@ from orchestrator_mcp.cli import program
 from orchestrator_mcp.clock import SystemClock
 from orchestrator_mcp.command.ending import ExitCode
 from orchestrator_mcp.errors import StartError, StorageError
-from orchestrator_mcp.presence import hold_data_dir
+from orchestrator_mcp.machine.presence import hold_data_dir
+from orchestrator_mcp.settings import Settings
 from orchestrator_mcp.store import JobFilter
 from orchestrator_mcp.store.backups import DamageError, fault_in, list_backups, make_backup, restore_newest
 from orchestrator_mcp.store.schema import SCHEMA_REVISION
+from orchestrator_mcp.upkeep.backups import Backups
 from tests.store.building import NOON, look, new_job, opened
 from tests.world.house import CARD, backend, configured, house, until, write_config
 
@@ -305,9 +307,6 @@ async def test_noise_behind_the_log_loses_nothing(database: Path, tmp_path: Path
 
 
 async def test_hourly_backups_count_from_the_newest_one(tmp_path: Path, database: Path) -> None:
-    from orchestrator_mcp.backing_up import Backups
-    from orchestrator_mcp.settings import Settings
-
     settings = Settings(config_file=tmp_path / "config.yaml", data_dir=tmp_path)
     async with opened(database) as store:
         backups = Backups(store, lambda: settings, SystemClock(), every=0.05)

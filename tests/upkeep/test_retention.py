@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from orchestrator_mcp.errors import NotFoundError
-from orchestrator_mcp.retention import Retention
 from orchestrator_mcp.sandbox import Sandbox, SandboxOptions
 from orchestrator_mcp.settings import RetentionSettings
+from orchestrator_mcp.upkeep.retention import Retention
 from tests.assets.samples import BEGIN, png, whole
 from tests.scheduler.core import PICTURE, Core, backend_for, core
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from orchestrator_mcp.errors import StartError
-from orchestrator_mcp.presence import LOCK_NAME, NOTE_NAME, announce, find_running, hold_data_dir, is_held
+from orchestrator_mcp.machine.presence import LOCK_NAME, NOTE_NAME, announce, find_running, hold_data_dir, is_held
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys
 from pathlib import Path
-from orchestrator_mcp.presence import announce, hold_data_dir
+from orchestrator_mcp.machine.presence import announce, hold_data_dir
 
 folder = Path(sys.argv[1])
 with hold_data_dir(folder):
@@ -94,8 +94,8 @@ def test_one_that_ends_takes_its_note_with_it(tmp_path: Path) -> None:
 
 def test_looking_never_keeps_a_start_from_its_data_dir(tmp_path: Path) -> None:
     """Whoever looks takes the lock for a moment; a start waits that long."""
-    looker = "import sys\nfrom pathlib import Path\nfrom orchestrator_mcp.presence import is_held\nprint(flush=True)\n"
-    looker += "while True: is_held(Path(sys.argv[1]))"
+    looker = "import sys\nfrom pathlib import Path\nfrom orchestrator_mcp.machine.presence import is_held\n"
+    looker += "print(flush=True)\nwhile True: is_held(Path(sys.argv[1]))"
     (tmp_path / LOCK_NAME).touch()
     command = [sys.executable, "-c", looker, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator_mcp.errors import StartError
-from orchestrator_mcp.tokens import TOKEN_NAME, load_token
+from orchestrator_mcp.machine.tokens import TOKEN_NAME, load_token
 
 
 def test_the_first_start_makes_a_token_and_every_later_one_finds_it(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator_mcp.errors import StartError
-from orchestrator_mcp.listening import owner_of, reachable_url, take_port
+from orchestrator_mcp.machine.listening import owner_of, reachable_url, take_port
 
 LISTENER = """
 import socket, sys
