@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from orchestrator_mcp.doors.http.operations import Answer, Operation
+from orchestrator_mcp.doors.http.operations import EVENT_STREAM, Answer, Operation
 
 _BATCH: Final = Answer(text="Where the batch stands.", schema="BatchView", example="batch")
 
@@ -94,7 +94,7 @@ BATCH_OPERATIONS: Final[tuple[Operation, ...]] = (
         "BatchEvent.",
         headers=("Last-Event-ID",),
         answers=(
-            (200, Answer(text="The stream.", media_type="text/event-stream", schema="BatchEvent")),
+            (200, Answer(text="The stream.", media_type=EVENT_STREAM, schema="BatchEvent")),
             (204, Answer(text="The batch has ended and the caller has seen that.")),
         ),
         errors=(404, 429),

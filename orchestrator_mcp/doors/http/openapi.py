@@ -18,6 +18,7 @@ from orchestrator_mcp.doors.http.batches import BatchPage
 from orchestrator_mcp.doors.http.examples import EXAMPLES
 from orchestrator_mcp.doors.http.operations import (
     ERRORS,
+    EVENT_STREAM,
     FILE_TYPES,
     JSON,
     OPERATIONS,
@@ -220,10 +221,19 @@ def _answer(told: Answer) -> dict[str, Any]:
     one: dict[str, Any] = {"$ref": _REF + told.schema} if told.schema else {"type": "string", "format": "binary"}
     if told.or_schema is not None:
         one = {"anyOf": [one, {"$ref": _REF + told.or_schema}]}
+    if told.media_type == EVENT_STREAM:
+        one = _event_of(one)
     content: dict[str, Any] = {"schema": {"type": "array", "items": one} if told.is_list else one}
     if told.example is not None:
         content["example"] = EXAMPLES[told.example]
     return {**document, "content": {told.media_type: content}}
+
+
+def _event_of(told: dict[str, Any]) -> dict[str, Any]:
+    """One server-sent event, whose `data` is JSON."""
+    content = {"contentMediaType": JSON, "contentSchema": told}
+    fields = {"event": {"type": "string"}, "id": {"type": "string"}, "data": {"type": "string", **content}}
+    return {"type": "object", "properties": fields}
 
 
 def _error(status: int) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from typing import Any, Final
 from pydantic import BaseModel, Field, RootModel
 
 JSON: Final = "application/json"
+EVENT_STREAM: Final = "text/event-stream"
+ANY_TYPE: Final = "*/*"
+"""Of a file: its own type."""
 
 
 class ErrorDocument(BaseModel):
@@ -147,11 +150,18 @@ _BYTES: Final = (
         200,
         Answer(
             text="The whole file.",
-            media_type="application/octet-stream",
+            media_type=ANY_TYPE,
             headers=(("ETag", "The file's sha256, quoted."), ("Accept-Ranges", "`bytes`.")),
         ),
     ),
-    (206, Answer(text="The range that was asked for.", media_type="application/octet-stream")),
+    (
+        206,
+        Answer(
+            text="The range that was asked for.",
+            media_type=ANY_TYPE,
+            headers=(("Content-Range", "Which bytes, of how many."),),
+        ),
+    ),
     (304, Answer(text="The caller has it already.")),
 )
 _HEALTH: Final = Answer(text="The server lives.", schema="HealthView", example="health")
@@ -319,7 +329,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "StreamEvent.",
         headers=("Last-Event-ID",),
         answers=(
-            (200, Answer(text="The stream.", media_type="text/event-stream", schema="StreamEvent")),
+            (200, Answer(text="The stream.", media_type=EVENT_STREAM, schema="StreamEvent")),
             (204, Answer(text="The job has ended and the caller has seen that.")),
         ),
         errors=(404, 429),

@@ -97,7 +97,7 @@ async def serve_output(request: Request, file: OutputFile) -> Response:
         raise NotFoundError("output", file.view.name) from error
     if not stat.S_ISREG(found.st_mode):
         raise NotFoundError("output", file.view.name)
-    wanted = request.headers.get("range", "")
+    wanted = _followed_range(request, headers["etag"])
     if is_beyond(wanted, found.st_size):
         raise WrongRequest(
             416,
@@ -105,7 +105,7 @@ async def serve_output(request: Request, file: OutputFile) -> Response:
             detail=f"The file has {found.st_size:,} bytes; the range lies beyond its end.",
             headers={"content-range": f"bytes */{found.st_size}"},
         )
-    if wanted and not is_single_range(wanted):
+    if not is_single_range(wanted):
         _forget_range(request)
     return _file_response(file, found, headers)
 
@@ -137,6 +137,13 @@ def _file_response(file: OutputFile, found: os.stat_result, headers: Mapping[str
         stat_result=found,
         content_disposition_type="inline" if media_type in INLINE_TYPES else "attachment",
     )
+
+
+def _followed_range(request: Request, tag: str) -> str:
+    """The request's `Range`; it counts with GET alone, and of this version alone (RFC 9110, 13.1.5 and 14.2)."""
+    if request.method != "GET" or request.headers.get("if-range", tag).strip() != tag:
+        return ""
+    return request.headers.get("range", "")
 
 
 def _forget_range(request: Request) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,13 +13,17 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+import schemathesis
 from websockets.asyncio.client import connect
 
+from orchestrator_mcp import __version__
 from orchestrator_mcp.app import orchestrator
 from orchestrator_mcp.domain.views import JobView
+from orchestrator_mcp.doors.http.openapi import openapi_document
 from orchestrator_mcp.settings import load_settings
 
 LIBRARY = Path(__file__).parents[3] / "workflows"
+DOCUMENT = schemathesis.openapi.from_dict(openapi_document(__version__))
 DOCUMENTED: dict[str, Any] = {
     "workflow_id": "my_workflow_001",
     "parameters": {"prompt": "cinematic shot", "steps": 4},
@@ -181,6 +186,16 @@ async def test_every_answer_fits_the_shape_that_is_documented(live: httpx.AsyncC
     await ended(live, job_id)
     for path in (f"/api/job/{job_id}", f"/api/jobs/{job_id}"):
         JobView.model_validate((await live.get(path)).json(), strict=False)
+    (output,) = (await live.get(f"/api/job/{job_id}/outputs")).json()
+    named = {"job_id": job_id, "name": output["name"], "workflow_id": "my_workflow_001", "backend_id": "sandbox"}
+    looks = [path for path in DOCUMENT.raw_schema["paths"] if "get" in DOCUMENT.raw_schema["paths"][path]]
+    shown = [path for path in looks if set(re.findall(r"{(\w+)}", path)) <= named.keys() and "stream" not in path]
+    assert len(shown) > 12
+    for path in shown:
+        for headers in ({}, {"Range": "bytes=0-9"}):
+            response = await live.get(path.format(**named), headers=headers)
+            assert response.is_success, path
+            DOCUMENT[path]["GET"].Case(path_parameters=named).validate_response(response)
     for path in ("/api/job/%00", "/api/job/" + "9" * 3000, "/api/job/'; DROP TABLE jobs", f"/api/job/{job_id}x"):
         assert (await live.get(path)).status_code == 404
 

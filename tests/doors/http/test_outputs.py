@@ -71,6 +71,14 @@ async def test_a_range_of_another_version_gets_the_whole_file(client: httpx.Asyn
     assert response.status_code == 200
     response = await client.get(address(), headers={"Range": "bytes=0-9", "If-Range": f'"{SHA}"'})
     assert (response.status_code, response.content) == (206, CONTENT[:10])
+    response = await client.get(address(), headers={"Range": "bytes=256000-", "If-Range": '"old"'})
+    assert (response.status_code, response.content) == (200, CONTENT)
+
+
+@pytest.mark.parametrize("wanted", ["bytes=0-9", "bytes=256000-"])
+async def test_a_range_means_nothing_without_get(client: httpx.AsyncClient, wanted: str) -> None:
+    response = await client.head(address(), headers={"Range": wanted})
+    assert (response.status_code, response.headers["content-length"]) == (200, str(len(CONTENT)))
 
 
 @pytest.mark.parametrize("known", [f'"{SHA}"', f'W/"{SHA}"', f'"other", "{SHA}"', "*"])
