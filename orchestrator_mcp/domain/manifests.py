@@ -109,10 +109,13 @@ class Manifest(BaseModel):
     def _take_the_old_spelling(cls, value: Any) -> Any:
         if not isinstance(value, dict) or "workflow_json" not in value:
             return value
-        if value.get("workflow") is not None and value["workflow"] != value["workflow_json"]:
-            raise ValueError("workflow and workflow_json are two spellings of one field; give one of them")
         rest = {key: item for key, item in value.items() if key != "workflow_json"}
-        return {**rest, "workflow": value["workflow_json"]}
+        graph = value["workflow_json"]
+        if graph is None:
+            return rest
+        if rest.get("workflow") is not None and rest["workflow"] != graph:
+            raise ValueError("workflow and workflow_json are two spellings of one field; give one of them")
+        return {**rest, "workflow": graph}
 
     @model_validator(mode="after")
     def _needs_a_workflow(self) -> Manifest:

@@ -76,7 +76,7 @@ class BatchSubmissions:
             ManifestError: the batch, a field, parameter or the graph is wrong; nothing was stored.
             NotFoundError: no such workflow.
             IdempotencyConflict: the key came before with another manifest.
-            TooLargeError: the graph is over its limit.
+            TooLargeError: the graph is over its limit, or the batch has more jobs than may ever wait.
             TooManyError: this caller is too fast, or more jobs would wait than may.
             StorageError: it cannot be stored now.
         """

@@ -162,6 +162,7 @@ class BatchService:
             NotFoundError: no such batch.
             ForbiddenError: it is somebody else's.
             NothingFailedError: there is nothing to do again.
+            TooLargeError: more jobs are to be done again than may ever wait.
             TooManyError: this caller is too fast, or more jobs would wait than may.
             StorageError: it cannot be stored now.
         """

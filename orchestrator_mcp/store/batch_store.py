@@ -61,6 +61,7 @@ class BatchStore:
         Raises:
             IdempotencyConflict: its key came before with another manifest.
             ManifestError: a parent cannot hand over what is wanted of it.
+            TooLargeError: it has more jobs than may ever wait.
             QueueFullError: more jobs would wait than may.
             StorageError: it cannot be stored now.
         """
@@ -72,6 +73,7 @@ class BatchStore:
         Raises:
             NotFoundError: no such batch.
             NothingFailedError: there is nothing to do again.
+            TooLargeError: it has more jobs than may ever wait.
             QueueFullError: more jobs would wait than may.
         """
         return await self._writer.write(lambda tx: batches.retry(tx, batch_id, now, limits=limits))

@@ -60,6 +60,7 @@ def accept(tx: Transaction, new: NewBatch, *, limits: QueueLimits = NO_LIMITS) -
         IdempotencyConflict: the key came with another manifest.
         ManifestError: an Inbox file wishes for a batch that has ended, or has a file already; or a parent cannot hand
             over what is wanted of it.
+        TooLargeError: it has more jobs than may ever wait.
         QueueFullError: more jobs would wait than may, of all or of one source.
     """
     if (known := _known_before(tx, new)) is not None:
@@ -101,6 +102,7 @@ def retry(tx: Transaction, batch_id: str, now: datetime, *, limits: QueueLimits 
     Raises:
         NotFoundError: no such batch.
         NothingFailedError: none of its jobs failed or was cancelled, or none can be done again.
+        TooLargeError: it has more jobs than may ever wait.
         QueueFullError: more jobs would wait than may, of all or of one source.
     """
     row = tx.one("batch_by_uid", b_uid=batch_id)

@@ -19,7 +19,7 @@ from orchestrator_mcp.domain.chains import (
     handed_over,
     missing_output,
 )
-from orchestrator_mcp.domain.jobs import JobFailure, JobState
+from orchestrator_mcp.domain.jobs import JobFailure, JobState, is_batch_id
 from orchestrator_mcp.errors import ManifestError, Problem
 from orchestrator_mcp.store.gate import tell
 from orchestrator_mcp.store.lanes import enters, leaves
@@ -143,13 +143,22 @@ def _problem_with(row: sqlite3.Row | None, job_id: str, handovers: Iterable[Hand
     parameter = next((handover.parameter for handover in handovers if handover.job_id == job_id), None)
     path = ("depends_on",) if parameter is None else ("parameters", parameter)
     if row is None:
-        return Problem(path=path, message=f"there is no job {job_id}", code="unknown_job")
+        return Problem(path=path, message=_unknown(job_id), code="unknown_job")
     state = STATES[row["state"]]
     if state in (JobState.FAILED, JobState.CANCELLED):
         failure = JobFailure(**json.loads(row["failure"])) if row["failure"] else None
         told = failure_of_child(Ending(job_id=job_id, state=state, failure=failure))
         return Problem(path=path, message=told.message, code=told.code)
     return None
+
+
+def _unknown(job_id: str) -> str:
+    if is_batch_id(job_id):
+        return (
+            f"{job_id} is a batch, and a job waits for jobs: name those of the batch that it needs "
+            f"(GET /api/jobs?batch_id={job_id} lists them)"
+        )
+    return f"there is no job {job_id}"
 
 
 def _ending_of(tx: Transaction, row: sqlite3.Row) -> Ending:

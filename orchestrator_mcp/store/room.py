@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import QueueLimits
-from orchestrator_mcp.errors import QueueFullError, ShareFullError
+from orchestrator_mcp.errors import QueueFullError, ShareFullError, TooLargeError
 from orchestrator_mcp.store.sqlite import Transaction
 
 
@@ -19,6 +19,7 @@ def require_room(tx: Transaction, wanted: Mapping[str, int], limits: QueueLimits
         limits: how many may.
 
     Raises:
+        TooLargeError: a batch alone has more jobs than may wait: it would never find room.
         QueueFullError: more would wait than may.
         ShareFullError: more of one source would.
     """
@@ -30,6 +31,8 @@ def require_room(tx: Transaction, wanted: Mapping[str, int], limits: QueueLimits
         _require_of_all(tx, sum(wanted.values()), limits.total)
     for source, most in bounds.items():
         count = wanted[source]
+        if count > most:
+            raise _never(count, f" of {limits.called(source)}", f"scheduling.max_queued is {most}")
         if (waiting := _waiting_of(tx, source)) + count > most:
             raise ShareFullError(
                 f"The queue has no room for {_more(count)} of {limits.called(source)}: {waiting} of them "
@@ -41,6 +44,8 @@ def require_room(tx: Transaction, wanted: Mapping[str, int], limits: QueueLimits
 
 
 def _require_of_all(tx: Transaction, count: int, most: int) -> None:
+    if count > most:
+        raise _never(count, "", f"limits.queued_jobs is {most}")
     row = tx.one("waiting_total")
     waiting = int(row[0]) if row else 0
     if waiting + count <= most:
@@ -50,6 +55,13 @@ def _require_of_all(tx: Transaction, count: int, most: int) -> None:
     raise QueueFullError(
         f"The queue has no room for {count} more jobs: {waiting} wait, and limits.queued_jobs is {most}.",
         hint="Wait until jobs have finished, or hand in a smaller batch.",
+    )
+
+
+def _never(count: int, whose: str, limit: str) -> TooLargeError:
+    return TooLargeError(
+        f"The queue never has room for {count} jobs{whose} at once: {limit}.",
+        hint="Hand in smaller batches, one after the other. The operator of the farm can allow more.",
     )
 
 

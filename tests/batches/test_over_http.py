@@ -206,8 +206,9 @@ async def test_a_batch_over_its_limit_is_refused(tmp_path: Path) -> None:
 
 
 async def test_all_jobs_of_a_batch_count_in_the_queue(tmp_path: Path) -> None:
-    text = configured("  - {id: gone, host: 127.0.0.1, port: 9}\n", more="limits: {queued_jobs: 2}\n")
+    text = configured("  - {id: gone, host: 127.0.0.1, port: 9}\n", more="limits: {queued_jobs: 3}\n")
     async with house(tmp_path, text) as small:
+        await small.submit(picture_graph())
         answer = await small.api.post("/api/job", json={"workflow": picture_graph(), "batch": COLOURS})
         assert (answer.status_code, answer.json()["code"]) == (429, "queue_full")
 

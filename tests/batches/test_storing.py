@@ -293,8 +293,9 @@ async def test_a_retry_may_run_where_it_failed_before(store: JobStore) -> None:
 async def test_a_retry_that_does_not_fit_into_the_queue_changes_nothing(store: JobStore) -> None:
     accepted = await store.batches.accept(new_batch(2))
     await end_all(store, [JobState.FAILED, JobState.FAILED])
+    await store.accept(new_job())
     with pytest.raises(QueueFullError):
-        await store.batches.retry(accepted.batch_id, later(3), limits=QueueLimits(total=1))
+        await store.batches.retry(accepted.batch_id, later(3), limits=QueueLimits(total=2))
     assert (await store.batches.batch(accepted.batch_id)).counts == {JobState.FAILED: 2}
 
 

@@ -113,6 +113,17 @@ async def test_parents_that_nobody_knows_and_references_that_are_none_are_refuse
         assert (await farm.api.get("/api/jobs")).json()["jobs"] == []
 
 
+async def test_whoever_waits_for_a_batch_is_told_that_it_is_one_and_where_its_jobs_are(
+    tmp_path: Path, sandboxes: SandboxFactory
+) -> None:
+    async with house(tmp_path, configured(backend("one", await sandboxes()))) as farm:
+        batch = (await farm.api.post("/api/job", json={"workflow": text_to_image(), "batch": {"seed": [1, 2]}})).json()
+        answer = await farm.api.post("/api/job", json={"workflow": CARD, "depends_on": [batch["batch_id"]]})
+        [problem] = answer.json()["detail"]
+        assert (answer.status_code, problem["loc"], problem["type"]) == (422, ["body", "depends_on"], "unknown_job")
+        assert "is a batch" in problem["msg"] and f"/api/jobs?batch_id={batch['batch_id']}" in problem["msg"]
+
+
 async def test_a_text_that_begins_like_a_reference_is_a_text(tmp_path: Path, sandboxes: SandboxFactory) -> None:
     async with house(tmp_path, configured(backend("one", await sandboxes()))) as farm:
         job_id = await farm.submit(text_to_image(), parameters={"prompt": "job: a blacksmith at work"})

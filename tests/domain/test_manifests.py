@@ -38,6 +38,8 @@ def test_a_graph_may_be_called_workflow_or_workflow_json_or_both_when_they_agree
     for fields in ({"workflow": GRAPH}, {"workflow_json": GRAPH}, {"workflow": GRAPH, "workflow_json": GRAPH}):
         assert Manifest.model_validate(fields).workflow == GRAPH
     assert Manifest.model_validate({"workflow": None, "workflow_json": GRAPH}).workflow == GRAPH
+    assert Manifest.model_validate({"workflow": GRAPH, "workflow_json": None}).workflow == GRAPH
+    assert Manifest.model_validate({"workflow_id": "portrait", "workflow_json": None}).workflow is None
 
 
 def test_null_stands_for_nothing_where_old_programs_send_it() -> None:

@@ -37,6 +37,14 @@ async def test_one_job_too_many_is_refused_in_words_and_a_batch_counts_whole(tmp
         assert isinstance(await way.hand_in(of("bob")), str)
 
 
+@pytest.mark.parametrize("door", ["http", "mcp", "inbox"])
+async def test_a_batch_that_would_never_find_room_is_refused_for_good(tmp_path: Path, door: str) -> None:
+    async with house(tmp_path, "scheduling: {max_queued: 2}\n") as studio:
+        refused = await studio.ways[door].hand_in(of("alice", batch={"seed": [1, 2, 3]}))
+        assert isinstance(refused, Refusal)
+        assert "never has room for 3 jobs" in refused.words and TOLD in refused.words
+
+
 async def test_in_the_inbox_one_source_waits_alone_and_its_file_is_taken_when_there_is_room(tmp_path: Path) -> None:
     async with house(tmp_path, "scheduling: {max_queued: 1}\n") as studio:
         inbox = studio.ways["inbox"]

@@ -10,7 +10,7 @@ import pytest
 from orchestrator_mcp.domain.jobs import JobState, Outcome
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import QueueLimits
-from orchestrator_mcp.errors import ShareFullError
+from orchestrator_mcp.errors import ShareFullError, TooLargeError
 from orchestrator_mcp.store import JobSpec, JobStore, NewJob
 from tests.batches.building import jobs_with_seeds, new_batch
 from tests.store.building import candidate, free, later, look, new_job
@@ -72,6 +72,14 @@ async def test_a_batch_counts_with_all_its_jobs_and_is_taken_whole_or_not_at_all
         await store.batches.accept(batch, limits=TWO)
     assert (await store.counts()) == (1, 0)
     assert (await store.batches.accept(batch, limits=QueueLimits(by_source={"alice": 3}))).count == 2
+
+
+@pytest.mark.parametrize("limits", [TWO, QueueLimits(total=2)])
+async def test_a_batch_that_would_never_find_room_is_not_told_to_wait(store: JobStore, limits: QueueLimits) -> None:
+    batch = new_batch(jobs=jobs_with_seeds(3, lane=LaneSpec(source="alice")))
+    with pytest.raises(TooLargeError, match="never has room for 3 jobs") as refused:
+        await store.batches.accept(batch, limits=limits)
+    assert "ait" not in str(refused.value)
 
 
 async def test_a_retry_of_a_batch_counts_with_all_its_jobs(store: JobStore) -> None:

@@ -60,7 +60,7 @@ BATCH_OPERATIONS: Final[tuple[Operation, ...]] = (
                 ),
             ),
         ),
-        errors=(404, 409, 429, 503),
+        errors=(404, 409, 413, 429, 503),
     ),
     Operation(
         method="get",

@@ -114,7 +114,7 @@ ERRORS: Final[dict[int, str]] = {
     403: "A web page of another origin sent this, or the token may not do it.",
     404: "There is no such job, workflow, backend or file; the nearest names are told.",
     409: "The state of things forbids it.",
-    413: "The body or its graph is too large; the limit is told.",
+    413: "The body, its graph or its batch is too large; the limit is told.",
     415: "The body is not declared as JSON.",
     416: "The range lies beyond the end of the file.",
     421: "The Host header names another machine.",

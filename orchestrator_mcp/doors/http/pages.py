@@ -1,4 +1,7 @@
-"""Swagger UI and ReDoc from installed files, and the OpenAPI document that they show. Nothing comes from a network."""
+"""Swagger UI and ReDoc from installed files, and the OpenAPI document that they show. Nothing comes from a network.
+
+A browser that is given the bare address is shown them too; a program is told that there is nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Final
 import anyio.to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from orchestrator_mcp.doors.http.openapi import openapi_document
@@ -71,7 +74,7 @@ _WRITTEN_HERE: Final = {
 
 
 def page_routes(version: str) -> list[BaseRoute]:
-    """`/docs`, `/redoc`, `/openapi.json` and the files they need.
+    """`/docs`, `/redoc`, `/openapi.json` and the files they need; and `/`, which leads there.
 
     Args:
         version: the product's version.
@@ -87,6 +90,7 @@ def page_routes(version: str) -> list[BaseRoute]:
         title="Orchestrator API reference", head="", library="redoc.standalone.js", start="redoc-start.js"
     )
     return [
+        Route("/", _front),
         *(_written("/openapi.json", document, "application/json"),),
         *(_written(path, swagger, "text/html; charset=utf-8") for path in ("/docs", "/docs/")),
         *(_written(path, redoc, "text/html; charset=utf-8") for path in ("/redoc", "/redoc/")),
@@ -113,6 +117,12 @@ def _written(path: str, content: str | bytes, media_type: str) -> Route:
 
 async def _give(request: Request, *, content: str | bytes, media_type: str) -> Response:
     return Response(content, headers=_SECURITY, media_type=media_type)
+
+
+async def _front(request: Request) -> Response:
+    if "text/html" not in request.headers.get("accept", ""):
+        raise HTTPException(404)
+    return RedirectResponse("/docs", headers={"vary": "accept"})
 
 
 async def _asset(request: Request) -> Response:

@@ -67,6 +67,15 @@ async def test_a_page_needs_nothing_from_elsewhere(client: httpx.AsyncClient, pa
     assert "'self'" in response.headers["content-security-policy"]
 
 
+async def test_a_browser_at_the_bare_address_is_led_to_the_pages_and_a_program_is_told_that_nothing_is_there(
+    client: httpx.AsyncClient,
+) -> None:
+    browser = await client.get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (browser.status_code, browser.headers["location"]) == (307, "/docs")
+    program = await client.get("/")
+    assert (program.status_code, program.json()["code"]) == (404, "unknown_path")
+
+
 async def test_the_pages_read_the_document_of_this_version(client: httpx.AsyncClient) -> None:
     for start in ("swagger-start.js", "redoc-start.js"):
         assert '"/openapi.json"' in (await client.get(f"/docs/assets/{start}")).text
