@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,7 +72,7 @@ async def status(farm: Guarded, method: str, path: str, token: str | None) -> in
         except InvalidStatus as refused:
             return refused.response.status_code
     async with (
-        httpx.AsyncClient(trust_env=False, headers=headers, timeout=20) as client,
+        httpx.AsyncClient(trust_env=False, verify=False, headers=headers, timeout=20) as client,
         client.stream(method, farm.url + path) as response,
     ):
         return response.status_code
@@ -85,7 +86,8 @@ async def test_every_route_of_every_door_asks_for_its_scope(farm: Guarded, tmp_p
         path = filled(template)
         needed = needed_scope("GET" if method == "WS" else method, path)
         if needed is None:
-            assert path.rstrip("/") in OPEN and await status(farm, method, path, None) == 200
+            assert any(fnmatch.fnmatchcase(path.rstrip("/"), row) for row in OPEN)
+            assert await status(farm, method, path, None) == (404 if "nothing" in path else 200)
             continue
         for token in (None, "x", "wrong-0123456789-0123456789", TOKENS["boss"] + "x", TOKENS["boss"][:-1]):
             assert await status(farm, method, path, token) == 401, (method, path, token)

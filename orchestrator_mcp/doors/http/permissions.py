@@ -11,8 +11,8 @@ from typing import Final
 from orchestrator_mcp.domain.access import Scope
 from orchestrator_mcp.domain.wishes import Action
 
-OPEN: Final = frozenset({"/health"})
-"""Answers without a token, because a load balancer has none."""
+OPEN: Final = ("/health", "/i/*")
+"""Answers without a token, because a load balancer has none, and programs fetch the icons of tools without theirs."""
 
 LOOKING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -44,14 +44,13 @@ def needed_scope(method: str, path: str) -> Scope | None:
         The scope; None when nobody is asked.
     """
     bare = path.rstrip("/") or "/"
-    if bare in OPEN and method in LOOKING:
-        return None
     if method in LOOKING:
-        return Scope.READ
-    return next((scope for row, scope in CHANGING.items() if _fits(row, method, bare)), Scope.ADMIN)
+        return None if any(_fits(row, bare) for row in OPEN) else Scope.READ
+    rows = (scope for (changed, row), scope in CHANGING.items() if changed == method and _fits(row, bare))
+    return next(rows, Scope.ADMIN)
 
 
-def _fits(row: tuple[str, str], method: str, path: str) -> bool:
-    wanted, found = row[1].split("/"), path.split("/")
-    same_length = row[0] == method and len(wanted) == len(found)
+def _fits(row: str, path: str) -> bool:
+    wanted, found = row.split("/"), path.split("/")
+    same_length = len(wanted) == len(found)
     return same_length and all(part in ("*", there) for part, there in zip(wanted, found, strict=True))

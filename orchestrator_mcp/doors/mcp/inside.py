@@ -12,11 +12,15 @@ from mcp.server.subscriptions import ListenHandler
 from mcp.types import (
     CompleteRequestParams,
     CompleteResult,
+    ListToolsResult,
+    PaginatedRequestParams,
     SubscribeRequestParams,
     SubscriptionsListenRequestParams,
     UnsubscribeRequestParams,
 )
 
+from orchestrator_mcp.doors.mcp.callers import urls_seen_by
+from orchestrator_mcp.doors.mcp.icons import with_icons
 from orchestrator_mcp.doors.mcp.resources import Resources
 from orchestrator_mcp.doors.mcp.updates import SubscribeRequests, Updates
 
@@ -29,6 +33,15 @@ def lowlevel(server: MCPServer[Any]) -> Server[Any]:
 def connection_of(ctx: ServerRequestContext[Any, Any]) -> Connection:
     """What stays when a request is over: notifications go to it, and it ends when the client leaves."""
     return ctx.session._connection
+
+
+def serve_tool_list(server: MCPServer[Any], public_url: str | None) -> None:
+    """Answer `tools/list` with icons at the address by which this client came; the SDK's own list knows no caller."""
+
+    async def listed(ctx: ServerRequestContext[Any, Any], _params: PaginatedRequestParams) -> ListToolsResult:
+        return ListToolsResult(tools=with_icons(await server.list_tools(), urls_seen_by(ctx.request, public_url)))
+
+    lowlevel(server).add_request_handler("tools/list", PaginatedRequestParams, listed)
 
 
 def serve_completion(server: MCPServer[Any], resources: Resources) -> None:

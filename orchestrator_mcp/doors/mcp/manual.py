@@ -19,34 +19,34 @@ INSTRUCTIONS: Final = (
 )
 
 SUBMIT: Final = (
-    "Queue one ComfyUI render (image, video, audio), or many with batch, and return the job_id at once. Give "
-    "workflow_id, a name from list_workflows, or workflow, a graph. The farm picks a free machine that has the "
-    "models. An accepted job survives restarts; files are kept for days. Next: job_status."
+    "Queue one ComfyUI render (image, video, audio), or many with batch; returns the job_id at once. Give "
+    "workflow_id or workflow. The farm picks a free machine that has the models. An accepted job survives restarts; "
+    "files are kept for days. Next: job_status."
 )
 STATUS: Final = (
     "Show jobs: status, progress, why they wait, and when completed their files with url and path. With wait_seconds "
-    "it returns when all have ended or the time is over, so prefer it to polling. Ending the wait never stops a job. "
-    "While not final, call again after poll_after_ms."
+    "it returns when all have ended or the time is over: better than polling. Jobs go on when the wait ends. While not "
+    "final, call again after poll_after_ms."
 )
 BACKENDS: Final = (
     "List the ComfyUI machines: online, busy or offline and why, capabilities, load, models in memory (warm). "
-    "Use it when a job waits long or before backend_affinity. Not needed before submit_job: the farm chooses."
+    "Use it when a job waits long or before backend_affinity. submit_job does not need it."
 )
 CANCEL: Final = (
-    "Stop queued or running jobs; other renders go on. It cannot be undone: submit again for a new render. A job "
-    "that has completed or failed stays. Next: job_status shows the end."
+    "Stop queued or running jobs for good; other renders go on. A job that has completed or failed stays. Next: "
+    "job_status shows the end."
 )
 WORKFLOWS: Final = (
     "List the workflows that submit_job takes, with parameters, types and defaults. Use it first, or after an unknown "
-    "workflow_id. The library is read live. Next: submit_job with only the parameters to change."
+    "workflow_id. Next: submit_job with only the parameters to change."
 )
 PREVIEW: Final = (
     "Look at results: a small picture of a job's output, a contact sheet of several outputs or jobs, a video's first "
-    "frame. Of a running render: its newest frame, if there is one. The text says where the originals are."
+    "frame. Of a running render its newest frame, if it has one. The text says where the originals are."
 )
 JOBS: Final = (
-    "Find earlier jobs, newest first, by any of the filters. Use it when a job_id was lost or to see what the farm "
-    "does. Not for waiting. Next: job_status or get_preview with the ids."
+    "Find earlier jobs, newest first, by any filter. Use it when a job_id was lost or to see what the farm does. Not "
+    "for waiting. Next: job_status or get_preview with the ids."
 )
 
 _DRAWING: Final = (

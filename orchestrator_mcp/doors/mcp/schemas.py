@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 _DEFINITION = "#/$defs/"
-_LEFT_OUT = frozenset({"title", "additionalProperties", "minLength", "maxLength", "minItems", "maxItems"})
-_ONLY_IF_TELLING = frozenset({"default"})
+_LEFT_OUT = frozenset({"title", "default", "additionalProperties", "minLength", "maxLength", "minItems", "maxItems"})
 
 
 def slim(schema: dict[str, Any], *, strict: bool = False) -> dict[str, Any]:
     """Drop generated titles, spell out references, and say "leave it out" instead of "may be null".
 
-    Lengths and counts go too (no honest call meets them, and the refusal tells them), and so does what an object within
-    is made of: those are in answers only, and their names say what they are.
+    Lengths and counts go too (no honest call meets them, and the refusal tells them), defaults (the descriptions tell
+    those that matter), and what an object within is made of: those are in answers only, and their names say it.
 
     Args:
         schema: what pydantic made; it is not changed.
@@ -29,9 +28,7 @@ def _slim(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]
     if "$ref" in schema:
         named = definitions[schema["$ref"].removeprefix(_DEFINITION)]
         schema = {**named, **{key: value for key, value in schema.items() if key != "$ref"}}
-    return {
-        key: _slim_part(key, value, definitions) for key, value in schema.items() if _is_telling(key, value, schema)
-    }
+    return {key: _slim_part(key, value, definitions) for key, value in schema.items() if _is_telling(key, schema)}
 
 
 def _slim_part(key: str, value: Any, definitions: dict[str, Any]) -> Any:
@@ -48,10 +45,8 @@ def _shallow(schema: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in schema.items() if key not in ("properties", "required")}
 
 
-def _is_telling(key: str, value: Any, schema: dict[str, Any]) -> bool:
-    if key in _LEFT_OUT or (key == "description" and "properties" in schema):
-        return False
-    return key not in _ONLY_IF_TELLING or (bool(value) and value is not True)
+def _is_telling(key: str, schema: dict[str, Any]) -> bool:
+    return key not in _LEFT_OUT and not (key == "description" and "properties" in schema)
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class AgentTools:
         ctx: Context[Any, Any],
         agreement: Annotated[ElicitationResult[Confirmation], Resolve(confirm)],
         workflow_id: Annotated[
-            str | None, Field(description='Library name, e.g. "my_workflow_001"; with workflow only a label.')
+            str | None, Field(description="A name from list_workflows; beside workflow only a label.")
         ] = None,
         workflow: Annotated[
             Graph | None,
@@ -64,22 +64,18 @@ class AgentTools:
         parameters: Annotated[
             dict[str, Any] | None,
             Field(
-                description='Values by name or "node_id.input", e.g. {"prompt": "dusk", "seed": -1}; -1 draws one. '
-                'Input files: "job:<id>/<name>", "asset:<sha256>", a path in assets.roots, {"base64": ..} to 1 MB.'
+                description='Values by name or node_id.input, e.g. {"prompt": "dusk", "seed": -1}; -1 draws one. '
+                'Input files: job:<id>/<name>, asset:<sha256>, a path in assets.roots, {"base64": ..} to 1 MB.'
             ),
         ] = None,
-        metadata: Annotated[
-            dict[str, Any] | None, Field(description='Kept with the job, e.g. {"shot": "010"}.')
-        ] = None,
+        metadata: Annotated[dict[str, Any] | None, Field(description='Kept with the job: {"shot": "010"}.')] = None,
         priority: Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Higher first; default 0.")] = 0,
-        deadline: Annotated[
-            str | None, Field(description='When it must be done, with its zone: "2026-03-01T18:00:00Z".')
-        ] = None,
+        deadline: Annotated[str | None, Field(description="When it must be done, e.g. 2026-03-01T18:00:00Z.")] = None,
         backend_affinity: Annotated[
             str | None, Field(description="Only this backend id; waits while it is offline.")
         ] = None,
         required_capabilities: Annotated[
-            Labels | None, Field(description='Labels the backend must have, e.g. ["flux"].')
+            Labels | None, Field(description="Labels the backend must have, e.g. flux.")
         ] = None,
         idempotency_key: Annotated[
             str | None, Field(description="Any unique text; repeating it gives the same job.")
@@ -120,7 +116,7 @@ class AgentTools:
         ctx: Context[Any, Any],
         job_id: JobIds,
         wait_seconds: Annotated[
-            float, Field(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the end, e.g. 30; default 0.")
+            float, Field(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the end; default 0.")
         ] = 0,
     ) -> Annotated[CallToolResult, answers.JobAnswer]:
         wanted = _listed(job_id)
@@ -148,21 +144,19 @@ class AgentTools:
 
     async def list_workflows(
         self,
-        search: Annotated[
-            str | None, Field(max_length=200, description='Words that must all occur, e.g. "flux upscale".')
-        ] = None,
+        search: Annotated[str | None, Field(max_length=200, description="Words that must all occur.")] = None,
     ) -> Annotated[CallToolResult, workflow_answers.Workflows]:
         return result_of(workflow_answers.workflow_lines(await self._service.workflows(), search=search))
 
     async def list_jobs(
         self,
         ctx: Context[Any, Any],
-        status: Annotated[Statuses | None, Field(description='E.g. ["queued", "running"].')] = None,
+        status: Annotated[Statuses | None, Field(description="Any of these.")] = None,
         workflow_id: Annotated[Filter, Field(description="Of this workflow.")] = None,
         backend_id: Annotated[Filter, Field(description="On this backend, now or last.")] = None,
         batch_id: Annotated[Filter, Field(description="Of this batch.")] = None,
         limit: Annotated[int, Field(ge=1, le=LONGEST_LIST, description="Default 20.")] = 20,
-        cursor: Annotated[Filter, Field(description="next_cursor of the answer before.")] = None,
+        cursor: Annotated[Filter, Field(description="next_cursor of the last answer.")] = None,
     ) -> Annotated[CallToolResult, several_answers.Jobs]:
         wanted: dict[str, Any] = {
             "status": tuple(status or ()),
@@ -184,9 +178,9 @@ class AgentTools:
         job_id: Annotated[
             str | list[str],
             BeforeValidator(ids(MOST_LOOKED_AT)),
-            Field(description="One, several for a contact sheet, or a batch_id."),
+            Field(description="One, several, or of a batch."),
         ],
-        name: Annotated[str | None, Field(max_length=300, description="One output, as job_status names it.")] = None,
+        name: Annotated[str | None, Field(max_length=300, description="One output, by its name.")] = None,
         longest: Annotated[
             int | None, Field(ge=SHORTEST_SIDE, le=LONGEST_SIDE, description="Pixels of the longer side.")
         ] = None,

@@ -24,7 +24,7 @@ from orchestrator_mcp.domain.access import Scope
 from orchestrator_mcp.doors.mcp import manual
 from orchestrator_mcp.doors.mcp.callers import urls_begin
 from orchestrator_mcp.doors.mcp.calls import OpenCalls
-from orchestrator_mcp.doors.mcp.inside import serve_completion, serve_subscriptions
+from orchestrator_mcp.doors.mcp.inside import serve_completion, serve_subscriptions, serve_tool_list
 from orchestrator_mcp.doors.mcp.prompts import Prompts
 from orchestrator_mcp.doors.mcp.refusals import CheckedTool, require_prompt, require_tool
 from orchestrator_mcp.doors.mcp.resources import Resources, templates
@@ -79,6 +79,7 @@ class AgentServer(MCPServer[Any]):
         self._readable = Resources(service)
         for prompt in Prompts(service).listed():
             self.add_prompt(prompt)
+        serve_tool_list(self, public_url)
         serve_completion(self, self._readable)
         serve_subscriptions(self, self.updates, TaskListening(listeners, tasks))
 
@@ -148,8 +149,8 @@ def _listed(tools: AgentTools) -> list[Tool]:
     reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
     return [
         _tool(tools.submit_job, "Submit a render", manual.SUBMIT, changes, needs=Scope.SUBMIT),
-        _tool(tools.job_status, "Job status and results", manual.STATUS, reads),
-        _tool(tools.list_backends, "List render backends", manual.BACKENDS, reads),
+        _tool(tools.job_status, "Job status", manual.STATUS, reads),
+        _tool(tools.list_backends, "List backends", manual.BACKENDS, reads),
         _tool(tools.cancel_job, "Cancel jobs", manual.CANCEL, ends, needs=Scope.SUBMIT),
         _tool(tools.list_workflows, "List workflows", manual.WORKFLOWS, reads),
         _tool(tools.get_preview, "Look at results", manual.PREVIEW, reads),

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from orchestrator_mcp.domain.access import Caller
 from orchestrator_mcp.doors.mcp.callers import name_principal
 from orchestrator_mcp.doors.mcp.eras import serve_connection
+from orchestrator_mcp.doors.mcp.icons import icon_route
 from orchestrator_mcp.doors.mcp.inside import lowlevel
 from orchestrator_mcp.doors.mcp.tools import AgentServer
 from orchestrator_mcp.errors import TooLargeError
@@ -64,6 +65,7 @@ class McpDoor:
             Route("/sse", _Endpoint(self._connect_sse, self._most), methods=["GET"]),
             Route("/messages/", _Endpoint(self._sse.handle_post_message, self._most), methods=["POST"]),
             Route("/mcp", _Endpoint(self._streamable, self._most), methods=["GET", "POST", "DELETE"]),
+            icon_route(),
         ]
 
     @asynccontextmanager
