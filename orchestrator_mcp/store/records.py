@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from orchestrator_mcp.clock import from_millis, to_millis
 from orchestrator_mcp.domain.chains import Handover, JobInput
@@ -15,6 +17,9 @@ from orchestrator_mcp.domain.jobs import Artifact, Attempt, Door, Graph, Job, Jo
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.store.schema import DELIVERY_DONE, STATES
+
+_ENCODED: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+Targets = Mapping[str, list[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,23 +49,58 @@ class JobSpec:
     handovers: list[Handover] = field(default_factory=list)
 
     def to_json(self) -> str:
-        """As it is stored; what is empty is left out."""
+        """As it is stored; what is empty is left out, and targets that follow from the names, see `short_targets`."""
         said: dict[str, Any] = {name: value for name, value in vars(self).items() if value}
         for name in ("inputs", "handovers"):  # the others are plain values: copying them all takes longer than writing
             if name in said:
                 said[name] = [asdict(one) for one in said[name]]
-        return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+        if targets := said.pop("targets", None):
+            said["node"], told = short_targets(targets, self.parameters)
+            said |= {"targets": told} if told else {}
+        return _ENCODED(said)
 
     @classmethod
     def from_json(cls, text: str) -> JobSpec:
         """Read what `to_json` wrote, in this version or one before."""
         said = json.loads(text)
-        said.setdefault("parameters", {})
+        parameters = said.setdefault("parameters", {})
+        if "node" in said:  # jobs of before it was left out have every target
+            said["targets"] = long_targets(said.pop("node"), said.get("targets", {}), parameters)
         if "inputs" in said:
             said["inputs"] = [JobInput(**one) for one in said["inputs"]]
         if "handovers" in said:
             said["handovers"] = [Handover(**one) for one in said["handovers"]]
         return cls(**said)
+
+
+def short_targets(targets: Targets, parameters: Mapping[str, Any]) -> tuple[str, dict[str, list[str]]]:
+    """Leave out the targets that follow from the names: they would be a fifth of a usual job on the disk.
+
+    Args:
+        targets: the inputs that each parameter sets.
+        parameters: those of the job.
+
+    Returns:
+        The node whose inputs most parameters are named after, and the targets that do not follow from that; none for
+        a parameter that is only a label.
+    """
+    ends = ((one[0], f".{name}") for name, one in targets.items() if len(one) == 1)
+    nodes = Counter(target.removesuffix(end) for target, end in ends if target.endswith(end))
+    node = max(nodes, key=nodes.__getitem__, default="")
+    labels: dict[str, list[str]] = {name: [] for name in parameters if name not in targets}
+    told = {name: one for name, one in targets.items() if name not in parameters or one != _named_after(name, node)}
+    return node, labels | told
+
+
+def long_targets(node: str, told: Targets, parameters: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Every target again, from what `short_targets` gave."""
+    found = {name: told[name] if name in told else _named_after(name, node) for name in {**parameters, **told}}
+    return {name: one for name, one in found.items() if one}
+
+
+def _named_after(name: str, node: str) -> list[str]:
+    """The input that a parameter names: `id.input`, or an input of the one node."""
+    return [name if "." in name else f"{node}.{name}"]
 
 
 @dataclass(frozen=True, kw_only=True)
