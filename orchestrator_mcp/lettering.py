@@ -1,20 +1,19 @@
-"""Fitting text into boxes with the font that Pillow ships."""
+"""Spelling text so that it can be drawn, and fitting it into boxes."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import groupby
 
 from PIL import ImageDraw, ImageFont
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+from orchestrator_mcp.typefaces import font_of, has_letter, runs
 
 _LEADING = 1.28
 _LONGEST = 2000
-_UNDRAWABLE = "\u25a1"  # an empty box; the font draws one for every letter that it lacks
+_MISSING = "\x00"  # stands for a letter that cannot be drawn; a clean text has none
+_DOTS = "..."
 _SPELLED = str.maketrans(
     {
         "\u00df": "ss",
@@ -41,16 +40,6 @@ _SPELLED = str.maketrans(
 )  # letters that Pillow's font lacks, as people spell them without
 
 
-@lru_cache(maxsize=128)
-def font_of(size: int) -> Font:
-    """Give Pillow's own font in a size.
-
-    Args:
-        size: In pixels.
-    """
-    return ImageFont.load_default(max(4, size))
-
-
 def line_height(size: int) -> int:
     """Give the distance of two lines.
 
@@ -61,33 +50,48 @@ def line_height(size: int) -> int:
 
 
 def clean(text: str) -> str:
-    """Make any text drawable: no control characters, no broken surrogates, not endless.
+    """Make any text drawable: one line, not endless, without control characters, in letters that a font here has.
+
+    Accents go where they must; what no spelling helps becomes three dots a run, and has to be told beside the picture.
 
     Args:
         text: A text from outside.
     """
     text = text[:_LONGEST].encode("utf-8", "replace").decode("utf-8")
-    return re.sub(r"\s+", " ", "".join(one if one.isprintable() else " " for one in text)).strip()
+    line = re.sub(r"\s+", " ", "".join(one if one.isprintable() else " " for one in text)).strip()
+    if line.isascii():
+        return line
+    spelled = "".join(map(_spelled, unicodedata.normalize("NFC", line)))
+    return re.sub(f"{_MISSING}(?:[ {_MISSING}]*{_MISSING})?", _DOTS, spelled)
 
 
-def drawable(text: str) -> str:
-    """Spell a text with the letters that Pillow's font has: accents go, what no spelling helps becomes one box a run.
+def _spelled(letter: str) -> str:
+    if has_letter(letter):
+        return letter
+    parts = unicodedata.normalize("NFKD", letter.translate(_SPELLED))
+    plain = (part for part in parts if not unicodedata.category(part).startswith("M"))
+    return "".join(part if has_letter(part) else _MISSING for part in plain)
+
+
+def write(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, size: int, fill: tuple[int, int, int]) -> None:
+    """Draw a line.
 
     Args:
-        text: A clean text.
+        draw: Where to.
+        corner: Its left upper corner.
+        text: A drawable text without line breaks.
+        size: The font's size, in pixels.
+        fill: The colour.
     """
-    spelled = unicodedata.normalize("NFKD", text.translate(_SPELLED))
-    plain = "".join(letter for letter in spelled if not unicodedata.combining(letter))
-    runs = groupby(plain, key=_has_glyph)
-    return "".join("".join(run) if drawn else _UNDRAWABLE for drawn, run in runs)
-
-
-@lru_cache(maxsize=4096)
-def _has_glyph(letter: str) -> bool:
-    font = font_of(16)
-    if letter.isascii() or not isinstance(font, ImageFont.FreeTypeFont):
-        return letter.isascii()
-    return bytes(font.getmask(letter)) != bytes(font.getmask("\U0010ffff"))
+    left, top = corner
+    own = font_of(size)
+    if text.isascii() or not isinstance(own, ImageFont.FreeTypeFont):
+        draw.text((left, top), text, font=own, fill=fill)
+        return
+    reach, base = float(left), top + own.getmetrics()[0]
+    for font, part in runs(text, size):
+        draw.text((round(reach), base), part, font=font, fill=fill, anchor="ls")
+        reach += font.getlength(part)
 
 
 def width_of(text: str, size: int) -> float:
@@ -97,7 +101,7 @@ def width_of(text: str, size: int) -> float:
         text: A clean text without line breaks.
         size: The font's size, in pixels.
     """
-    return font_of(size).getlength(text)
+    return sum(font.getlength(part) for font, part in runs(text, size))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +134,7 @@ class Block:
         """
         left, top = corner
         for line in self.lines:
-            draw.text((left, top), line, font=font_of(self.size), fill=fill)
+            write(draw, (left, top), line, self.size, fill)
             top += line_height(self.size)
         return top
 

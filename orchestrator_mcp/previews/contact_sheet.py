@@ -10,7 +10,7 @@ from typing import Final, Literal
 from PIL import Image, ImageDraw
 
 from orchestrator_mcp.errors import NoPreviewError
-from orchestrator_mcp.lettering import Block, clean, drawable, fitted, font_of, line_height, shortened, width_of
+from orchestrator_mcp.lettering import Block, clean, fitted, line_height, shortened, width_of, write
 from orchestrator_mcp.previews.pictures import Picture, encoded, lossless
 from orchestrator_mcp.previews.poster import GROUND, MUTED, PANEL, PAPER, draw_emblem
 from orchestrator_mcp.previews.scaled import Source, decoded, measured
@@ -193,11 +193,11 @@ def _draw_title(draw: ImageDraw.ImageDraw, sheet: _Grid, title: str, shown: int,
     width = sheet.size[0] - 2 * sheet.gap
     count = f"{shown} shown, and {more} more" if more else ""
     room = round(width - width_of(count, small) - (2 * sheet.gap if count else 0))
-    words = shortened(drawable(clean(title[:_CAPTION])), room, letters)
-    draw.text((sheet.gap, sheet.gap), words, font=font_of(letters), fill=PAPER)
+    words = shortened(clean(title[:_CAPTION]), room, letters)
+    write(draw, (sheet.gap, sheet.gap), words, letters, PAPER)
     if count:
         left = sheet.gap + width - round(width_of(count, small))
-        draw.text((left, sheet.gap + (letters - small)), count, font=font_of(small), fill=MUTED)
+        write(draw, (left, sheet.gap + (letters - small)), count, small, MUTED)
 
 
 def _draw_cell(image: Image.Image, draw: ImageDraw.ImageDraw, sheet: _Grid, number: int, entry: SheetEntry) -> None:
@@ -234,9 +234,7 @@ def _draw_reason(
     room = sheet.height - flag - pad
     if not reason or room < line_height(8):
         return
-    words = fitted(
-        drawable(clean(reason[:_CAPTION])), sheet.cell - 2 * pad, room, largest=letters, smallest=min(9, letters)
-    )
+    words = fitted(clean(reason[:_CAPTION]), sheet.cell - 2 * pad, room, largest=letters, smallest=min(9, letters))
     words.draw(draw, (left + pad, top + flag), PAPER if entry.state == "failed" else MUTED)
 
 
@@ -247,7 +245,7 @@ def _draw_flag(draw: ImageDraw.ImageDraw, sheet: _Grid, corner: tuple[int, int],
     word = state.upper()
     right = left + round(width_of(word, letters)) + 2 * pad
     draw.rectangle((left, top, right, top + line_height(letters) + pad // 2), fill=_COLOURS[state])
-    draw.text((left + pad, top + pad // 3), word, font=font_of(letters), fill=GROUND)
+    write(draw, (left + pad, top + pad // 3), word, letters, GROUND)
 
 
 def _draw_caption(
@@ -256,13 +254,13 @@ def _draw_caption(
     left, bottom = corner
     letters = _letters(sheet.cell)
     top = bottom + letters // 3
-    draw.text((left, top), str(number + 1), font=font_of(letters), fill=MUTED)
+    write(draw, (left, top), str(number + 1), letters, MUTED)
     _caption(entry, number, sheet.cell).draw(draw, (left + _indent(number, letters), top), PAPER)
 
 
 def _caption(entry: SheetEntry, number: int, cell: int) -> Block:
     letters = _letters(cell)
-    words = drawable(clean(entry.caption[:_CAPTION]))
+    words = clean(entry.caption[:_CAPTION])
     room = cell - _indent(number, letters)
     return fitted(words, room, line_height(letters) * 2, largest=letters, smallest=letters)
 

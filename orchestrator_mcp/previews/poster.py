@@ -8,7 +8,7 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
-from orchestrator_mcp.lettering import clean, drawable, fitted, font_of, line_height, shortened, width_of
+from orchestrator_mcp.lettering import clean, fitted, line_height, shortened, width_of, write
 from orchestrator_mcp.previews.containers import film
 from orchestrator_mcp.previews.frames import DECODES, first_frame
 from orchestrator_mcp.previews.pictures import Picture, encoded
@@ -160,7 +160,7 @@ def _draw_card(draw: ImageDraw.ImageDraw, size: tuple[int, int], subject: Subjec
     draw.rectangle((margin // 2, margin // 2, width - margin // 2, height - margin // 2), fill=PANEL, outline=LINE)
     draw_emblem(draw, (width // 2, round(height * 0.32)), radius, subject.kind)
     large, small = max(8, width // 28), max(7, width // 44)
-    name = fitted(drawable(clean(subject.name)), room, line_height(large) * 2, largest=large, smallest=small)
+    name = fitted(clean(subject.name), room, line_height(large) * 2, largest=large, smallest=small)
     top = round(height * 0.56)
     for line in name.lines:
         top = _centred(draw, line, top, size, name.size, PAPER)
@@ -174,5 +174,5 @@ def _centred(
     draw: ImageDraw.ImageDraw, text: str, top: int, size: tuple[int, int], letters: int, fill: tuple[int, int, int]
 ) -> int:
     left = (size[0] - round(width_of(text, letters))) // 2
-    draw.text((left, top), text, font=font_of(letters), fill=fill)
+    write(draw, (left, top), text, letters, fill)
     return top + line_height(letters)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator_mcp.lettering import drawable
 from orchestrator_mcp.previews.containers import Film, film, film_of
 from orchestrator_mcp.previews.poster import Subject, facts_of, poster, spelled_size, spelled_time
 from tests.previews.files import box, element, shown
@@ -111,8 +110,3 @@ def test_sizes_and_times_are_spelled_for_people() -> None:
         "5.0 TB",
     ]
     assert [spelled_time(n) for n in (0.5, 59.0, 65, 7201)] == ["0.5 s", "59.0 s", "1:05 min", "2:00:01 h"]
-
-
-def test_letters_that_the_font_lacks_are_spelled_without_or_stand_as_one_box() -> None:
-    assert drawable("Zürich → Łódź × naïve 漢") == "Zurich -> Lodz x naive □"
-    assert drawable("a 日本語 b") == "a □ b"

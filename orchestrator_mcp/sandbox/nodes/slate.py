@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from orchestrator_mcp.lettering import clean, fitted, font_of, line_height, shortened, width_of
+from orchestrator_mcp.lettering import clean, fitted, line_height, shortened, width_of, write
 from orchestrator_mcp.sandbox.nodes.values import Latent, Sampling
 
 Colour = tuple[int, int, int]
@@ -98,12 +98,7 @@ def _draw_small(draw: ImageDraw.ImageDraw, size: tuple[int, int], palette: _Pale
     small = max(8, min(size) // 13)
     seed_top = bottom - line_height(small)
     if seed_top > top:
-        draw.text(
-            (margin, seed_top),
-            shortened(f"seed {sampling.seed}", room, small),
-            font=font_of(small),
-            fill=_MUTED,
-        )
+        write(draw, (margin, seed_top), shortened(f"seed {sampling.seed}", room, small), small, _MUTED)
     left_over = seed_top - top - 1
     if left_over >= line_height(8):
         text = fitted(clean(sampling.positive), room, left_over, largest=small + 4, smallest=8)
@@ -156,7 +151,7 @@ def _draw_head(draw: ImageDraw.ImageDraw, corner: tuple[int, int], room: int, un
     title = fitted(_TITLE, room, round(unit * 0.13), largest=round(unit * 0.085), smallest=10)
     top = title.draw(draw, corner, palette.accent)
     small = max(9, round(unit * 0.026))
-    draw.text((corner[0], top), shortened(_SUBTITLE, room, small), font=font_of(small), fill=_MUTED)
+    write(draw, (corner[0], top), shortened(_SUBTITLE, room, small), small, _MUTED)
     return top + line_height(small)
 
 
@@ -178,7 +173,7 @@ def _draw_words(
     height = bottom - top - gap * (3 if negative else 1)
     if height < line_height(9):
         return
-    draw.text((left, top), "PROMPT", font=font_of(label), fill=palette.accent)
+    write(draw, (left, top), "PROMPT", label, palette.accent)
     positive = clean(sampling.positive) or "(empty)"
     smallest = max(8, round(unit * 0.018))
     text = fitted(positive, width, round(height * share), largest=max(10, round(unit * 0.07)), smallest=smallest)
@@ -187,7 +182,7 @@ def _draw_words(
     if not negative or rest < line_height(smallest):
         return
     top = lower + gap
-    draw.text((left, top), "NEGATIVE", font=font_of(label), fill=palette.accent)
+    write(draw, (left, top), "NEGATIVE", label, palette.accent)
     fitted(negative, width, rest, largest=max(9, round(unit * 0.036)), smallest=smallest).draw(
         draw, (left, top + gap), _MUTED
     )
@@ -220,13 +215,8 @@ def _draw_facts(
         for column, span, name, text in row:
             left = margin + column * cell
             room = cell * span - max(4, unit // 60)
-            draw.text((left, row_top), name, font=font_of(label), fill=palette.accent)
-            draw.text(
-                (left, row_top + line_height(label)),
-                shortened(text, room, value),
-                font=font_of(value),
-                fill=_PAPER,
-            )
+            write(draw, (left, row_top), name, label, palette.accent)
+            write(draw, (left, row_top + line_height(label)), shortened(text, room, value), value, _PAPER)
     return top - margin // 4
 
 
