@@ -43,6 +43,7 @@ class Dispatcher:
         self._open: Counter[str] = Counter()
         self._wake = anyio.Event()
         self._due: int | None = None
+        self._knows_due = False
         resources.events.listen(self._hear)
 
     @property
@@ -53,10 +54,11 @@ class Dispatcher:
     @property
     def _taking_slots(self) -> dict[str, int]:
         """The same, with those whose files are fetched as far as they are too many: else renders would outrun disks."""
-        return {
-            backend_id: held + max(0, self._open[backend_id] - held - MOST_COLLECTING)
-            for backend_id, held in self.running.items()
-        }
+        return {backend_id: self._taken_of(backend_id) for backend_id in self._occupying}
+
+    def _taken_of(self, backend_id: str) -> int:
+        held = len(self._occupying[backend_id])
+        return held + max(0, self._open[backend_id] - held - MOST_COLLECTING)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Adopt what was open, then dispatch for ever. Reports readiness when the adopted runners are started."""
@@ -70,8 +72,9 @@ class Dispatcher:
             while True:
                 self._wake = anyio.Event()
                 pause = await self._dispatch_what_fits(tasks)
-                with anyio.move_on_after(pause):
+                with anyio.move_on_after(pause) as waited:
                     await self._wake.wait()
+                self._knows_due &= not waited.cancelled_caught
 
     async def _adopt(self, tasks: TaskGroup) -> None:
         store, pool = self._resources.store, self._resources.pool
@@ -93,13 +96,17 @@ class Dispatcher:
         try:
             if self._due is not None and self._is_due(self._due):
                 await store.promote_due(clock.now(), due_by=max(self._due, to_millis(clock.now())))
+                self._knows_due = False
             self._take_back()
             candidates = self._resources.pool.candidates(self._taking_slots)
             if any(c.idle or c.standing_by for c in candidates):
                 await self._claim(tasks, candidates)
                 self._revoke_standbys()
-            self._due = await store.next_due()
+            if not self._knows_due:
+                self._knows_due = True  # unless somebody begins to wait meanwhile
+                self._due = await store.next_due()
         except StorageError as error:
+            self._knows_due = False
             log.error("cannot claim jobs now, trying again: %s", error)
             return LONGEST_PAUSE
         if self._due is None:
@@ -143,11 +150,17 @@ class Dispatcher:
         finally:
             if self._runners.get(runner.held.job_id) is runner:
                 del self._runners[runner.held.job_id]
-            self._open[runner.held.backend_id] -= 1
-            self._slot_free(runner)
+            self._fetched(runner.held.backend_id)
+
+    def _fetched(self, backend_id: str) -> None:
+        """An attempt is over; its slot was free before, unless too many wait for their files."""
+        taken = self._taken_of(backend_id)
+        self._open[backend_id] -= 1
+        if self._taken_of(backend_id) < taken:
+            self._wake.set()
 
     def _slot_free(self, runner: Runner) -> None:
-        self._occupying.get(runner.held.backend_id, set()).discard(runner)
+        self._occupying[runner.held.backend_id].discard(runner)
         self._resources.pool.foresight.ended(runner.name, runner.held.backend_id, rendered=False)
         self._wake.set()
 
@@ -180,7 +193,7 @@ class Dispatcher:
             if event.cancel and event.job_id in self._runners:
                 self._runners[event.job_id].cancel()
             if event.state in (JobState.QUEUED, JobState.WAITING):
-                self._due = 0 if event.state is JobState.WAITING else self._due
+                self._knows_due &= event.state is not JobState.WAITING
                 self._wake.set()
         elif isinstance(event, BackendChanged):
             self._wake.set()

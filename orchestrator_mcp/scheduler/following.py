@@ -147,7 +147,7 @@ class Follower:
         clock, scheduling = self.resources.clock, self.resources.scheduling
         meter = ProgressMeter(self.graph)
         pause = scheduling.poll_interval
-        next_poll = clock.monotonic()
+        next_poll = clock.monotonic() + (pause if self._hears else 0.0)
         while True:
             if self.wishes.any and (end := await self._grant()) is not None:
                 return end

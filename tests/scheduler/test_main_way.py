@@ -10,7 +10,7 @@ from orchestrator_mcp.domain.steps import Step
 from orchestrator_mcp.errors import JobFinishedError
 from orchestrator_mcp.sandbox import Sandbox, SandboxOptions
 from orchestrator_mcp.scheduler.dispatcher import MOST_COLLECTING
-from tests.scheduler.core import PICTURE, QUICK, backend_for, core, render
+from tests.scheduler.core import PICTURE, QUICK, backend_for, core, quick, render
 
 FAST = SandboxOptions(step_ms=1, load_ms=0)
 SLOW = SandboxOptions(step_ms=200, load_ms=0)
@@ -235,6 +235,20 @@ async def test_the_next_job_is_sent_while_the_proof_of_the_last_one_is_written(t
     assert [(job.status, len(job.attempts)) for job in ended] == [("completed", 1)] * 2
     second_sent = [place for place, step in enumerate(running.steps) if step is Step.POSTED][1]
     assert second_sent < running.steps.index(Step.RENDERED)
+
+
+async def test_a_render_whose_events_are_heard_is_not_asked_about_while_it_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seldom = quick(poll_interval=5.0, poll_interval_max=5.0)
+    async with Sandbox(SLOW).serve() as server, core(tmp_path, [backend_for(server, "one")], seldom) as running:
+        await running.end_of(await running.submit(PICTURE))
+        server.set_fault("html-502:/history")
+        job_id = await running.submit(render(steps=3))
+        await running.until(job_id, "running", stage="rendering")
+        server.clear_faults("html-502")
+        assert (await running.end_of(job_id)).status == "completed"
+    assert "does not answer" not in caplog.text
 
 
 async def test_a_backend_whose_files_cannot_be_fetched_does_not_render_on_and_on(tmp_path: Path) -> None:
