@@ -26,13 +26,13 @@ _LONGEST_PAUSE: Final = 30.0
 class Source(Protocol[D]):
     """Where deliveries come from, and where it is told what became of them."""
 
-    async def next_deliveries(self) -> list[D]:
-        """What is due; waits until there is something."""
+    async def due(self) -> list[D]:
+        """What is to be delivered now; waits until there is something."""
 
-    async def record_delivery(self, name: str, folder: Path | None, /) -> None:
+    async def record(self, name: str, folder: Path | None, /) -> None:
         """It is delivered."""
 
-    async def put_off_delivery(self, name: str, reason: str, /) -> None:
+    def put_off(self, name: str, reason: str, /) -> None:
         """It is not, and is due again later."""
 
 
@@ -65,7 +65,7 @@ class Line(Generic[D]):
         pause = _PAUSE
         while True:
             try:
-                settled = await self._deliver_all(await self.source.next_deliveries())
+                settled = await self._deliver_all(await self.source.due())
                 self.trouble = None
             except (OSError, UnavailableError) as failure:
                 settled = False
@@ -106,23 +106,20 @@ class Line(Generic[D]):
         try:
             deed = partial(self.place, delivery)
             folder = await to_thread.run_sync(deed, limiter=self.threads, abandon_on_cancel=True)
-            await self.source.record_delivery(name, folder)
+            await self.source.record(name, folder)
             self.at_step(Step.RECORDED)
         except UnavailableError as failure:
             logger.warning("A delivery could not be recorded and is repeated: %s", failure, extra={"job_id": name})
             return False
         except OSError as failure:
-            return await self._put_off(name, f"{failure.strerror or failure}")
+            self._put_off(name, f"{failure.strerror or failure}")
         except Exception:
             logger.exception("A delivery failed; it is tried again.", extra={"job_id": name})
-            return await self._put_off(name, "The delivery failed; the log says why.")
-        logger.info("Delivered to %s.", folder, extra={"job_id": name})
+            self._put_off(name, "The delivery failed; the log says why.")
+        else:
+            logger.info("Delivered to %s.", folder, extra={"job_id": name})
         return True
 
-    async def _put_off(self, name: str, reason: str) -> bool:
+    def _put_off(self, name: str, reason: str) -> None:
         logger.warning("A delivery was put off: %s", reason, extra={"job_id": name})
-        try:
-            await self.source.put_off_delivery(name, reason)
-        except UnavailableError:
-            return False
-        return True
+        self.source.put_off(name, reason)

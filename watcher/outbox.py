@@ -53,10 +53,13 @@ class Outbox:
         self._trouble: str | None = None
         shared: dict[str, Any] = {"threads": self._threads, "clock": clock, "at_step": at_step, "outbox": folder}
         self._jobs = Line[Delivery](
-            source=service, name_of=lambda delivery: delivery.job.job_id, place=self._place, **shared
+            source=service.deliveries, name_of=lambda delivery: delivery.job.job_id, place=self._place, **shared
         )
         self._batches = Line[BatchDelivery](
-            source=service.batches, name_of=lambda delivery: delivery.batch.batch_id, place=self._place_batch, **shared
+            source=service.batches.deliveries,
+            name_of=lambda delivery: delivery.batch.batch_id,
+            place=self._place_batch,
+            **shared,
         )
 
     @property

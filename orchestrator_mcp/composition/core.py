@@ -24,7 +24,7 @@ from orchestrator_mcp.files import is_network_filesystem
 from orchestrator_mcp.machine.shipped import workflow_folders
 from orchestrator_mcp.scheduler import Dispatcher, Resources
 from orchestrator_mcp.scheduler.learned import LearnedSpeeds
-from orchestrator_mcp.service import JobService
+from orchestrator_mcp.service import JobService, ServiceParts
 from orchestrator_mcp.settings import CurrentSettings, Settings
 from orchestrator_mcp.store import JobStore
 from orchestrator_mcp.store.backups import require_database
@@ -116,16 +116,20 @@ def _parts(settings: Settings, choices: Choices, clock: Clock) -> Parts:
         )
     )
     service = JobService(
-        store=store,
-        pool=pool,
-        library=WorkflowLibrary(workflow_folders(settings.workflows_dirs), lambda: current.now.limits, pool.catalogues),
-        artifacts=artifacts,
-        events=events,
-        clock=clock,
-        settings=current,
-        running=lambda: dispatcher.running,
-        version=__version__,
-        at_step=choices.at_step,
+        ServiceParts(
+            store=store,
+            pool=pool,
+            library=WorkflowLibrary(
+                workflow_folders(settings.workflows_dirs), lambda: current.now.limits, pool.catalogues
+            ),
+            artifacts=artifacts,
+            events=events,
+            clock=clock,
+            settings=current,
+            running=lambda: dispatcher.running,
+            version=__version__,
+            at_step=choices.at_step,
+        )
     )
     parts = Parts(
         store=store,

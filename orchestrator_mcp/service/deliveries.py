@@ -1,34 +1,32 @@
-"""Which finished jobs are to be delivered now, and which only after a pause."""
+"""What has ended and is not delivered yet: given out when it is due, then put on record, or put off for a while."""
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Final, Generic, TypeVar
 
 import anyio
 
 from orchestrator_mcp.clock import Clock
-from orchestrator_mcp.domain.events import Event, JobChanged
+
+D = TypeVar("D")
 
 DELIVERY_SCAN: Final = 5.0  # seconds: events only make it faster
 DELIVERY_PAUSE: Final = (1.0, 60.0)  # seconds until a failed delivery is due again, growing
 
 
-class Deliverable(Protocol):
-    """Knows what has ended and is not delivered."""
-
-    async def undelivered(self, *, limit: int) -> list[str]:
-        """The ids, oldest first."""
-
-
-class DeliveryQueue:
-    """Which finished jobs, or batches, are to be delivered now.
+class Deliveries(ABC, Generic[D]):
+    """The deliveries of one kind, as the Outbox takes them.
 
     Args:
         clock: paces the retries.
+        at_once: how many are given out together, at most.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, at_once: int) -> None:
         self._clock = clock
+        self._at_once = at_once
         self._wake = anyio.Event()
         self._put_off: dict[str, tuple[float, float, str]] = {}
 
@@ -37,37 +35,56 @@ class DeliveryQueue:
         """Why deliveries were put off, each reason once."""
         return sorted({f"A result cannot be delivered: {reason}" for _, _, reason in self._put_off.values()})
 
-    def hear(self, event: Event) -> None:
-        """Wake when a job ends."""
-        if isinstance(event, JobChanged) and event.state.final:
-            self.wake()
-
     def wake(self) -> None:
         """Look again now."""
         self._wake.set()
 
-    async def due(self, store: Deliverable, limit: int) -> list[str]:
-        """What to deliver now, oldest first."""
-        self._wake = anyio.Event()
-        now = self._clock.monotonic()
-        waiting = {job_id for job_id, (at, _, _) in self._put_off.items() if at > now}
-        undelivered = await store.undelivered(limit=limit + len(waiting))
-        return [job_id for job_id in undelivered if job_id not in waiting][:limit]
+    async def due(self) -> list[D]:
+        """What to deliver now, oldest first; waits until there is at least one."""
+        while True:
+            self._wake = anyio.Event()
+            if names := await self._names_due():
+                return [await self._load(name) for name in names]
+            await self._wait()
 
-    async def wait(self) -> None:
-        """Until a job ends, or it is time to look again."""
+    async def record(self, name: str, folder: Path | None) -> None:
+        """The result stands in Outbox, and its Inbox file is put away.
+
+        Args:
+            name: the id of what was delivered.
+            folder: where it stands; None when nothing had to be put there.
+        """
+        await self._put_on_record(name, folder)
+        self._put_off.pop(name, None)
+
+    def put_off(self, name: str, reason: str) -> None:
+        """A delivery failed: it is due again after a growing pause, and health tells the reason."""
+        first, longest = DELIVERY_PAUSE
+        _, before, _ = self._put_off.get(name, (0.0, first / 2, ""))
+        pause = min(before * 2, longest)
+        self._put_off[name] = (self._clock.monotonic() + pause, pause, reason)
+
+    @abstractmethod
+    async def _undelivered(self, limit: int) -> list[str]:
+        """The ids of what has ended and is not on record as delivered, oldest first."""
+
+    @abstractmethod
+    async def _load(self, name: str) -> D:
+        """All that is to be delivered of one."""
+
+    @abstractmethod
+    async def _put_on_record(self, name: str, folder: Path | None) -> None:
+        """Store that it is delivered."""
+
+    async def _names_due(self) -> list[str]:
+        now = self._clock.monotonic()
+        waiting = {name for name, (at, _, _) in self._put_off.items() if at > now}
+        undelivered = await self._undelivered(self._at_once + len(waiting))
+        return [name for name in undelivered if name not in waiting][: self._at_once]
+
+    async def _wait(self) -> None:
+        """Until something ends, or it is time to look again."""
         now = self._clock.monotonic()
         pause = min([DELIVERY_SCAN, *(at - now for at, _, _ in self._put_off.values() if at > now)])
         with anyio.move_on_after(pause):
             await self._wake.wait()
-
-    def put_off(self, job_id: str, reason: str) -> None:
-        """Try again after a growing pause."""
-        first, longest = DELIVERY_PAUSE
-        _, before, _ = self._put_off.get(job_id, (0.0, first / 2, ""))
-        pause = min(before * 2, longest)
-        self._put_off[job_id] = (self._clock.monotonic() + pause, pause, reason)
-
-    def done(self, job_id: str) -> None:
-        """Forget a job that is delivered."""
-        self._put_off.pop(job_id, None)

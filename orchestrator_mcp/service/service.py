@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from orchestrator_mcp.artifacts import ArtifactStore
-from orchestrator_mcp.backends.pool import BackendPool
-from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.access import LOCAL, Caller
-from orchestrator_mcp.domain.deliveries import Delivery, InboxClaim
+from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.dry_runs import DryRunView
 from orchestrator_mcp.domain.events import Event
 from orchestrator_mcp.domain.jobs import Door, JobState
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.parameter_schema import object_schema
-from orchestrator_mcp.domain.steps import AtStep, no_step
 from orchestrator_mcp.domain.views import (
     AcceptedView,
     BackendView,
@@ -30,13 +26,13 @@ from orchestrator_mcp.domain.views import (
     WorkflowView,
 )
 from orchestrator_mcp.errors import ForbiddenError, ManifestError, NotFoundError, OrchestratorError, StorageError
-from orchestrator_mcp.events import Events
 from orchestrator_mcp.service.batches import BatchService
-from orchestrator_mcp.service.delivering import JobDeliveries
 from orchestrator_mcp.service.files import Files, KeptAsset, OutputFile
+from orchestrator_mcp.service.job_deliveries import JobDeliveries
 from orchestrator_mcp.service.listing import row_before, states_of
 from orchestrator_mcp.service.node_classes import NodeClasses, node_classes
 from orchestrator_mcp.service.operators import Operators
+from orchestrator_mcp.service.parts import ServiceParts
 from orchestrator_mcp.service.previewing import JobPreview, Previewing
 from orchestrator_mcp.service.showing import (
     accepted_view,
@@ -49,9 +45,7 @@ from orchestrator_mcp.service.submission import Submission
 from orchestrator_mcp.service.waiting import Waiting
 from orchestrator_mcp.service.watching import Watching
 from orchestrator_mcp.service.way_in import way_in
-from orchestrator_mcp.settings import CurrentSettings
-from orchestrator_mcp.store import JobFilter, JobStore, StoredJob
-from orchestrator_mcp.workflows.library import WorkflowLibrary
+from orchestrator_mcp.store import JobFilter, StoredJob
 
 log = logging.getLogger(__name__)
 
@@ -65,82 +59,39 @@ class JobService:
     public url is taken.
 
     Args:
-        store: where jobs live.
-        pool: the backends.
-        library: the named workflows.
-        artifacts: the output files.
-        events: hints that something changed.
-        clock: the time.
-        settings: the configuration.
-        running: attempts that each backend holds now.
-        version: of the program.
-        at_step: see `domain.steps`.
+        parts: what it works with.
 
     Attributes:
         batches: the same, for batches.
         operators: what operators do with backends.
+        deliveries: finished jobs that Outbox has not got yet.
+        condition: what is wrong with the house now.
     """
 
-    def __init__(
-        self,
-        *,
-        store: JobStore,
-        pool: BackendPool,
-        library: WorkflowLibrary,
-        artifacts: ArtifactStore,
-        events: Events,
-        clock: Clock,
-        settings: CurrentSettings,
-        running: Callable[[], Mapping[str, int]],
-        version: str,
-        at_step: AtStep = no_step,
-    ) -> None:
+    def __init__(self, parts: ServiceParts) -> None:
+        store, pool, events, clock, settings = parts.store, parts.pool, parts.events, parts.clock, parts.settings
+        self._parts = parts
         self._store = store
-        self._pool = pool
-        self._events = events
-        self._library = library
-        self._clock = clock
-        self._settings = settings
-        self._running = running
-        self._version = version
         self._began = clock.monotonic()
         self._delivery_grace = 0.0
-        entry = way_in(
-            store=store,
-            pool=pool,
-            library=library,
-            artifacts=artifacts,
-            clock=clock,
-            settings=settings,
-            running=running,
-            at_step=at_step,
-        )
+        server = settings.now.server
+        self.base_url = server.public_url or f"http://{server.host}:{server.port}"
+        entry = way_in(parts)
         self._gate, self.condition = entry.gate, entry.condition
         self._submissions, self._dry_runs = entry.jobs, entry.dry_runs
         self._served = Files(
-            store=store, artifacts=artifacts, inputs=entry.inputs, gate=entry.gate, condition=entry.condition
+            store=store, artifacts=parts.artifacts, inputs=entry.inputs, gate=entry.gate, condition=entry.condition
         )
         self._watching = Watching(store, events, clock, self._show)
-        self._previewing = Previewing(store=store, pool=pool, artifacts=artifacts)
-        self._waiting = Waiting(pool=pool, running=running, events=events, clock=clock)
-        server = settings.now.server
-        self.base_url = server.public_url or f"http://{server.host}:{server.port}"
-        self.operators = Operators(store=store, pool=pool, running=running, clock=clock)
+        self._previewing = Previewing(store=store, pool=pool, artifacts=parts.artifacts)
+        self._waiting = Waiting(pool=pool, running=parts.running, events=events, clock=clock)
+        self.operators = Operators(store=store, pool=pool, running=parts.running, clock=clock)
         self.batches = BatchService(
-            store=store,
-            submissions=entry.batches,
-            waiting=self._waiting,
-            previewing=self._previewing,
-            events=events,
-            clock=clock,
-            settings=settings,
-            gate=entry.gate,
-            condition=entry.condition,
-            base_url=self.base_url,
+            parts, entry=entry, waiting=self._waiting, previewing=self._previewing, base_url=self.base_url
         )
-        self._deliveries = JobDeliveries(
+        self.deliveries = JobDeliveries(
             store=store,
-            artifacts=artifacts,
+            artifacts=parts.artifacts,
             events=events,
             clock=clock,
             every_job=lambda: settings.now.outbox == "all",
@@ -246,7 +197,7 @@ class JobService:
             ManifestError: a status, limit or cursor that does not exist (422).
         """
         states = tuple(state for name in status for state in states_of(name))
-        most = self._settings.now.limits.page
+        most = self._parts.settings.now.limits.page
         if not 1 <= limit <= most:
             raise ManifestError.at("limit", message=f"found {limit}; a whole number from 1 to {most} is needed")
         wanted = JobFilter(
@@ -317,7 +268,7 @@ class JobService:
                 f"The job {job_id} belongs to {owner!r}: only its owner or an admin may cancel it.",
                 hint="Use the token that it was submitted with, or one with the scope admin.",
             )
-        await self._store.request_cancel(job_id, self._clock.now())
+        await self._store.request_cancel(job_id, self._parts.clock.now())
         log.info("cancel requested by %s", by.name, extra={"job_id": job_id})
         return await self.job(job_id, base_url=base_url)
 
@@ -346,7 +297,7 @@ class JobService:
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Call a function with every event of jobs and backends from now on. It must not block or raise."""
-        self._events.listen(listener)
+        self._parts.events.listen(listener)
 
     def counted_stream(self, by: Caller) -> AbstractContextManager[None]:
         """Count another kind of stream for as long as the block runs. Raises TooManyError on entering."""
@@ -354,20 +305,21 @@ class JobService:
 
     def backends(self) -> list[BackendView]:
         """Every configured backend as it is now."""
-        running = self._running()
-        return [backend_view(self._pool.view(backend, running.get(backend.id, 0))) for backend in self._pool]
+        pool, running = self._parts.pool, self._parts.running()
+        return [backend_view(pool.view(backend, running.get(backend.id, 0))) for backend in pool]
 
     def backend(self, backend_id: str) -> BackendView:
         """One backend. Raises NotFoundError."""
-        return backend_view(self._pool.view(self._pool[backend_id], self._running().get(backend_id, 0)))
+        pool, running = self._parts.pool, self._parts.running()
+        return backend_view(pool.view(pool[backend_id], running.get(backend_id, 0)))
 
     async def node_classes(self, backend_id: str) -> NodeClasses:
         """What one backend told of its nodes. Raises NotFoundError, and UnavailableError while it has told nothing."""
-        return await node_classes(self._pool, backend_id)
+        return await node_classes(self._parts.pool, backend_id)
 
     async def workflows(self) -> list[WorkflowView]:
         """The library, read live from its folders."""
-        return [workflow_view(view) for view in await self._library.list()]
+        return [workflow_view(view) for view in await self._parts.library.list()]
 
     async def workflow(self, workflow_id: str) -> WorkflowView:
         """One workflow of the library, with the schema of its parameters. Raises NotFoundError."""
@@ -380,7 +332,7 @@ class JobService:
 
     async def health(self) -> HealthView:
         """Whether the orchestrator does its work."""
-        problems = [*self._deliveries.problems, *self.batches.problems, *self.condition.problems]
+        problems = [*self.deliveries.problems, *self.batches.deliveries.problems, *self.condition.problems]
         try:
             queued, running = await self._store.counts()
         except StorageError as error:
@@ -388,9 +340,9 @@ class JobService:
             problems.append(str(error))
         return health_view(
             self.backends(),
-            version=self._version,
-            now=self._clock.now(),
-            uptime=self._clock.monotonic() - self._began,
+            version=self._parts.version,
+            now=self._parts.clock.now(),
+            uptime=self._parts.clock.monotonic() - self._began,
             jobs=(queued, running),
             accepting=self.condition.accepting,
             problems=problems,
@@ -400,18 +352,6 @@ class JobService:
     async def claimed_job(self, claim_id: str) -> str | None:
         """The job that an Inbox claim became, or None: asked after a crash."""
         return await self._store.claimed_job(claim_id)
-
-    async def next_deliveries(self, *, limit: int = 20) -> list[Delivery]:
-        """Finished jobs that are not delivered yet; waits until there is at least one that is due."""
-        return await self._deliveries.due(limit)
-
-    async def record_delivery(self, job_id: str, folder: Path | None) -> None:
-        """A job's result stands in Outbox (or needs none) and its Inbox file is put away."""
-        await self._deliveries.record(job_id, folder)
-
-    async def put_off_delivery(self, job_id: str, reason: str) -> None:
-        """A delivery failed; it is due again after a growing pause, and health tells the reason."""
-        self._deliveries.put_off(job_id, reason)
 
     async def look_after_watchers(self) -> None:
         """See that no reader of a stream misses a change for long; runs for ever."""
@@ -424,12 +364,12 @@ class JobService:
     @property
     def upload_bytes(self) -> int:
         """The largest file that is taken now."""
-        return self._settings.now.limits.upload_bytes
+        return self._parts.settings.now.limits.upload_bytes
 
     @property
     def confirm_jobs(self) -> int:
         """How many jobs a batch of an agent may have before a person is asked; 0 never asks."""
-        return self._settings.now.limits.confirm_jobs
+        return self._parts.settings.now.limits.confirm_jobs
 
     @property
     def closed_because(self) -> str | None:

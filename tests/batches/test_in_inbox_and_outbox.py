@@ -175,11 +175,11 @@ async def test_a_batch_whose_process_died_before_the_delivery_is_delivered_once(
 
 async def test_the_folder_of_a_batch_is_named_after_it_and_recorded(tmp_path: Path) -> None:
     service = RecordingService()
-    service.batches.deliveries.append(finished())
+    service.batches.deliveries.given.append(finished())
     async with delivering(tmp_path / "Outbox", tmp_path / "Inbox", service):
-        await until_true(lambda: bool(service.batches.recorded))
+        await until_true(lambda: bool(service.batches.deliveries.recorded))
     folder = tmp_path / "Outbox" / "shot_010__abcd0123"
-    assert service.batches.recorded == {BATCH_ID: folder}
+    assert service.batches.deliveries.recorded == {BATCH_ID: folder}
     result = json.loads((folder / "result.json").read_text("utf-8"))
     assert (result["schema"], result["path"], result["contact_sheet"]) == (
         "orchestrator-batch/1",
@@ -213,7 +213,7 @@ async def test_the_manifest_goes_to_processed_if_anything_came_of_it(
     claims.accept(claims.claim("shot.json", claim_id))
     service = RecordingService()
     claim = InboxClaim(claim_id=claim_id, file_name="shot.json")
-    service.batches.deliveries.append(finished({"completed": completed}, claim=claim))
+    service.batches.deliveries.given.append(finished({"completed": completed}, claim=claim))
     async with delivering(tmp_path / "Outbox", inbox, service):
-        await until_true(lambda: bool(service.batches.recorded))
+        await until_true(lambda: bool(service.batches.deliveries.recorded))
     assert "shot.json" in names_in(inbox / place)

@@ -41,7 +41,7 @@ async def until_known(running: Core) -> None:
 
 def pool_of(running: Core) -> BackendPool:
     """The backends themselves."""
-    return running.service._pool
+    return running.service._parts.pool
 
 
 def grow_old(running: Core) -> None:

@@ -78,7 +78,7 @@ async def test_limits_change_while_it_runs(tmp_path: Path) -> None:
         other = await running.submit(render(steps=1, model="sdxl.safetensors"))
         assert (await running.end_of(other)).status == "completed"
         assert (await running.service.job(job_id)).status == "queued"
-        await running.service._pool.change(running.settings.model_copy(update={"scheduling": QUICK}), {})
+        await running.service._parts.pool.change(running.settings.model_copy(update={"scheduling": QUICK}), {})
         assert (await running.end_of(job_id)).status == "completed"
 
 

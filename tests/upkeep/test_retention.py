@@ -33,14 +33,14 @@ class ShiftedClock:
 def retention(running: Core, shift: timedelta, **choices: Any) -> Retention:
     """Retention over the files of a running core."""
     service = running.service
-    artifacts = service._served.artifacts
+    artifacts = service._parts.artifacts
     return Retention(service._store, artifacts, lambda: RetentionSettings(**choices), ShiftedClock(shift))
 
 
 async def delivered_job(running: Core) -> str:
     job_id = await running.submit(PICTURE)
     await running.end_of(job_id)
-    await running.service.record_delivery(job_id, None)
+    await running.service.deliveries.record(job_id, None)
     return job_id
 
 
@@ -108,7 +108,7 @@ async def test_an_input_file_stays_for_as_long_as_its_job_and_goes_by_age_after_
             assert [path.exists() for path in paths] == [True, True]
             await retention(running, timedelta(days=15)).forget_old()
             assert [path.exists() for path in paths] == [True, False]  # the job is not delivered yet
-            await running.service.record_delivery(job_id, None)
+            await running.service.deliveries.record(job_id, None)
             await retention(running, timedelta(days=15)).forget_old()
             assert [path.exists() for path in paths] == [False, False]
             with pytest.raises(NotFoundError):

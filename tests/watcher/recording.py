@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Generic, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -24,11 +24,15 @@ from orchestrator_mcp.domain.views import AcceptedView, ErrorView, JobView, Outp
 from orchestrator_mcp.errors import OrchestratorError
 from orchestrator_mcp.service import JobService
 from orchestrator_mcp.service import Submission as Wanted
+from orchestrator_mcp.service.batch_deliveries import BatchDeliveries
 from orchestrator_mcp.service.batches import BatchService
+from orchestrator_mcp.service.job_deliveries import JobDeliveries
 from watcher.inbox import Inbox, InboxLimits
 from watcher.outbox import Outbox
 from watcher.rules import Patience
 
+D = TypeVar("D")
+MOST: Final = 20  # deliveries handed out together
 QUICK = Patience(second_look=0.2, settle=0.3, empty=0.3, stranger=0.1)
 GOOD = b'{"workflow_id": "my_workflow_001", "parameters": {"prompt": "a"}}'
 
@@ -44,6 +48,40 @@ class Submission:
     warnings: tuple[str, ...]
 
 
+class GivenDeliveries(Generic[D]):
+    """Hands out the deliveries that a test gives it, each once.
+
+    Attributes:
+        given: what is to be delivered.
+        recorded: where each was put.
+        failed: what was put off, and why.
+    """
+
+    def __init__(self) -> None:
+        self.given: list[D] = []
+        self.recorded: dict[str, Path | None] = {}
+        self.failed: list[tuple[str, str]] = []
+
+    async def due(self) -> list[D]:
+        await until(lambda: bool(self.given), seconds=1e9)
+        given, self.given = self.given[:MOST], self.given[MOST:]
+        return given
+
+    async def record(self, name: str, folder: Path | None) -> None:
+        self.recorded[name] = folder
+
+    def put_off(self, name: str, reason: str) -> None:
+        self.failed.append((name, reason))
+
+
+class JobsGiven(GivenDeliveries[Delivery], JobDeliveries):
+    """Finished jobs."""
+
+
+class BatchesGiven(GivenDeliveries[BatchDelivery], BatchDeliveries):
+    """Finished batches."""
+
+
 class QuietBatches(BatchService):
     """Accepts every batch, and has none to deliver unless a test gives one.
 
@@ -51,11 +89,11 @@ class QuietBatches(BatchService):
         submissions: what was accepted, in order.
     """
 
+    deliveries: BatchesGiven
+
     def __init__(self) -> None:
         self.submissions: list[Submission] = []
-        self.deliveries: list[BatchDelivery] = []
-        self.recorded: dict[str, Path | None] = {}
-        self.put_off: list[tuple[str, str]] = []
+        self.deliveries = BatchesGiven()
 
     async def submit(
         self,
@@ -78,17 +116,6 @@ class QuietBatches(BatchService):
         )
         return BatchAcceptedView(batch_id=batch_id, count=2, job_ids=[], submitted_at=now)
 
-    async def next_deliveries(self, *, limit: int = 4) -> list[BatchDelivery]:
-        await until(lambda: bool(self.deliveries), seconds=1e9)
-        given, self.deliveries = self.deliveries[:limit], self.deliveries[limit:]
-        return given
-
-    async def record_delivery(self, batch_id: str, folder: Path | None) -> None:
-        self.recorded[batch_id] = folder
-
-    async def put_off_delivery(self, batch_id: str, reason: str) -> None:
-        self.put_off.append((batch_id, reason))
-
 
 @dataclass
 class RecordingService(JobService):
@@ -102,9 +129,7 @@ class RecordingService(JobService):
 
     submissions: list[Submission] = field(default_factory=list)
     refusals: list[Exception] = field(default_factory=list)
-    deliveries: list[Delivery] = field(default_factory=list)
-    recorded: dict[str, Path | None] = field(default_factory=dict)
-    put_off: list[tuple[str, str]] = field(default_factory=list)
+    deliveries: JobsGiven = field(default_factory=JobsGiven)
     closed_because: str | None = None
     refuse: Callable[[Manifest], Exception | None] = lambda _manifest: None
     batches: QuietBatches = field(default_factory=QuietBatches)
@@ -148,17 +173,6 @@ class RecordingService(JobService):
 
     async def claimed_job(self, claim_id: str) -> str | None:
         return next((each.job_id for each in self.submissions if each.claim.claim_id == claim_id), None)
-
-    async def next_deliveries(self, *, limit: int = 20) -> list[Delivery]:
-        await until(lambda: bool(self.deliveries))
-        given, self.deliveries = self.deliveries[:limit], self.deliveries[limit:]
-        return given
-
-    async def record_delivery(self, job_id: str, folder: Path | None) -> None:
-        self.recorded[job_id] = folder
-
-    async def put_off_delivery(self, job_id: str, reason: str) -> None:
-        self.put_off.append((job_id, reason))
 
 
 async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:

@@ -41,9 +41,10 @@ def result_in(folder: Path) -> dict[str, Any]:
 
 
 async def delivered(outbox: Path, inbox: Path, *deliveries: Delivery) -> RecordingService:
-    service = RecordingService(deliveries=list(deliveries))
+    service = RecordingService()
+    service.deliveries.given.extend(deliveries)
     async with delivering(outbox, inbox, service):
-        await until(lambda: len(service.recorded) + len(service.put_off) == len(deliveries))
+        await until(lambda: len(service.deliveries.recorded) + len(service.deliveries.failed) == len(deliveries))
     return service
 
 
@@ -51,7 +52,7 @@ async def test_a_finished_job_appears_with_all_its_files(outbox: Path, inbox: Pa
     finished = delivery(tmp_path, job_id=JOB_ID)
     service = await delivered(outbox, inbox, finished)
     folder = outbox / FOLDER
-    assert service.recorded == {JOB_ID: folder}
+    assert service.deliveries.recorded == {JOB_ID: folder}
     assert names_in(outbox) == [FOLDER]
     assert names_in(folder) == ["result.json", "shot_010_9_01.png", "shot_010_9_02.png"]
     assert (folder / "shot_010_9_01.png").read_bytes() == b"one"
@@ -78,7 +79,7 @@ async def test_a_job_without_success_gets_result_json_alone(
 async def test_many_jobs_of_one_name_stand_side_by_side(outbox: Path, inbox: Path, tmp_path: Path) -> None:
     service = await delivered(outbox, inbox, *(delivery(tmp_path) for _ in range(30)))
     assert len(names_in(outbox)) == 30
-    for job_id, folder in service.recorded.items():
+    for job_id, folder in service.deliveries.recorded.items():
         assert folder is not None
         assert result_in(folder)["job_id"] == job_id
 
@@ -90,7 +91,7 @@ async def test_a_delivery_that_was_not_recorded_is_found_and_not_made_again(
     folder = ResultFolder(outbox).publish(finished)
     before = (folder / "result.json").stat()
     service = await delivered(outbox, inbox, finished)
-    assert service.recorded == {JOB_ID: folder}
+    assert service.deliveries.recorded == {JOB_ID: folder}
     assert names_in(outbox) == [FOLDER]
     assert (folder / "result.json").stat() == before
 
@@ -112,7 +113,7 @@ async def test_what_stands_under_the_name_already_is_never_touched(
         (place / "result.json").write_text('{"schema": "orchestrator-result/1", "job_id": "other"}')
     before = place.lstat()
     service = await delivered(outbox, inbox, delivery(tmp_path, job_id=JOB_ID))
-    assert service.recorded == {JOB_ID: outbox / f"{FOLDER}-2"}
+    assert service.deliveries.recorded == {JOB_ID: outbox / f"{FOLDER}-2"}
     assert result_in(outbox / f"{FOLDER}-2")["outputs"][0]["path"] == str(outbox / f"{FOLDER}-2" / "shot_010_9_01.png")
     assert place.lstat() == before
 
@@ -121,7 +122,7 @@ async def test_a_damaged_artifact_is_never_shown(outbox: Path, inbox: Path, tmp_
     finished = delivery(tmp_path, job_id=JOB_ID)
     finished.files[1].source.write_bytes(b"TWO")
     service = await delivered(outbox, inbox, finished)
-    ((job_id, reason),) = service.put_off
+    ((job_id, reason),) = service.deliveries.failed
     assert job_id == JOB_ID and "shot_010_9_02.png is damaged" in reason
     assert names_in(outbox) == []
 
@@ -131,8 +132,8 @@ async def test_one_delivery_that_fails_keeps_no_other_waiting(outbox: Path, inbo
     os.unlink(lost.files[0].source)
     good = delivery(tmp_path)
     service = await delivered(outbox, inbox, lost, good)
-    assert [job_id for job_id, _ in service.put_off] == [JOB_ID]
-    assert list(service.recorded) == [good.job.job_id]
+    assert [job_id for job_id, _ in service.deliveries.failed] == [JOB_ID]
+    assert list(service.deliveries.recorded) == [good.job.job_id]
 
 
 async def test_what_runs_before_left_unfinished_is_removed_and_nothing_else(
@@ -160,7 +161,7 @@ async def test_hostile_names_stay_in_their_folder(outbox: Path, inbox: Path, tmp
         job=finished.job, stem=finished.stem, to_outbox=True, files=files, graph=finished.graph, timings={}
     )
     service = await delivered(outbox, inbox, hostile)
-    folder = service.recorded[JOB_ID]
+    folder = service.deliveries.recorded[JOB_ID]
     assert folder == outbox / "_.._etc_x___abcd0123"
     assert names_in(folder) == ["_.._escape.png", "result-2.json", "result.json"]
     assert result_in(folder)["job_id"] == JOB_ID
@@ -187,8 +188,8 @@ async def test_nobody_ever_sees_a_part_of_a_result(outbox: Path, inbox: Path, tm
         async with delivering(outbox, inbox, service), anyio.create_task_group() as tasks:
             tasks.start_soon(keep_looking)
             for _ in range(20):
-                service.deliveries.append(delivery(tmp_path, contents=[b"a" * 300_000, b"b" * 300_000]))
-            await until(lambda: len(service.recorded) == 20)
+                service.deliveries.given.append(delivery(tmp_path, contents=[b"a" * 300_000, b"b" * 300_000]))
+            await until(lambda: len(service.deliveries.recorded) == 20)
             done.set()
     assert torn == []
 
@@ -230,7 +231,7 @@ def _shown(outbox: Path) -> list[str]:
 
 async def test_a_job_that_needs_no_result_is_only_put_away(outbox: Path, inbox: Path, tmp_path: Path) -> None:
     service = await delivered(outbox, inbox, delivery(tmp_path, job_id=JOB_ID, to_outbox=False))
-    assert service.recorded == {JOB_ID: None}
+    assert service.deliveries.recorded == {JOB_ID: None}
     assert names_in(outbox) == []
 
 
@@ -238,18 +239,20 @@ async def test_an_outbox_that_is_missing_at_the_start_is_made_and_one_that_vanis
     tmp_path: Path, outbox: Path, inbox: Path
 ) -> None:
     shutil.rmtree(outbox)
-    service = RecordingService(deliveries=[delivery(tmp_path)])
+    service = RecordingService()
+    service.deliveries.given.append(delivery(tmp_path))
     async with delivering(outbox, inbox, service):
-        await until(lambda: len(service.recorded) == 1)
+        await until(lambda: len(service.deliveries.recorded) == 1)
         os.rename(outbox, tmp_path / "elsewhere")
         waiting = delivery(tmp_path)
-        service.deliveries.append(waiting)
-        await until(lambda: len(service.put_off) == 1)
-        assert service.put_off == [(waiting.job.job_id, f"the Outbox {outbox} is gone; put it back where it was")]
+        service.deliveries.given.append(waiting)
+        await until(lambda: len(service.deliveries.failed) == 1)
+        gone = f"the Outbox {outbox} is gone; put it back where it was"
+        assert service.deliveries.failed == [(waiting.job.job_id, gone)]
         assert "Outbox" not in names_in(tmp_path)
         os.rename(tmp_path / "elsewhere", outbox)
-        service.deliveries.append(waiting)
-        await until(lambda: len(service.recorded) == 2)
+        service.deliveries.given.append(waiting)
+        await until(lambda: len(service.deliveries.recorded) == 2)
     assert len(names_in(outbox)) == 2
 
 
@@ -303,7 +306,7 @@ async def test_a_delivery_repeated_after_a_crash_changes_nothing(outbox: Path, i
     finished = delivery(tmp_path, claim=claim, status="failed")
     for _ in range(2):
         service = await delivered(outbox, inbox, finished)
-        assert len(service.recorded) == 1
+        assert len(service.deliveries.recorded) == 1
     assert len(names_in(outbox)) == 1
     assert names_in(inbox / "failed") == ["shot 010.json", "shot 010.json.error.json"]
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from orchestrator_mcp.artifacts import ArtifactStore
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.deliveries import Delivery, DeliveryFile
-from orchestrator_mcp.domain.events import JobDelivered
+from orchestrator_mcp.domain.events import Event, JobChanged, JobDelivered
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.text import without_secrets
 from orchestrator_mcp.events import Events
 from orchestrator_mcp.service.acceptance import resolved_graph
-from orchestrator_mcp.service.deliveries import DeliveryQueue
+from orchestrator_mcp.service.deliveries import Deliveries
 from orchestrator_mcp.service.showing import Live, job_view, last_report, timings
-from orchestrator_mcp.store import JobStore, StoredJob
+from orchestrator_mcp.store import JobStore
+
+AT_ONCE: Final = 20
 
 
-class JobDeliveries:
-    """What is to be delivered, and what became of it.
+class JobDeliveries(Deliveries[Delivery]):
+    """Finished jobs that are not delivered.
 
     Args:
         store: where jobs live.
@@ -40,38 +43,23 @@ class JobDeliveries:
         every_job: Callable[[], bool],
         base_url: str,
     ) -> None:
+        super().__init__(clock, at_once=AT_ONCE)
         self._store = store
         self._artifacts = artifacts
         self._events = events
         self._every_job = every_job
         self._base_url = base_url
-        self._queue = DeliveryQueue(clock)
-        events.listen(self._queue.hear)
+        events.listen(self._hear)
 
-    @property
-    def problems(self) -> list[str]:
-        """Why deliveries were put off, each reason once."""
-        return self._queue.problems
+    async def _undelivered(self, limit: int) -> list[str]:
+        return await self._store.undelivered(limit=limit)
 
-    async def due(self, limit: int) -> list[Delivery]:
-        """See `JobService.next_deliveries`."""
-        while True:
-            job_ids = await self._queue.due(self._store, limit)
-            if job_ids:
-                return [await self._delivery(await self._store.job(job_id)) for job_id in job_ids]
-            await self._queue.wait()
+    async def _put_on_record(self, name: str, folder: Path | None) -> None:
+        await self._store.record_delivery(name, str(folder) if folder is not None else None)
+        self._events.publish(JobDelivered(job_id=name))
 
-    async def record(self, job_id: str, folder: Path | None) -> None:
-        """See `JobService.record_delivery`."""
-        await self._store.record_delivery(job_id, str(folder) if folder is not None else None)
-        self._queue.done(job_id)
-        self._events.publish(JobDelivered(job_id=job_id))
-
-    def put_off(self, job_id: str, reason: str) -> None:
-        """See `JobService.put_off_delivery`."""
-        self._queue.put_off(job_id, reason)
-
-    async def _delivery(self, stored: StoredJob) -> Delivery:
+    async def _load(self, name: str) -> Delivery:
+        stored = await self._store.job(name)
         job = stored.job
         history = await self._store.history(stored.row)
         document = await self._store.document(stored.row)
@@ -93,3 +81,7 @@ class JobDeliveries:
             report=last_report(job),
             claim=stored.claim,
         )
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, JobChanged) and event.state.final:
+            self.wake()
