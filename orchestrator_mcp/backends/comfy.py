@@ -15,7 +15,14 @@ import anyio
 
 from orchestrator_mcp.backends import sockets
 from orchestrator_mcp.backends.catalogue import Catalogues, NodeCatalogue, parse_class
-from orchestrator_mcp.backends.history import MARKER_KEY, DeclaredOutput, HistoryEntry, newest_in, parse_history
+from orchestrator_mcp.backends.history import (
+    MARKER_KEY,
+    DeclaredOutput,
+    HistoryEntry,
+    marked_in,
+    newest_in,
+    parse_history,
+)
 from orchestrator_mcp.backends.messages import Message
 from orchestrator_mcp.backends.queues import (
     BackendStats,
@@ -36,6 +43,10 @@ CANCEL_BY_JOB: Final = (0, 26)
 """The first version with `POST /api/jobs/{id}/cancel`."""
 INTERRUPT_BY_ID: Final = (0, 3, 57)
 """The first version whose `/interrupt` heeds a prompt id; older ones stop whatever runs."""
+TAKES_IDS: Final = (0, 3, 45)
+"""The first version that keeps the prompt id of the caller; older ones draw their own."""
+
+_RECENT: Final = 100  # prompts that ended last, among which one is looked for by its marker
 
 _CONTROL_FACTOR: Final = 3.0  # an event loop that loads a model answers late
 _UPLOAD_BYTES_PER_SECOND: Final = 2**18
@@ -172,6 +183,21 @@ class ComfyClient:
         """
         answer = await self._get(f"/history/{quote(prompt_id, safe='')}")
         return await answer.read(lambda document: parse_history(document, prompt_id))
+
+    async def history_of_marked(self, marker: Mapping[str, Any]) -> HistoryEntry | None:
+        """How a prompt ended that the server gave an id of its own, which nobody told us.
+
+        Args:
+            marker: what was sent beside it.
+
+        Returns:
+            None from a server that keeps our ids, and if none of its last 100 prompts has the marker.
+        """
+        version = self._version if self._version is not None else (await self.stats()).version_tuple
+        if version >= TAKES_IDS:
+            return None
+        answer = await self._get(f"/history?max_items={_RECENT}")
+        return await answer.read(lambda document: marked_in(document, marker))
 
     async def newest_prompt(self) -> str | None:
         """The prompt that the server ended last, whoever it belongs to (`GET /history?max_items=1`).

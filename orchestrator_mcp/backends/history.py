@@ -100,6 +100,7 @@ class HistoryEntry:
         number: the backend's counter; falls when it restarts.
         marker: what we put into `extra_data`.
         unreadable: how many declared files had a name that cannot be one.
+        silent: the server does not tell how prompts end (before 2024); the verdict follows from what was made.
     """
 
     prompt_id: str
@@ -113,6 +114,7 @@ class HistoryEntry:
     number: float | None = None
     marker: dict[str, Any] | None = None
     unreadable: int = 0
+    silent: bool = False
 
 
 def kind_of(name: str) -> OutputKind:
@@ -150,6 +152,25 @@ def newest_in(document: object) -> str | None:
     return str(next(reversed(document))) if document else None
 
 
+def marked_in(document: object, marker: Mapping[str, Any]) -> HistoryEntry | None:
+    """The newest prompt in an answer to `GET /history` that has our marker.
+
+    Args:
+        document: the parsed JSON.
+        marker: as we sent it.
+
+    Raises:
+        ValueError: it is no history.
+    """
+    if not isinstance(document, dict):
+        raise ValueError("it is no history")
+    for prompt_id in reversed(document):
+        item = shapes.items(shapes.record(document[prompt_id]).get("prompt"))
+        if len(item) > 3 and marker_of(item[3]) == marker:
+            return parse_history(document, prompt_id)
+    return None
+
+
 def parse_history(document: object, prompt_id: str) -> HistoryEntry | None:
     """Read the answer to `GET /history/{id}`.
 
@@ -172,18 +193,21 @@ def parse_history(document: object, prompt_id: str) -> HistoryEntry | None:
     status = shapes.record(entry.get("status"))
     told = tuple(_messages(status.get("messages")))
     outputs, unreadable = _declared(entry)
+    expected = shapes.identifiers(item[4]) if len(item) > 4 else ()
+    complete = bool(outputs) and shapes.record(entry.get("outputs")).keys() >= set(expected)
     return HistoryEntry(
         prompt_id=prompt_id,
-        verdict=_verdict(status, told, has_outputs=bool(outputs)),
+        verdict=_verdict(status, told, complete=complete),
         outputs=outputs,
         failure=next((parse_failure(said) for event, said in told if event == "execution_error"), None),
         started_at_ms=_time_of(told, "execution_start"),
         ended_at_ms=_time_of(told, "execution_success", "execution_error", "execution_interrupted"),
         cached_nodes=_cached(told),
-        expected_outputs=shapes.identifiers(item[4]) if len(item) > 4 else (),
+        expected_outputs=expected,
         number=shapes.number(item[0]) if item else None,
         marker=marker_of(item[3]) if len(item) > 3 else None,
         unreadable=unreadable,
+        silent=not status,
     )
 
 
@@ -226,9 +250,7 @@ def declared_outputs(node_id: str, said: object, *, source_node: str | None = No
     return tuple(output for output in read if output is not None)
 
 
-def _verdict(
-    status: Mapping[str, Any], told: tuple[tuple[str, Mapping[str, Any]], ...], *, has_outputs: bool
-) -> Verdict:
+def _verdict(status: Mapping[str, Any], told: tuple[tuple[str, Mapping[str, Any]], ...], *, complete: bool) -> Verdict:
     events = {event for event, _ in told}
     if "execution_error" in events:  # a dependency cycle says "success" beside it
         return "errored"
@@ -236,16 +258,16 @@ def _verdict(
         return "interrupted"
     if "execution_success" in events:
         return "succeeded"
-    return _verdict_without_messages(status, has_outputs=has_outputs)
+    return _verdict_without_messages(status, complete=complete)
 
 
-def _verdict_without_messages(status: Mapping[str, Any], *, has_outputs: bool) -> Verdict:
+def _verdict_without_messages(status: Mapping[str, Any], *, complete: bool) -> Verdict:
     spelled, completed = status.get("status_str"), status.get("completed")
     if spelled == "error":
         return "errored"
     if spelled == "success" and completed is not False:
         return "succeeded"
-    return "succeeded" if not status and has_outputs else "unclear"
+    return "succeeded" if not status and complete else "unclear"
 
 
 def _messages(value: object) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -23,6 +23,7 @@ FAULTS: Mapping[str, str] = MappingProxyType(
         "view-404": "GET /view finds no file.",
         "upload-413": "POST /upload/image answers 413, as for a file over --max-upload-size.",
         "history-forget": "History loses every prompt as soon as it ends.",
+        "history-silent": "History tells what a prompt made and not how it ended, as before 2024.",
         "history-delay": "History is written late after execution_success (argument: milliseconds, default 500).",
         "no-ws": "The WebSocket handshake is refused.",
         "ws-drop": "A WebSocket is closed after so many messages (argument: their number, default 5).",

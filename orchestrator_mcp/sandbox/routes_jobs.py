@@ -22,6 +22,8 @@ _ENDINGS = {
 def _jobs(server: SandboxServer) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for prompt_id, entry in server.queue.history.items():
+        if "status" not in entry:
+            continue  # the fault history-silent: such old servers have no jobs
         last = entry["status"]["messages"][-1][0]
         found[prompt_id] = {
             "id": prompt_id,

@@ -290,7 +290,8 @@ class SandboxServer:
         delay = self.faults.number("history-delay")
         if delay is not None:
             await self.clock.sleep(delay / 1000)
-        self.queue.finish(ended.entry, forget=self.faults.on("history-forget"))
+        entry = {"outputs": ended.entry["outputs"]} if self.faults.on("history-silent") else ended.entry
+        self.queue.finish(entry, forget=self.faults.on("history-forget"))
         if self.memory.owner is not None:
             self.hub.send("executing", {"node": None, "prompt_id": prompt.prompt_id}, self.memory.owner)
         self._free_now()

@@ -14,6 +14,7 @@ from typing import Any, Final
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from orchestrator_mcp.backends.hearsay import Hearsay
 from orchestrator_mcp.backends.history import DeclaredOutput, HistoryEntry
 from orchestrator_mcp.backends.messages import (
     GraphProgressed,
@@ -107,6 +108,8 @@ class Follower:
     _started_at_ms: int | None = None
     _absent: int = 0
     _polls: int = 0
+    _silences: int = 0
+    _hearsay: Hearsay = field(default_factory=Hearsay)
     nodes: NodeTimes = field(init=False)
     _unreachable_since: float | None = None
     _idle_since: float | None = None
@@ -144,6 +147,10 @@ class Follower:
         Returns:
             Its history, or how it ended without one.
         """
+        end = await self._end_of(messages)
+        return self._hearsay.weighed(end, whole=self._hears) if isinstance(end, HistoryEntry) else end
+
+    async def _end_of(self, messages: MemoryObjectReceiveStream[Message | None]) -> HistoryEntry | Ended:
         clock, scheduling = self.resources.clock, self.resources.scheduling
         meter = ProgressMeter(self.graph)
         pause = scheduling.poll_interval
@@ -174,6 +181,7 @@ class Follower:
         now = self.resources.clock.monotonic()
         self._just_begun = isinstance(message, PromptStarted)
         self.nodes.hear(message, now)
+        self._hearsay.hear(message)
         match message:
             case PromptFinished() | PromptFailed() | PromptInterrupted():
                 return now
@@ -230,7 +238,7 @@ class Follower:
         try:
             entry = await self.backend.client.history(self.prompt_id)
             if entry is not None:
-                return entry
+                return None if self._may_hear_more(entry) else entry
             if fell or self._succeeded or not self.backend.listening or self._polls % LOOK_EVERY == 0:
                 return await self._look(fell)
         except AnswerTooLargeError as error:
@@ -239,6 +247,13 @@ class Follower:
             return self._unreachable(error)
         self._unreachable_since = None
         return None
+
+    def _may_hear_more(self, entry: HistoryEntry) -> bool:
+        """Its history leaves open how it ended, and the events that tell may still be on their way."""
+        if not entry.silent or entry.verdict != "unclear" or self._hearsay.over or not self._hears:
+            return False
+        self._silences += 1
+        return self._silences <= CLEAN_LOOKS
 
     async def _look(self, fell: bool) -> HistoryEntry | Ended | None:
         sighting = await look(self.backend, self.prompt_id)

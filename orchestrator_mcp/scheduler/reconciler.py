@@ -80,8 +80,10 @@ async def look(backend: Backend, prompt_id: str, marker: dict[str, object] | Non
                 await _delete_twins(backend, queue, prompt.prompt_id)
                 return Sighting(place=place, prompt_id=prompt.prompt_id, nothing_runs=not queue.running)
     entry = await backend.client.history(prompt_id)
+    if entry is None and marker is not None:
+        entry = await backend.client.history_of_marked(marker)
     if entry is not None:
-        return Sighting(place=Place.ENDED, prompt_id=prompt_id, entry=entry)
+        return Sighting(place=Place.ENDED, prompt_id=entry.prompt_id, entry=entry)
     return Sighting(place=Place.ABSENT, prompt_id=prompt_id)
 
 

@@ -14,6 +14,7 @@ from orchestrator_mcp.backends.history import (
     chosen_outputs,
     declared_outputs,
     kind_of,
+    marked_in,
     parse_history,
 )
 from tests.backends.hostile import documents
@@ -66,8 +67,22 @@ def test_the_messages_decide_how_a_prompt_ended(status: Any, verdict: str) -> No
     assert read(history(status=status)).verdict == verdict
 
 
-def test_without_any_status_outputs_mean_success() -> None:
-    assert read(history({"3": {"images": [file("a.png")]}})).verdict == "succeeded"
+def test_without_any_status_all_outputs_mean_success_and_a_part_of_them_means_nothing() -> None:
+    whole = history({"3": {"images": [file("a.png")]}})
+    assert read(whole).verdict == "succeeded"
+    whole["p"]["prompt"][4].append("8")
+    assert (read(whole).verdict, read(whole).silent) == ("unclear", True)
+
+
+def test_a_prompt_is_known_by_its_marker_and_the_newest_one_counts() -> None:
+    entries = {f"drawn-{number}": history(status=told(STARTED, SUCCEEDED))["p"] for number in (1, 2)}
+    strange = {**entries, "other": {"prompt": [9, "other", {}, {}, []]}, "odd": None}
+    found = marked_in(strange, {"job": "j"})
+    assert found is not None
+    assert (found.prompt_id, found.verdict) == ("drawn-2", "succeeded")
+    assert marked_in(strange, {"job": "k"}) is None
+    with pytest.raises(ValueError, match="no history"):
+        marked_in([], {"job": "j"})
 
 
 def test_an_entry_tells_times_cached_nodes_expected_outputs_number_and_marker() -> None:

@@ -156,6 +156,16 @@ async def test_history_can_be_late_or_forgotten(sandbox: SandboxServer, client: 
             assert (await client.get(f"/history/{forgotten}")).json() == {}
 
 
+async def test_history_can_be_silent_about_the_end(
+    sandbox: SandboxServer, client: httpx.AsyncClient, post: Post
+) -> None:
+    sandbox.set_fault("history-silent")
+    with anyio.fail_after(10):
+        prompt_id = await post(picture_graph())
+        await sandbox.until_ended(prompt_id)
+        assert list((await client.get(f"/history/{prompt_id}")).json()[prompt_id]) == ["prompt", "outputs"]
+
+
 async def test_sockets_can_be_refused_dropped_or_deaf(sandbox: SandboxServer, post: Post) -> None:
     with anyio.fail_after(10):
         sandbox.set_fault("no-ws")

@@ -101,3 +101,50 @@ async def test_a_websocket_that_went_silent_is_replaced(tmp_path: Path, caplog: 
             async with running.service.watch(heard) as events:
                 kinds = {event.type async for event in events}
             assert "progress" in kinds
+
+
+@pytest.mark.parametrize("version", ["0.3.40", "0.3.64"])
+async def test_a_render_whose_acceptance_was_lost_and_that_ended_unseen_is_found_and_not_repeated(
+    tmp_path: Path, version: str
+) -> None:
+    async with Sandbox(SandboxOptions(step_ms=1, load_ms=0, comfyui_version=version)).serve() as server:
+        async with core(tmp_path, [backend_for(server, "one")], quick(post_timeout=0.5)) as running:
+            await running.until_backend("one", "idle")
+            for fault in ("prompt-drop", "html-502:/queue"):
+                server.set_fault(fault)
+            job_id = await running.submit(PICTURE)
+            with anyio.fail_after(20):
+                await server.until(lambda seen: bool(seen.queue.history))
+            server.clear_faults()
+            job = await running.end_of(job_id)
+        assert (job.status, len(job.attempts)) == ("completed", 1)
+        assert rendered(server) == {job_id: 1}
+        assert job.attempts[0].prompt_id in server.queue.history
+
+
+def half_done() -> dict[str, Any]:
+    """A graph that saves a picture and then samples another one."""
+    first = {"class_type": "SaveImage", "inputs": {"images": ["9", 0], "filename_prefix": "first"}}
+    return {"8": first, "9": PICTURE["1"], **render(steps=2)}
+
+
+@pytest.mark.parametrize(("deaf", "code"), [(False, "out_of_memory"), (True, "outcome_unknown")])
+async def test_a_render_that_failed_half_way_is_no_success_where_history_does_not_tell_its_end(
+    tmp_path: Path, deaf: bool, code: str
+) -> None:
+    async with Sandbox(FAST).serve() as server:
+        for fault in ("history-silent", "oom", *(["no-ws"] if deaf else [])):
+            server.set_fault(fault)
+        async with core(tmp_path, [backend_for(server, "one")]) as running:
+            with anyio.fail_after(20):
+                while not (deaf or server.hub.clients):  # noqa: ASYNC110 - the hub has no events
+                    await anyio.sleep(0.01)
+            job = await running.end_of(await running.submit(half_done()))
+            (entry,) = server.queue.history.values()
+            assert list(entry["outputs"]) == ["8"]
+            assert (job.status, job.outputs, job.attention) == ("failed", [], deaf)
+            assert job.error is not None
+            assert job.error.code == code
+            server.clear_faults("oom")
+            job = await running.end_of(await running.submit(half_done()))
+            assert (job.status, len(job.outputs)) == ("completed", 2)
