@@ -25,7 +25,7 @@ _NEVER: Final = 1 << 62
 Fits = Callable[[Lane], bool]
 Sort = Callable[[list[Lane]], None]
 
-_AGE: Final = attrgetter("since", "id")
+_AGE: Final = attrgetter("since", "served", "id")
 
 
 class Queue:
@@ -241,14 +241,18 @@ class Backlog:
                     self.rooms[name] = min(room, self.rooms.get(name, room))
 
     def _sort_at(self, now: int, patience: int, raised: Mapping[int, int]) -> Sort:
-        """What its deadline has raised goes first, then the oldest job; near the end the long ones, if none is old."""
+        """What its deadline has raised goes first, then the oldest job; near the end the long ones, if none is old.
+
+        Of jobs that came at once the lane goes first that was served longest ago: else the last of them would look
+        neglected in the middle of a large batch.
+        """
 
         def order(lane: Lane) -> tuple[float, ...]:
             if lane.deadline is not None and raised[lane.id] > lane.priority:
                 return (-1, lane.deadline, lane.id)
             if self._near and now - lane.waiting_from < patience:
                 return (1, -(lane.seconds or 0.0), lane.since, lane.id)
-            return (0, lane.since, lane.id)
+            return (0, lane.since, lane.served, lane.id)
 
         def sort(lanes: list[Lane]) -> None:
             lanes.sort(key=order if self._near or raised else _AGE)

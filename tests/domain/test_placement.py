@@ -184,6 +184,14 @@ def test_of_one_source_the_older_job_goes_first_also_when_its_sort_was_just_serv
     assert [choice.lane_id for choice in choose([younger, older], [backend()], NOW)] == [1]
 
 
+def test_of_jobs_that_came_at_once_the_sort_goes_first_that_waits_longest() -> None:
+    """Or the sorts at the end of a large batch would look forgotten, and have their models loaded everywhere."""
+    just_served = replace(lane(1, waited=20_000, count=5, size=8), served=NOW - 100)
+    others = [replace(lane(2, waited=20_000, size=4), served=NOW - 9_000), lane(3, waited=20_000, size=2)]
+    choices = choose([just_served, *others], [backend("a"), backend("b"), backend("c")], NOW)
+    assert [choice.lane_id for choice in choices] == [3, 2, 1]
+
+
 def test_waiting_long_enough_outweighs_priority_so_that_nobody_starves() -> None:
     urgent = lane(1, priority=10)
     assert choose([urgent, lane(2, waited=9 * AGEING)], [backend()], NOW)[0].lane_id == 1

@@ -12,6 +12,7 @@ from benchmarks.simulation import Machine, Outcome, Placed, Policy, Simulation, 
 from benchmarks.utilization import Scene, scenes
 from orchestrator_mcp.domain.experience import Experience
 from orchestrator_mcp.domain.limits import Limit
+from orchestrator_mcp.domain.placement import PATIENCE
 
 SCENES = {scene.name: scene for scene in scenes(seed=7, each=25, sizes=[4, 16])}
 
@@ -32,6 +33,13 @@ def test_a_batch_ends_near_the_bound_and_before_both_rivals(name: str) -> None:
         assert ours.makespan < run(scene, rival).makespan
     least = least_loads(scene.machines, scene.tasks, ours.makespan)
     assert ours.loads <= max(least + 3, 1.2 * least)
+
+
+def test_models_do_not_change_places_because_a_batch_takes_longer_than_patience() -> None:
+    [scene] = [one for one in scenes(seed=6, each=40, sizes=[4]) if one.name == "4 unequal, four models"]
+    ours = run(scene, Placed(trained(scene.machines, scene.tasks, random.Random(1))))
+    assert ours.makespan > PATIENCE / 1000
+    assert ours.loads <= 8
 
 
 @pytest.mark.parametrize("name", SCENES)
