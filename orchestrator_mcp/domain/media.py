@@ -71,6 +71,9 @@ TEXT_FORMATS: Final[dict[str, MediaFormat]] = {
 OPAQUE_EXTENSIONS: Final = frozenset({"latent", "safetensors", "npy", "npz", "ply", "spz", "fbx", "stl", "ksplat"})
 """Extensions that a file of unknown content may keep: what no system runs or shows by double-click."""
 
+SIGNED_EXTENSIONS: Final = frozenset({"png", "apng", "jpg", "jpeg", "gif", "webp", "mp4", "webm", "mkv", "flac"})
+"""Extensions of formats that are always known by their first bytes."""
+
 INLINE_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif", "video/mp4", "video/webm"})
 """What a browser may show in place; all else is served as attachment."""
 
@@ -139,6 +142,21 @@ def _stream(head: bytes) -> MediaFormat | None:
     if head[:2] == b"BM" and head[6:10] == b"\x00\x00\x00\x00":
         return BMP
     return None
+
+
+def belies(name: str, *, promised: str, found: MediaFormat) -> bool:
+    """Whether a file cannot be what its name says: a page of a proxy, or bytes that were never written.
+
+    A picture under the name of another kind of picture is none: what counts is its content.
+
+    Args:
+        name: as its maker called it.
+        promised: the kind that the name promises.
+        found: by its content.
+    """
+    if promised not in ("image", "video", "audio"):
+        return False
+    return found.kind == "text" or (found.media_type == UNKNOWN.media_type and extension_of(name) in SIGNED_EXTENSIONS)
 
 
 def extension_of(name: str) -> str:

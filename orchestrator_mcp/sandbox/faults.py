@@ -21,6 +21,7 @@ FAULTS: Mapping[str, str] = MappingProxyType(
         "truncated-view": "GET /view promises the whole file and closes the connection half-way.",
         "wrong-length-view": "GET /view gives a complete answer that holds only half of the file.",
         "view-404": "GET /view finds no file.",
+        "html-view": "GET /view answers 200 with a web page, as a proxy that wants a login.",
         "upload-413": "POST /upload/image answers 413, as for a file over --max-upload-size.",
         "history-forget": "History loses every prompt as soon as it ends.",
         "history-silent": "History tells what a prompt made and not how it ended, as before 2024.",

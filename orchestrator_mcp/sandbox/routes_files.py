@@ -12,7 +12,7 @@ from anyio import to_thread
 from PIL import Image, ImageChops
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from orchestrator_mcp.sandbox.exchange import json_answer, plain, server_of
@@ -21,6 +21,7 @@ from orchestrator_mcp.sandbox.folders import Folders, OutsideError, inside, spli
 _UNSAFE_TYPES = frozenset({"text/html", "text/html-sandboxed", "application/xhtml+xml", "text/javascript", "text/css"})
 _YES = ("true", "1")
 _HALF = 2
+_LOGIN_PAGE = "<!doctype html><title>Sign in</title><h1>Sign in</h1>"
 
 
 async def _view(request: Request) -> Response:
@@ -33,6 +34,8 @@ async def _view(request: Request) -> Response:
         return plain(found)
     if server.faults.on("view-404"):
         return plain(404)
+    if server.faults.on("html-view"):
+        return HTMLResponse(_LOGIN_PAGE)
     if "preview" in query or query.get("channel", "rgba") != "rgba":
         return await to_thread.run_sync(_transcoded, found, query.get("preview"), query.get("channel", "rgba"))
     if server.faults.on("truncated-view") or server.faults.on("wrong-length-view"):

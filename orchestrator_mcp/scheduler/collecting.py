@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 from orchestrator_mcp.artifacts import Gathering, OutputPlace, StoredFile, output_names
 from orchestrator_mcp.backends.history import DeclaredOutput
 from orchestrator_mcp.backends.pool import Backend
 from orchestrator_mcp.domain.jobs import Artifact
+from orchestrator_mcp.domain.media import MediaFormat, belies
 from orchestrator_mcp.errors import ArtifactError, BackendError
 from orchestrator_mcp.scheduler.resources import Resources
 
@@ -68,6 +71,7 @@ async def _fetch(resources: Resources, backend: Backend, output: DeclaredOutput,
                     declared_length=stream.content_length,
                     name_hint=output.filename,
                     most=resources.limits.output_bytes,
+                    check=partial(_check_promise, output),
                 )
         except (ArtifactError, BackendError) as error:
             if number == TRIES:
@@ -75,3 +79,12 @@ async def _fetch(resources: Resources, backend: Backend, output: DeclaredOutput,
             log.warning("output %r came wrong, try %d: %s", output.filename, number, error.message)
             await resources.clock.sleep(PAUSE * number)
     raise AssertionError("the last try returns or raises")
+
+
+async def _check_promise(output: DeclaredOutput, file: StoredFile, _place: Path) -> None:
+    found = MediaFormat(media_type=file.media_type, kind=file.kind, extension=file.extension)
+    if belies(output.filename, promised=output.kind, found=found):
+        raise ArtifactError(
+            f"The file {output.filename!r} is no {output.kind}: by its content it is {file.media_type}.",
+            hint="A proxy may have answered in the backend's place, or the file was not written whole there.",
+        )

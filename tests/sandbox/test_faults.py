@@ -136,6 +136,10 @@ async def test_views_can_be_cut_short_be_lied_about_or_be_missing(
         half = await client.get("/view", params=item)
         sandbox.set_fault("view-404")
         missing = await client.get("/view", params=item)
+        sandbox.clear_faults()
+        sandbox.set_fault("html-view")
+        page = await client.get("/view", params=item)
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert half.status_code == 200
     assert half.content == whole.content[: len(whole.content) // 2]
     assert missing.status_code == 404

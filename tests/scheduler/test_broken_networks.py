@@ -91,7 +91,7 @@ async def test_a_job_lost_to_the_network_goes_elsewhere_and_its_old_render_is_st
             assert [line["outcome"] for line in cut.oracle.lines if line["event"] == "ended"] == ["interrupted"]
 
 
-@pytest.mark.parametrize("fault", ["truncated-view", "wrong-length-view", "view-404"])
+@pytest.mark.parametrize("fault", ["truncated-view", "wrong-length-view", "view-404", "html-view"])
 async def test_files_that_never_come_whole_end_the_job_with_a_clear_error(tmp_path: Path, fault: str) -> None:
     async with Sandbox(FAST).serve() as server:
         server.set_fault(fault)
