@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import string
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from itertools import islice
+from os.path import commonprefix
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator_mcp.domain.reports import RenderReport
@@ -21,6 +25,9 @@ Graph = dict[str, dict[str, Any]]
 ATTEMPT_NAMESPACE: Final = uuid.UUID("6f0c5c1e-9d0b-5c9d-8a54-2f4a0e6f3b11")
 """Namespace of the prompt ids that this product hands to ComfyUI."""
 _NAMESPACE: Final = ATTEMPT_NAMESPACE.bytes
+_SHORTEST_PART: Final = 6  # digits by which a job can be recognised
+_SLIP: Final = 2  # digits beside each other that may be wrong
+_LONGEST: Final = 200
 
 
 class JobState(StrEnum):
@@ -160,6 +167,34 @@ class Job:
 def job8(job_id: str) -> str:
     """The last eight hex digits of a job id (the first ones of a uuid7 are a clock)."""
     return job_id[-8:]
+
+
+def like_job_ids(asked: str, known: Iterable[str], *, most: int = 3) -> tuple[str, ...]:
+    """The ids that somebody may have meant who gave one that does not exist.
+
+    Near is the same id spelled otherwise, its beginning or its end (also as a folder in Outbox carries it), and one
+    slip of the hand. That ids share their beginning says little: it is a clock.
+
+    Args:
+        asked: what was given.
+        known: the ids that exist, the likeliest first.
+        most: how many to give.
+    """
+    digits = _digits_of(asked[-_LONGEST:].rpartition("__")[2])
+    return tuple(islice((one for one in known if _is_like(digits, _digits_of(one))), most))
+
+
+def _digits_of(job_id: str) -> str:
+    return "".join(character for character in job_id.casefold() if character in string.hexdigits)
+
+
+def _is_like(asked: str, known: str) -> bool:
+    if len(asked) < _SHORTEST_PART:
+        return False
+    if known.startswith(asked) or known.endswith(asked):
+        return True
+    same = len(commonprefix([asked, known])) + len(commonprefix([asked[::-1], known[::-1]]))
+    return same >= max(len(asked), len(known)) - _SLIP
 
 
 def new_job_id(now: datetime) -> str:

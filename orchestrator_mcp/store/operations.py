@@ -16,17 +16,14 @@ from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.domain.chains import Ending
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage
 from orchestrator_mcp.domain.reports import RenderReport
-from orchestrator_mcp.errors import (
-    JobFinishedError,
-    LeaseLostError,
-    NotFoundError,
-)
+from orchestrator_mcp.errors import JobFinishedError, LeaseLostError
 from orchestrator_mcp.store import chains
 from orchestrator_mcp.store.gate import tell
 from orchestrator_mcp.store.lanes import enters, lane_for, leaves
 from orchestrator_mcp.store.records import JobSpec, OpenAttempt
 from orchestrator_mcp.store.schema import STATE_CODES, STATES
 from orchestrator_mcp.store.sqlite import Transaction
+from orchestrator_mcp.store.whole_jobs import job_row
 
 
 def advance(tx: Transaction, held: OpenAttempt, stage: Stage, now: datetime, *, accepted_as: str | None = None) -> None:
@@ -170,9 +167,7 @@ def request_cancel(tx: Transaction, job_id: str, now: datetime) -> JobState:
         NotFoundError: no such job.
         JobFinishedError: it has completed or failed.
     """
-    row = tx.one("job_by_uid", b_uid=job_id)
-    if row is None:
-        raise NotFoundError("job", job_id)
+    row = job_row(tx, job_id)
     state, at = STATES[row["state"]], to_millis(now)
     if state in (JobState.COMPLETED, JobState.FAILED):
         raise JobFinishedError(job_id, state.value)

@@ -242,6 +242,7 @@ def _reads() -> dict[str, sa.Executable]:
         .join(lane, lane.c.id == job.c.lane_id)
         .outerjoin(batch, batch.c.id == job.c.batch_id)
         .where(job.c.uid == P("b_uid")),
+        "newest_uids": sa.select(job.c.uid).order_by(job.c.id.desc()).limit(P("b_count")),
         "job_by_idempotency_key": sa.select(job.c.id, job.c.uid, job.c.body_hash, job.c.submitted_at, job.c.spec).where(
             job.c.owner == P("b_owner"), job.c.idempotency_key == P("b_key")
         ),

@@ -23,7 +23,7 @@ from orchestrator_mcp.domain.limits import NO_LIMITS, QueueLimits
 from orchestrator_mcp.domain.placement import Candidate, choose
 from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.domain.situation import LastRender
-from orchestrator_mcp.errors import NotFoundError, StorageError
+from orchestrator_mcp.errors import StorageError
 from orchestrator_mcp.store import accepting, assets, claiming, operations, upkeep
 from orchestrator_mcp.store.backend_store import BackendStore
 from orchestrator_mcp.store.backups import Backup, DamageError, make_backup
@@ -33,7 +33,7 @@ from orchestrator_mcp.store.job_lists import JobFilter, page_query
 from orchestrator_mcp.store.places import place, places
 from orchestrator_mcp.store.records import Acceptance, LeftBehind, NewJob, OpenAttempt, Place, StoredJob
 from orchestrator_mcp.store.sqlite import Database, Transaction, storage_errors
-from orchestrator_mcp.store.whole_jobs import whole_job
+from orchestrator_mcp.store.whole_jobs import job_row, whole_job
 from orchestrator_mcp.store.writer import Writer
 
 T = TypeVar("T")
@@ -319,15 +319,7 @@ class JobStore:
 
     async def job(self, job_id: str) -> StoredJob:
         """Everything about a job. Raises NotFoundError."""
-
-        def read(tx: Transaction) -> StoredJob | None:
-            row = tx.one("job_by_uid", b_uid=job_id)
-            return whole_job(tx, row) if row is not None else None
-
-        stored = await self._read(read)
-        if stored is None:
-            raise NotFoundError("job", job_id)
-        return stored
+        return await self._read(lambda tx: whole_job(tx, job_row(tx, job_id)))
 
     async def jobs(self, wanted: JobFilter, *, before: int | None, limit: int) -> list[StoredJob]:
         """A page of jobs, newest first.

@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Final
 
+from orchestrator_mcp.domain.jobs import like_job_ids
+from orchestrator_mcp.errors import NotFoundError
 from orchestrator_mcp.store.records import StoredJob, stored_job
 from orchestrator_mcp.store.sqlite import Transaction
+
+_LOOKED_AT: Final = 1_000  # newest jobs whose ids an unknown one is compared with
+
+
+def job_row(tx: Transaction, job_id: str) -> sqlite3.Row:
+    """The row of a job, joined with its lane and batch.
+
+    Raises:
+        NotFoundError: there is none; it names ids of new jobs that may have been meant.
+    """
+    row = tx.one("job_by_uid", b_uid=job_id)
+    if row is None:
+        newest = (known["uid"] for known in tx.all("newest_uids", b_count=_LOOKED_AT))
+        raise NotFoundError("job", job_id, near=like_job_ids(job_id, newest))
+    return row
 
 
 def whole_job(tx: Transaction, row: sqlite3.Row) -> StoredJob:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator_mcp.domain.jobs import FINAL_STATES, JobState, job8, new_job_id, prompt_id_for
+from orchestrator_mcp.domain.jobs import FINAL_STATES, JobState, job8, like_job_ids, new_job_id, prompt_id_for
 from orchestrator_mcp.domain.lanes import LaneSpec, ModelFile, Requirements, lane_key
 from orchestrator_mcp.domain.transitions import NEXT, may_follow
 from orchestrator_mcp.domain.views import AcceptedView, HealthView
@@ -39,6 +39,41 @@ def test_job_ids_of_one_millisecond_differ_also_in_the_part_that_folders_carry()
     assert len(set(ids)) == 1000
     assert len({job8(job_id) for job_id in ids}) > 990
     assert job8("019ca945-0a00-78a2-a34d-471b6c4b8790") == "6c4b8790"
+
+
+ID, OTHER = "01a208c1-f867-70f3-85a8-9fb567ec2c7f", "01a208c1-f867-78cc-92d4-71c1cf9f5fe8"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ID.upper(),
+        ID.replace("-", ""),
+        f"{{{ID}}}",
+        job8(ID),
+        f"my_workflow_001__{job8(ID)}",
+        ID[:20],
+        ID[:-1],
+        ID[1:],
+        ID.replace("9fb5", "9bf5"),
+        ID.replace("9fb5", "9fb"),
+        ID.replace("9fb5", "9fbb5"),
+    ],
+)
+def test_an_id_with_a_slip_or_a_part_of_one_is_like_the_id_that_was_meant(asked: str) -> None:
+    assert like_job_ids(asked, [OTHER, ID]) == (ID,)
+
+
+NO_NEAR_ID = f"{ID[:13]}-7000-8000-000000000000"
+
+
+@pytest.mark.parametrize("asked", ["", "7f", "nope", "a" * 9_000, NO_NEAR_ID])
+def test_an_id_of_its_own_is_like_no_other(asked: str) -> None:
+    assert like_job_ids(asked, [OTHER, ID]) == ()
+
+
+def test_of_many_ids_that_begin_alike_the_first_are_told() -> None:
+    assert like_job_ids("01a208c1-f867", [OTHER, ID, OTHER, ID]) == (OTHER, ID, OTHER)
 
 
 def test_a_prompt_id_is_the_same_whenever_it_is_worked_out_and_another_for_each_attempt() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator_mcp.domain.events import JobChanged
-from orchestrator_mcp.domain.jobs import JobFailure, JobState, Outcome, Stage
+from orchestrator_mcp.domain.jobs import JobFailure, JobState, Outcome, Stage, job8
 from orchestrator_mcp.domain.situation import LastRender
 from orchestrator_mcp.domain.transitions import NEXT
 from orchestrator_mcp.errors import JobFinishedError, LeaseLostError, NotFoundError
@@ -169,6 +169,15 @@ async def test_a_job_that_is_not_there_cannot_be_asked_for(store: JobStore) -> N
         await store.request_cancel("nobody", later(1))
     with pytest.raises(NotFoundError):
         await store.job("nobody")
+
+
+async def test_an_id_that_is_nearly_one_is_told_which(store: JobStore) -> None:
+    job_id = (await store.accept(new_job())).job_id
+    await store.accept(new_job())
+    for ask in (store.job(job8(job_id)), store.request_cancel(job_id.upper(), later(1))):
+        with pytest.raises(NotFoundError) as refused:
+            await ask
+        assert refused.value.hint == f"Did you mean {job_id}?"
 
 
 async def test_every_change_of_a_job_passes_the_state_table(
