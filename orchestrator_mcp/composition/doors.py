@@ -18,7 +18,14 @@ from orchestrator_mcp import __version__
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.composition.choices import Choices, Orchestrator
 from orchestrator_mcp.domain.access import KnownToken, Scope, digest_of
-from orchestrator_mcp.doors.http import BodyLimits, StreamShutdown, build_middleware, build_routes, exception_handlers
+from orchestrator_mcp.doors.http import (
+    BodyLimits,
+    HttpProtocol,
+    StreamShutdown,
+    build_middleware,
+    build_routes,
+    exception_handlers,
+)
 from orchestrator_mcp.doors.mcp.tools import build_server
 from orchestrator_mcp.doors.mcp.transports import McpDoor
 from orchestrator_mcp.logs import hide
@@ -126,6 +133,7 @@ def _http(web: Starlette) -> HttpServer:
             lifespan="off",
             timeout_graceful_shutdown=HTTP_GRACE,
             server_header=False,
+            http=HttpProtocol,
             ws="websockets-sansio",
             ws_per_message_deflate=False,  # 300 kB of memory for each listener, to save a few hundred bytes
         )

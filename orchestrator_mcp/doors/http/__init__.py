@@ -14,11 +14,13 @@ from orchestrator_mcp.doors.http.guard import HostGuard, OriginGuard, TokenGuard
 from orchestrator_mcp.doors.http.reading import BodyLimits
 from orchestrator_mcp.doors.http.routes import build_routes
 from orchestrator_mcp.doors.http.streams import StreamShutdown
+from orchestrator_mcp.doors.http.unreadable import HttpProtocol
 
 __all__ = [
     "BodyLimits",
     "FaultGuard",
     "HostGuard",
+    "HttpProtocol",
     "OriginGuard",
     "StreamShutdown",
     "TokenGuard",

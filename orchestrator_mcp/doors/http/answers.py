@@ -214,14 +214,27 @@ async def _on_error(request: Request | WebSocket, error: Exception) -> Response:
         raise error
     place = "body" if request.scope.get("method") in {"POST", "PUT", "PATCH"} else "query"
     response = render_error(error, place=place)
-    if isinstance(request, WebSocket):
-        await send_refusal(response, request.scope, request.receive, request.send, code=error.code)
-    return response
+    return _RefusedHandshake(response, code=error.code) if isinstance(request, WebSocket) else response
 
 
 async def _on_http_error(request: Request | WebSocket, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return render_http_error(error, method=request.scope.get("method", "GET"), path=request.scope["path"])
+    response = render_http_error(error, method=request.scope.get("method", "GET"), path=request.scope["path"])
+    if isinstance(request, WebSocket):
+        return _RefusedHandshake(response, code=error.code if isinstance(error, WrongRequest) else "refused")
+    return response
+
+
+class _RefusedHandshake(Response):
+    """The answer to a WebSocket handshake that comes to nothing; Starlette hands it the server's own `receive`."""
+
+    def __init__(self, response: Response, *, code: str) -> None:
+        super().__init__()
+        self._response = response
+        self._code = code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send_refusal(self._response, scope, receive, send, code=self._code)
 
 
 def exception_handlers() -> dict[Any, ExceptionHandler]:

@@ -218,8 +218,17 @@ def _http_routes(door: HttpDoor) -> list[BaseRoute]:
 
 
 def _stream_routes(door: HttpDoor) -> list[BaseRoute]:
-    streams = {f"{JOB}/stream": door.stream, f"{BATCH}/stream": door.batches.stream}
+    streams = {f"{JOB}/stream": door.stream, f"{BATCH}/stream": door.batches.stream, "/{anything:path}": _no_stream}
     return [WebSocketRoute(spelled, stream) for path, stream in streams.items() for spelled in (path, f"{path}/")]
+
+
+async def _no_stream(websocket: WebSocket) -> None:
+    raise WrongRequest(
+        404,
+        code="unknown_path",
+        detail=f"There is no WebSocket at {websocket.scope['path'][:200]}.",
+        hint=f"Jobs are followed at {JOB}/stream, batches at {BATCH}/stream.",
+    )
 
 
 def _by_method(endpoints: dict[str, Endpoint]) -> Endpoint:

@@ -13,7 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from orchestrator_mcp.doors.http import StreamShutdown, build_middleware, build_routes, exception_handlers
+from orchestrator_mcp.doors.http import HttpProtocol, StreamShutdown, build_middleware, build_routes, exception_handlers
 from orchestrator_mcp.service import JobService
 
 
@@ -56,7 +56,9 @@ async def served(service: JobService, **choices: Any) -> AsyncIterator[httpx.Asy
     """Serve it on a free port of this machine, and stop it as the program does; see `build_app`."""
     streams = choices.setdefault("streams", StreamShutdown())
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(build_app(service, **choices), log_config=None, lifespan="off", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        build_app(service, **choices), log_config=None, lifespan="off", timeout_graceful_shutdown=5, http=HttpProtocol
+    )
     server = Server(config)
     stopped = anyio.Event()
 

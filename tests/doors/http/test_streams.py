@@ -14,11 +14,12 @@ import pytest
 from starlette.types import Message, Scope
 from starlette.websockets import WebSocket
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from orchestrator_mcp.domain.views import StreamEvent
 from orchestrator_mcp.doors.http import StreamShutdown
 from orchestrator_mcp.doors.http.streams import EventStreamResponse, serve_websocket
+from orchestrator_mcp.errors import TooManyError
 from tests.doors.http.farm import JOB, ServiceDouble, finished
 from tests.doors.http.served import served
 
@@ -83,6 +84,24 @@ async def test_an_unknown_job_is_told_and_closed(client: httpx.AsyncClient) -> N
         assert message["type"] == "error"
         assert "nope" in message["detail"]
         assert await closed_with(connection) == 4404
+
+
+async def test_an_address_without_a_stream_is_told_those_that_have_one(client: httpx.AsyncClient) -> None:
+    url = str(client.base_url.copy_with(scheme="ws")).rstrip("/")
+    for path in ("/api/jobs", f"/api/job/{JOB}/steam", "/"):
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(url + path, proxy=None)
+        document = json.loads(refused.value.response.body)
+        assert (refused.value.response.status_code, document["code"]) == (404, "unknown_path")
+        assert "/api/job/{job_id}/stream" in document["hint"]
+
+
+async def test_a_stream_too_many_is_refused_before_it_opens(client: httpx.AsyncClient, farm: ServiceDouble) -> None:
+    farm.raises["job"] = TooManyError("Too many open streams.")
+    with pytest.raises(InvalidStatus) as refused:
+        await follow(client)
+    document = json.loads(refused.value.response.body)
+    assert (refused.value.response.status_code, document["code"]) == (429, "too_many")
 
 
 async def test_any_number_of_listeners_hear_the_same(client: httpx.AsyncClient, farm: ServiceDouble) -> None:
