@@ -261,6 +261,21 @@ def read_open(source: io.BufferedReader, *, most: int) -> Reading:
     return Reading(content=content, signature=before)
 
 
+def is_missing(path: Path) -> bool:
+    """Whether nothing has this name. What may not be looked at counts as there: whoever opens it learns why.
+
+    Args:
+        path: a path that a person named.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def open_regular(path: Path) -> io.BufferedReader:
     """Open a file that a stranger left, to read parts of it; see `read_regular`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import tempfile
 from contextlib import closing
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator_mcp.clock import format_time
-from orchestrator_mcp.command.findings import Finding, Verdict
+from orchestrator_mcp.command.findings import Finding
 from orchestrator_mcp.command.tables import size_text
-from orchestrator_mcp.files import free_space, is_network_filesystem
+from orchestrator_mcp.files import free_space, is_missing, is_network_filesystem
+from orchestrator_mcp.logs import FILE_NAME as LOG_NAME
+from orchestrator_mcp.machine.presence import LOCK_NAME
 from orchestrator_mcp.machine.shipped import workflow_folders
 from orchestrator_mcp.settings import Settings
 from orchestrator_mcp.store.backups import list_backups
@@ -20,7 +23,6 @@ from orchestrator_mcp.store.schema import SCHEMA_REVISION
 from orchestrator_mcp.upkeep.backups import FOLDER as BACKUPS
 
 LITTLE_SPACE: Final = 5 * 10**9  # bytes
-TOO_LITTLE_SPACE: Final = 200 * 10**6
 DATABASE: Final = "orchestrator.db"
 
 
@@ -36,7 +38,8 @@ def check_folders(settings: Settings) -> list[Finding]:
         ("Inbox", "inbox_dir", settings.inbox_dir),
         ("Outbox", "outbox_dir", settings.outbox_dir),
     ]
-    found = [check_folder(subject, key, folder) for subject, key, folder in kept]
+    least = settings.limits.free_bytes
+    found = [check_folder(subject, key, folder, least=least) for subject, key, folder in kept]
     if is_network_filesystem(_nearest_existing(settings.data_dir)):
         found.append(
             Finding(
@@ -46,20 +49,21 @@ def check_folders(settings: Settings) -> list[Finding]:
                 mend="Set data_dir to a local disk; Inbox and Outbox may stay on the share.",
             )
         )
-    return [*found, _workflows(settings)]
+    return [*found, *_workflows(settings)]
 
 
-def check_folder(subject: str, key: str, folder: Path) -> Finding:
+def check_folder(subject: str, key: str, folder: Path, *, least: int) -> Finding:
     """Whether a folder can be written, or made at the start, and how much room there is.
 
     Args:
         subject: what it is, for people.
         key: its name in config.yaml.
         folder: the folder.
+        least: bytes that must be free on its disk, or nothing is accepted.
     """
     found = partial(Finding, subject=subject)
     there = _nearest_existing(folder)
-    if not there.is_dir():
+    if os.path.exists(there) and not os.path.isdir(there):
         return found(
             verdict="fail", message=f"{there} is no folder", mend=f"Set {key} to another folder, or move that file."
         )
@@ -69,12 +73,23 @@ def check_folder(subject: str, key: str, folder: Path) -> Finding:
     except OSError as error:
         mend = f"Mend the permissions of {there}, or set {key} to another folder."
         return found(verdict="fail", message=f"{folder} cannot be written: {error.strerror or error}", mend=mend)
+    if (closed := _closed_file(folder)) is not None:
+        mend = "It may have been made by another user: mend its permissions, or start as that user."
+        return found(verdict="fail", message=f"{closed} cannot be written", mend=mend)
     made = "" if there == folder else ", made at the start"
     message = f"{folder}{made}, {size_text(free)} free"
+    if free < least:
+        short = f"{message}; limits.free_bytes asks for {size_text(least)}, and nothing is accepted with less"
+        return found(verdict="fail", message=short, mend="Free some space on that disk.")
     if free < LITTLE_SPACE:
-        verdict: Verdict = "fail" if free < TOO_LITTLE_SPACE else "warn"
-        return Finding(subject=subject, verdict=verdict, message=message, mend="Free some space on that disk.")
+        return found(verdict="warn", message=message, mend="Free some space on that disk.")
     return found(verdict="ok", message=message)
+
+
+def _closed_file(folder: Path) -> Path | None:
+    """A file of ours that this user may not write."""
+    ours = (folder / name for name in (LOCK_NAME, DATABASE, LOG_NAME))
+    return next((path for path in ours if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK)), None)
 
 
 def check_database(data_dir: Path, *, held: bool) -> Finding:
@@ -86,8 +101,10 @@ def check_database(data_dir: Path, *, held: bool) -> Finding:
     """
     found = partial(Finding, subject="database")
     path = data_dir / DATABASE
-    if not path.exists():
+    if is_missing(path):
         return found(verdict="ok", message=f"{path}, made at the first start")
+    if not os.access(path, os.R_OK):
+        return found(verdict="fail", message=f"{path} may not be read", mend="Mend its permissions.")
     if held:
         return found(verdict="ok", message=f"{path} is in use; read through only when no orchestrator runs")
     try:
@@ -161,19 +178,37 @@ def _schema_of(database: sqlite3.Connection) -> str | None:
     return str(row[0]) if row else None
 
 
-def _workflows(settings: Settings) -> Finding:
-    folders = [folder for folder in workflow_folders(settings.workflows_dirs) if folder.is_dir()]
+def _workflows(settings: Settings) -> list[Finding]:
+    found = partial(Finding, subject="workflows")
+    mend = "Mend its permissions, or set workflows_dir to another folder."
+    wrong = [
+        found(verdict="fail", message=f"{folder} {trouble}", mend=mend)
+        for folder in settings.workflows_dirs
+        if (trouble := _unreadable(folder, wanted="workflows_dirs" in settings.model_fields_set))
+    ]
+    folders = [folder for folder in workflow_folders(settings.workflows_dirs) if os.path.isdir(folder)]
     count = len({path.relative_to(folder) for folder in folders for path in folder.rglob("*.json")})
     where = ", ".join(map(str, folders or settings.workflows_dirs))
     if count:
-        return Finding(subject="workflows", verdict="ok", message=f"{count} in {where}")
-    return Finding(
-        subject="workflows",
+        return [*wrong, found(verdict="ok", message=f"{count} in {where}")]
+    none = found(
         verdict="warn",
         message=f"none in {where}; only manifests that bring their own graph can be run",
         mend="Put workflow files there, as <workflow_id>.json.",
     )
+    return [*wrong, none]
+
+
+def _unreadable(folder: Path, *, wanted: bool) -> str | None:
+    """Why no workflow of a folder can be read; None when they can, or when it need not be there."""
+    try:
+        os.listdir(folder)
+    except FileNotFoundError:
+        return "is not there" if wanted else None
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    return None
 
 
 def _nearest_existing(folder: Path) -> Path:
-    return next(path for path in (folder, *folder.parents) if path.exists())
+    return next(path for path in (folder, *folder.parents) if not is_missing(path))

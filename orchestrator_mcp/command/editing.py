@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from orchestrator_mcp.command.ending import ExitCode, UsageError, say
 from orchestrator_mcp.errors import SettingsError
-from orchestrator_mcp.files import FileTooLargeError, read_regular, write_durably, write_new
+from orchestrator_mcp.files import FileTooLargeError, is_missing, read_regular, write_durably, write_new
 from orchestrator_mcp.settings import Settings, load_settings
 from orchestrator_mcp.settings.config_file import MAX_BYTES
 from orchestrator_mcp.settings.editing import with_backend, without_backend
@@ -71,7 +71,7 @@ def add(entry: dict[str, Any], config: Path | None) -> int:
         SettingsError: the entry or the file is wrong; nothing was changed.
     """
     path = locate_config(config) or Path(CONFIG_NAME).absolute()
-    present = load_settings(path) if path.exists() else Settings()
+    present = Settings() if is_missing(path) else load_settings(path)
     if any(backend.id == entry["id"] for backend in present.backends):
         raise UsageError(f"A backend {entry['id']!r} stands in {path} already.", hint="Give it another --id.")
     changed = _change(path, lambda text: with_backend(text, entry))

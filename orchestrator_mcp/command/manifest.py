@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, BinaryIO, Final, NoReturn
 from orchestrator_mcp.command.ending import UsageError, say
 from orchestrator_mcp.domain.documents import MAX_BYTES, MAX_DEPTH
 from orchestrator_mcp.errors import ManifestError, TooLargeError, nearest
-from orchestrator_mcp.files import open_regular, read_regular
+from orchestrator_mcp.files import is_missing, open_regular, read_regular
 from orchestrator_mcp.workflows.file_manifests import manifest_in_file
 
 STDIN: Final = "-"
@@ -75,7 +76,7 @@ def with_changes(manifest: dict[str, Any], changes: Changes, *, place: str = "th
 def names_file(target: str) -> bool:
     """Whether a word of the command line means a file: one that is there, or one that should be by its ending."""
     path = Path(target).expanduser()
-    return target == STDIN or path.exists() or path.suffix.casefold() in _FILES
+    return target == STDIN or os.path.exists(path) or path.suffix.casefold() in _FILES
 
 
 def read_pairs(pairs: Sequence[str], *, option: str) -> dict[str, Any]:
@@ -116,6 +117,8 @@ def read_value(text: str, *, name: str) -> Any:
         return text[1:]
     if text.startswith("@"):
         path = Path(text[1:]).expanduser()
+        if text == "@":
+            raise UsageError(f"{name}: no file stands behind the @.", hint="Write name=@FILE, or name=@@ for an @.")
         try:
             return _read_file(path).decode("utf-8-sig")
         except UnicodeDecodeError:
@@ -135,17 +138,17 @@ def _read_target(target: str) -> dict[str, Any]:
     path = Path(target).expanduser()
     if target == STDIN:
         return _in_file(io.BytesIO(sys.stdin.buffer.read(MAX_BYTES + 1)), "standard input", "stdin")
-    if path.is_file():
-        try:
-            with open_regular(path.resolve()) as file:
-                return _in_file(file, str(path), path.stem)
-        except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from None
-    if path.is_dir():
+    if not names_file(target):
+        return {"workflow_id": target}
+    if os.path.isdir(path):
         raise UsageError(f"{path} is a folder.", hint="Name a file in it, or the id of a workflow.")
-    if path.suffix.casefold() in _FILES:
+    if is_missing(path):
         raise UsageError(f"There is no file {path}.", hint=_near_files(path))
-    return {"workflow_id": target}
+    try:
+        with open_regular(path.resolve()) as file:
+            return _in_file(file, str(path), path.stem)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from None
 
 
 def _in_file(file: BinaryIO, place: str, label: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import anyio.to_thread
 from orchestrator_mcp.command.api import Api
 from orchestrator_mcp.command.ending import UsageError
 from orchestrator_mcp.domain.views import AssetView
-from orchestrator_mcp.files import open_regular
+from orchestrator_mcp.files import is_missing, open_regular
 
 _PIECE: Final = 1 << 20
 
@@ -34,7 +34,7 @@ def read_inputs(pairs: Sequence[str]) -> dict[str, Path]:
             raise UsageError(f"--input: {pair[:80]!r} is no pair.", hint="Write name=FILE: --input image=face.png.")
         if name in found:
             raise UsageError(f"--input: {name[:80]!r} is given twice.")
-        if not path.is_file():
+        if is_missing(path) or os.path.isdir(path):
             raise UsageError(f"--input {name[:80]}: there is no file {path}.")
         found[name] = path
     return found

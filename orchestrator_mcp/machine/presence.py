@@ -120,7 +120,7 @@ def find_running(data_dir: Path) -> Presence | None:
 
 def is_held(data_dir: Path) -> bool:
     """Whether some process owns the data dir, even one that does not listen yet."""
-    if not (data_dir / LOCK_NAME).exists():
+    if not os.path.exists(data_dir / LOCK_NAME):
         return False
     lock = FileLock(data_dir / LOCK_NAME, blocking=False)
     try:

@@ -6,6 +6,7 @@ of them, and a few lines of them can fill a machine's memory.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,9 +152,9 @@ def _line(node: yaml.Node) -> int:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if path.is_dir():
+    if os.path.isdir(path):
         _refuse(path, None, "this is a folder; name the file in it, such as config.yaml.")
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         _refuse(path, None, "this is not an ordinary file.")
     try:
         with path.open("rb") as file:

@@ -23,6 +23,7 @@ from pydantic import (
 
 from orchestrator_mcp.domain.limits import QueueLimits
 from orchestrator_mcp.errors import SettingsError
+from orchestrator_mcp.files import is_missing
 from orchestrator_mcp.redaction import hide
 from orchestrator_mcp.settings.checking import Needs, check_config, explain_needs, show_found
 from orchestrator_mcp.settings.config_file import ConfigFile, ConfigProblem, KeyPath, read_config, spell_key
@@ -189,13 +190,14 @@ def locate_config(explicit: Path | None = None, *, environ: Mapping[str, str] | 
         if path is None:
             continue
         found = Path(os.path.abspath(path.expanduser()))
-        if not found.exists():
+        if is_missing(found):
             raise SettingsError(
                 f"{source} names {found}, and there is no such file.", hint="Mend the path, or leave it out."
             )
         return found
     own = Path(platformdirs.user_config_path("orchestrator-mcp", appauthor=False)) / CONFIG_NAME
-    return next((Path(os.path.abspath(path)) for path in (Path(CONFIG_NAME), own) if path.is_file()), None)
+    # whatever has the name is taken: a folder or a broken link there is told, and not passed over in silence
+    return next((Path(os.path.abspath(path)) for path in (Path(CONFIG_NAME), own) if os.path.lexists(path)), None)
 
 
 def load_settings(

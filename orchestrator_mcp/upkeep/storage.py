@@ -140,9 +140,9 @@ def places(settings: Settings) -> list[Place]:
     """
     status = settings.data_dir.stat()
     found = [Place(name="data dir", folder=settings.data_dir, identity=(status.st_dev, status.st_ino))]
-    if settings.outbox_dir.is_dir():
+    if os.path.isdir(settings.outbox_dir):
         found.append(Place(name="Outbox", folder=settings.outbox_dir, mounted=os.path.ismount(settings.outbox_dir)))
-    if settings.log_dir.is_dir() and os.access(settings.log_dir, os.W_OK | os.X_OK):
+    if os.path.isdir(settings.log_dir) and os.access(settings.log_dir, os.W_OK | os.X_OK):
         found.append(Place(name="log dir", folder=settings.log_dir, mounted=os.path.ismount(settings.log_dir)))
     return found
 

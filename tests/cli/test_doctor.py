@@ -100,15 +100,21 @@ async def test_a_port_that_another_program_has_fails(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_a_file_fails(tmp_path: Path) -> None:
     (tmp_path / "Inbox").touch()
-    found = check_folder("Inbox", "inbox_dir", tmp_path / "Inbox")
+    found = check_folder("Inbox", "inbox_dir", tmp_path / "Inbox", least=1)
     assert found.verdict == "fail" and "inbox_dir" in str(found.mend)
+
+
+async def test_less_space_than_accepting_asks_for_fails(tmp_path: Path) -> None:
+    found = await examine(tmp_path, "limits: {free_bytes: 1024TiB}\nserver: {port: 0}\n")
+    for subject in ("data dir", "log dir", "Outbox"):
+        assert found[subject].verdict == "fail" and "nothing is accepted" in found[subject].message
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="nothing is forbidden to this user")
 def test_a_folder_that_may_not_be_written_fails(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
-        assert check_folder("data dir", "data_dir", tmp_path / "data").verdict == "fail"
+        assert check_folder("data dir", "data_dir", tmp_path / "data", least=1).verdict == "fail"
     finally:
         tmp_path.chmod(0o700)
 

@@ -175,6 +175,19 @@ def test_a_folder_or_a_pipe_is_no_configuration(tmp_path: Path) -> None:
             load_settings(tmp_path / "pipe", environ={})
 
 
+def test_a_config_yaml_that_is_a_folder_or_a_broken_link_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").mkdir()
+    with pytest.raises(SettingsError, match="this is a folder"):
+        load_settings(environ={})
+    (tmp_path / "config.yaml").rmdir()
+    (tmp_path / "config.yaml").symlink_to("gone.yaml")
+    with pytest.raises(SettingsError, match="there is no such file"):
+        load_settings(environ={})
+
+
 words = strategies.sampled_from(
     ["backends", "id", "host", "port", "server", "headers", "tags", "limits", "a", "null", "1", "- ", ": ", "\n", "  "]
     + ["[", "]", "{", "}", "'", '"', "\\", "&x", "*x", "!!int", "2024-01-01", "0x1F", "12:30", "~", "|", ">", "#", "\t"]
