@@ -27,6 +27,7 @@ from watcher.reading import refusal_report
 from watcher.rules import LOCAL, NETWORK, Patience, pause_until_next_look
 from watcher.scanner import Batch, Entry, ScanLimits, Scanner
 from watcher.submitting import Settlement, Submitter
+from watcher.unusual import Unusual
 from watcher.wakes import wake_on_events
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ class Inbox:
         self._wake = anyio.Event()
         self._asked_at: float | None = None
         self._trouble: str | None = None
+        self._unusual = Unusual()
         self._scanner: Scanner | None = None
         self._waiting: dict[str, _Waiting] = {}
         self._closed_until = 0.0
@@ -113,14 +115,12 @@ class Inbox:
             silent = self._clock.monotonic() - self._asked_at
             if silent > _HANGS_AFTER:
                 return f"The Inbox {self._claims.inbox} has not answered for {silent:.0f} s."
-        if self._trouble is None and self._scanner is not None:
-            return self._scanner.trouble(self._clock.monotonic()) or self._unknowing()
-        return self._trouble
+        return self._trouble or self._unusual.trouble(self._clock.monotonic()) or self._unknowing()
 
     @property
     def notice(self) -> str | None:
         """What lies in the Inbox and is not for it, in words, or None."""
-        return None if self._scanner is None else self._scanner.notice
+        return self._unusual.notice
 
     def _unknowing(self) -> str | None:
         """Which files wait until a backend has told of its nodes."""
@@ -171,7 +171,13 @@ class Inbox:
         self._interval = self._interval or (_NETWORK_INTERVAL if self._network else _LOCAL_INTERVAL)
         patience = self._limits.patience or (NETWORK if self._network else LOCAL)
         self._wait_for(await self._in_thread(self._claims.claimed))
-        return Scanner(self._claims, patience=patience, limits=self._limits.scan, leases=not self._network)
+        return Scanner(
+            self._claims,
+            patience=patience,
+            limits=self._limits.scan,
+            leases=not self._network,
+            unusual=self._unusual,
+        )
 
     async def _round(self, scanner: Scanner) -> float:
         """One look at everything. Returns the seconds until the next."""

@@ -31,11 +31,11 @@ from watcher.rules import (
     ripeness,
     sort_entry,
 )
+from watcher.unusual import Unusual
 
 logger = logging.getLogger(__name__)
 
 _HINT_LINK: Final = "Put the manifest itself there; links are never followed."
-_STUCK_AFTER: Final = 5.0  # seconds for which a lock of a virus scanner is nothing to tell of
 _ARRIVING: Final = 2.0  # seconds without change in which a writer is taken to be at work
 
 
@@ -110,21 +110,6 @@ class Batch:
     left: list[Entry] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Stuck:
-    """A file that could not be taken.
-
-    Attributes:
-        since: when that was first seen, in seconds of the monotonic clock.
-        reason: what the system says.
-        claimed: it lies among the claims, no longer in the Inbox itself.
-    """
-
-    since: float
-    reason: str
-    claimed: bool
-
-
 class Scanner:
     """Looks at files, remembers what it saw, and claims those that are whole.
 
@@ -133,9 +118,12 @@ class Scanner:
         patience: how long files are given.
         limits: see `ScanLimits`.
         leases: whether the system can be asked about writers here (not on network shares).
+        unusual: is told of files that a person should hear of.
     """
 
-    def __init__(self, claims: ClaimFolder, *, patience: Patience, limits: ScanLimits, leases: bool) -> None:
+    def __init__(
+        self, claims: ClaimFolder, *, patience: Patience, limits: ScanLimits, leases: bool, unusual: Unusual
+    ) -> None:
         self._claims = claims
         self._patience = patience
         self._limits = limits
@@ -143,8 +131,7 @@ class Scanner:
         self._seen: dict[str, Sighting] = {}
         self._folders: dict[str, FolderSighting] = {}
         self._waiting_claims: dict[str, Sighting] = {}
-        self._stuck: dict[str, _Stuck] = {}
-        self._strangers: dict[str, None] = {}
+        self._unusual = unusual
 
     def entries(self) -> list[Entry]:
         """All that lies in the Inbox, oldest first, and forget what is gone."""
@@ -155,34 +142,8 @@ class Scanner:
         present = {entry.name for entry in found}
         self._seen = {name: sighting for name, sighting in self._seen.items() if name in present}
         self._folders = {name: sighting for name, sighting in self._folders.items() if name in present}
-        self._strangers = {name: None for name in self._strangers if name in present}
-        self._stuck = {name: stuck for name, stuck in self._stuck.items() if name in present or stuck.claimed}
+        self._unusual.forget_but(present)
         return sorted(found, key=lambda entry: (entry.modified, entry.name))
-
-    def trouble(self, now: float) -> str | None:
-        """Which files cannot be taken although they should be, in words; None when there are none.
-
-        Args:
-            now: the monotonic clock.
-        """
-        stuck = {name: each.reason for name, each in self._stuck.items() if now - each.since >= _STUCK_AFTER}
-        if not stuck:
-            return None
-        name, reason = next(iter(stuck.items()))
-        others = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
-        return f"{printable(name)!r}{others} in the Inbox cannot be taken: {reason}."
-
-    @property
-    def notice(self) -> str | None:
-        """Which files lie in the Inbox and are not for it, in words; None when there are none."""
-        strangers = tuple(self._strangers)  # in one step: scans run in another thread
-        if not strangers:
-            return None
-        others = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
-        return (
-            f"{printable(strangers[0])!r}{others} in the Inbox: neither a manifest (name.json) nor a "
-            "folder with one in it, so nothing is made of it. Pictures are rendered again from its folder rerender."
-        )
 
     def arriving(self, now: float) -> list[float]:
         """When each manifest that may be arriving just now was last seen to change."""
@@ -234,14 +195,13 @@ class Scanner:
         """The supervision boundary around one file: whatever it does, the others are looked at."""
         try:
             taken = look()
-            self._stuck.pop(name, None)
+            self._unusual.freed(name)
             return taken
         except FileNotFoundError:
-            self._stuck.pop(name, None)
+            self._unusual.freed(name)
             return None
         except OSError as failure:
-            reason = failure.strerror or str(failure)
-            self._stuck.setdefault(name, _Stuck(since=now, reason=reason, claimed=claimed))
+            self._unusual.stuck(name, failure.strerror or str(failure), now, claimed=claimed)
             self._tell_once(name, "The Inbox file %r cannot be taken now and is tried again: %s", failure)
         except Exception:
             logger.exception("Looking at the Inbox file %r failed; it is tried again.", printable(name))
@@ -280,7 +240,7 @@ class Scanner:
         claim = self._claims.claim(entry.name, new_claim_id(), folder=entry.sort is Sort.FOLDER)
         self._seen.pop(entry.name, None)
         self._folders.pop(entry.name, None)
-        self._strangers.pop(entry.name, None)
+        self._unusual.taken(entry.name)
         if isinstance(document, Document) and not (file is not None and file.is_still(claim.document)):
             batch.open.append(claim)
             return None
@@ -366,7 +326,7 @@ class Scanner:
         if sighting.told or now - sighting.since < self._patience.stranger:
             return
         sighting.told = True
-        self._strangers[name] = None
+        self._unusual.stranger(name)
         logger.warning(
             "%r in the Inbox is neither a manifest (name.json) nor a folder with one in it; it stays there (%s). "
             "Pictures are rendered again from its folder rerender.",
