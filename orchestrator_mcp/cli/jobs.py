@@ -11,13 +11,18 @@ import typer
 from orchestrator_mcp.cli.options import USE, AsJson, Config, Inputs, Token, Url, end_with, server_at
 
 commands = typer.Typer()
-Deadline = Annotated[
-    str | None,
-    typer.Option(
-        "--deadline", metavar="TIME", help="When it is to be done, with its zone: 2026-03-01T18:00:00Z or …+01:00."
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE|ID",
+        help="A file with a manifest or a workflow, also as ComfyUI saves it; a picture or film that was made with "
+        "ComfyUI; - for standard input; or the id of a workflow.",
     ),
 ]
-
+Earlier = Annotated[
+    str,
+    typer.Argument(metavar="JOB|FILE", help="The id of a job; or a result.json from Outbox, also from another farm's."),
+]
 Parameters = Annotated[
     list[str] | None,
     typer.Option(
@@ -26,6 +31,15 @@ Parameters = Annotated[
         metavar="NAME=VALUE",
         help="Set a parameter, such as prompt='a harbour', steps=20 or 3.seed=7; name=@FILE takes the text of a "
         "file. Again for each.",
+    ),
+]
+Changed = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-p",
+        metavar="NAME=VALUE",
+        help="Change a parameter, such as steps=30 or seed=-1; all others stay. Again for each.",
     ),
 ]
 Variations = Annotated[
@@ -42,8 +56,25 @@ Metadata = Annotated[
     typer.Option("-m", "--metadata", metavar="KEY=VALUE", help="Put a label on the job. Again for each."),
 ]
 Priority = Annotated[int | None, typer.Option("--priority", min=-100, max=100, help="Higher runs first; 0 is usual.")]
+Deadline = Annotated[
+    str | None,
+    typer.Option(
+        "--deadline", metavar="TIME", help="When it is to be done, with its zone: 2026-03-01T18:00:00Z or …+01:00."
+    ),
+]
 OnBackend = Annotated[
     str | None, typer.Option("--backend", metavar="ID", help="Run on this backend only, and wait for it.")
+]
+Capabilities = Annotated[
+    list[str] | None,
+    typer.Option("--capability", metavar="LABEL", help="The backend must have this label. Again for each."),
+]
+Key = Annotated[
+    str | None,
+    typer.Option("--idempotency-key", metavar="TEXT", help="The same key and manifest give the same job."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say which backends could render it, and why others not; queue nothing.")
 ]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Show its progress until it has ended.")]
 AsEvents = Annotated[
@@ -63,31 +94,16 @@ class State(StrEnum):
 
 @commands.command(rich_help_panel=USE)
 def submit(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE|ID",
-            help="A file with a manifest or a workflow, also as ComfyUI saves it; a picture or film that was made with "
-            "ComfyUI; - for standard input; or the id of a workflow.",
-        ),
-    ],
+    target: Source,
     parameter: Parameters = None,
     inputs: Inputs = None,
     metadata: Metadata = None,
     priority: Priority = None,
     deadline: Deadline = None,
     backend: OnBackend = None,
-    capability: Annotated[
-        list[str] | None,
-        typer.Option("--capability", metavar="LABEL", help="The backend must have this label. Again for each."),
-    ] = None,
-    idempotency_key: Annotated[
-        str | None,
-        typer.Option("--idempotency-key", metavar="TEXT", help="The same key and manifest give the same job."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say which backends could render it, and why others not; queue nothing.")
-    ] = False,
+    capability: Capabilities = None,
+    idempotency_key: Key = None,
+    dry_run: DryRun = False,
     vary: Variations = None,
     watch: Watch = False,
     url: Url = None,
@@ -130,21 +146,8 @@ def submit(
 
 @commands.command(rich_help_panel=USE)
 def rerun(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="JOB|FILE", help="The id of a job; or a result.json from Outbox, also from another farm's."
-        ),
-    ],
-    change: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            "-p",
-            metavar="NAME=VALUE",
-            help="Change a parameter, such as steps=30 or seed=-1; all others stay. Again for each.",
-        ),
-    ] = None,
+    target: Earlier,
+    change: Changed = None,
     inputs: Inputs = None,
     metadata: Metadata = None,
     priority: Priority = None,

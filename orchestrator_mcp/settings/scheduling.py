@@ -12,6 +12,17 @@ from orchestrator_mcp.settings.kinds import SECTION, Duration, Switch, Text, Who
 
 EVERYBODY: Final = "*"
 
+MOMENT: Final = 0.01  # seconds; the shortest where nothing at all would make no sense
+TEN_MINUTES: Final = 600
+HOUR: Final = 3600
+WEEK: Final = 604_800
+
+UpToTenMinutes = Annotated[Duration, Field(ge=MOMENT, le=TEN_MINUTES)]
+UpToAnHour = Annotated[Duration, Field(ge=MOMENT, le=HOUR)]
+UpToAWeek = Annotated[Duration, Field(ge=MOMENT, le=WEEK)]
+NothingOrUpToAnHour = Annotated[Duration, Field(ge=0, le=HOUR)]
+NothingOrUpToAWeek = Annotated[Duration, Field(ge=0, le=WEEK)]
+
 
 def _read_number_for_all(value: Any) -> Any:
     return {EVERYBODY: value} if isinstance(value, int) and not isinstance(value, bool) else value
@@ -65,10 +76,8 @@ class SchedulingSettings(BaseModel):
         description="The most jobs of one of them that may wait; further ones get 429. `*` is whoever is not named, "
         "and a number alone holds for each.",
     )
-    patience: Duration = Field(
+    patience: NothingOrUpToAWeek = Field(
         default=60.0,
-        ge=0,
-        le=604800,
         description="A job that was passed over for this long, or for what it takes if that is longer, goes to the "
         "next free backend, whatever is loaded there and however slow it is.",
     )
@@ -81,63 +90,45 @@ class SchedulingSettings(BaseModel):
         description="At most `most` jobs at once that load a `model`, are of a `workflow`, ask for a `capability` or "
         "come from a `source`.",
     )
-    post_timeout: Duration = Field(
-        default=60.0, ge=0.01, le=3600, description="How long handing over a job may take before it is in doubt."
+    post_timeout: UpToAnHour = Field(
+        default=60.0, description="How long handing over a job may take before it is in doubt."
     )
-    quarantine: Duration = Field(
+    quarantine: NothingOrUpToAnHour = Field(
         default=15.0,
-        ge=0,
-        le=3600,
         description="How long after `post_timeout` a job in doubt must stay unknown to its backend to be sent again.",
     )
-    lost_after: Duration = Field(
-        default=600.0, ge=0.01, le=604800, description="A backend out of reach for this long has lost its jobs."
+    lost_after: UpToAWeek = Field(default=600.0, description="A backend out of reach for this long has lost its jobs.")
+    stall_timeout: UpToAWeek = Field(
+        default=900.0, description="A render without any progress for this long has stalled."
     )
-    stall_timeout: Duration = Field(
-        default=900.0, ge=0.01, le=604800, description="A render without any progress for this long has stalled."
-    )
-    zombie_after: Duration = Field(
+    zombie_after: UpToAnHour = Field(
         default=30.0,
-        ge=0.01,
-        le=3600,
         description="A backend that holds jobs and runs none for this long is suspect, and they go elsewhere.",
     )
-    interrupt_patience: Duration = Field(
+    interrupt_patience: UpToAnHour = Field(
         default=30.0,
-        ge=0.01,
-        le=3600,
         description="A backend that goes on with a render for this long after being told to stop is suspect.",
     )
     suspect_after: Whole = Field(
         default=3, ge=1, le=100, description="So many failures in a row make a backend suspect: it gets no new jobs."
     )
-    suspect_pause: Duration = Field(
+    suspect_pause: UpToAnHour = Field(
         default=30.0,
-        ge=0.01,
-        le=3600,
         description="How long until a suspect backend gets one job on trial; doubles with each trial that fails.",
     )
     max_attempts: Whole = Field(default=3, ge=1, le=100, description="How often a job is tried at most.")
-    retry_delay: Duration = Field(default=2.0, ge=0, le=3600, description="The pause before the first retry; doubles.")
+    retry_delay: NothingOrUpToAnHour = Field(default=2.0, description="The pause before the first retry; doubles.")
     retry_delay_max: Duration = Field(default=60.0, ge=0, le=86400, description="The longest pause before a retry.")
-    probe_interval: Duration = Field(
+    probe_interval: UpToAnHour = Field(
         default=2.0,
-        ge=0.01,
-        le=3600,
         description="How often each backend is looked at; more than 200 are looked at less often.",
     )
-    probe_timeout: Duration = Field(default=10.0, ge=0.01, le=600, description="How long such a look may take.")
-    poll_interval: Duration = Field(
-        default=0.5, ge=0.01, le=600, description="How often a running job is asked about, at first."
-    )
-    poll_interval_max: Duration = Field(
-        default=3.0, ge=0.01, le=600, description="How often at last, while events arrive."
-    )
-    connect_timeout: Duration = Field(default=5.0, ge=0.01, le=600, description="How long connecting may take.")
-    foreign_patience: Duration = Field(
+    probe_timeout: UpToTenMinutes = Field(default=10.0, description="How long such a look may take.")
+    poll_interval: UpToTenMinutes = Field(default=0.5, description="How often a running job is asked about, at first.")
+    poll_interval_max: UpToTenMinutes = Field(default=3.0, description="How often at last, while events arrive.")
+    connect_timeout: UpToTenMinutes = Field(default=5.0, description="How long connecting may take.")
+    foreign_patience: NothingOrUpToAWeek = Field(
         default=120.0,
-        ge=0,
-        le=604800,
         description="How long prompts that somebody else put into a backend's queue go first; then one of ours may.",
     )
     block_after: Whole = Field(
@@ -147,7 +138,7 @@ class SchedulingSettings(BaseModel):
         description="So many jobs of a kind in a row that fail in a node of one backend, and succeed on another, make "
         "further ones avoid it.",
     )
-    block_for: Duration = Field(default=3600.0, ge=0, le=604800, description="How long they avoid it; 0 is not at all.")
+    block_for: NothingOrUpToAWeek = Field(default=3600.0, description="How long they avoid it; 0 is not at all.")
     allow_partial: Switch = Field(
         default=False, description="Let a job run although its backend refused some of its output nodes."
     )

@@ -105,11 +105,7 @@ class AgentTools:
         if dry_run:
             return result_of(answers.tried(await self._service.try_out(manifest, door=Door.MCP, by=caller_of(ctx))))
         require_agreement(agreement)
-        given: dict[str, Any] = {"door": Door.MCP, "by": caller_of(ctx), "base_url": self._urls_begin(ctx)}
-        if manifest.batch is not None:
-            return result_of(batch_answers.submitted(await self._service.batches.submit(manifest, **given)))
-        accepted = await self._service.submit(manifest, **given)
-        return result_of(answers.submitted(accepted))
+        return await self._hand_in(ctx, manifest)
 
     async def job_status(
         self,
@@ -195,6 +191,12 @@ class AgentTools:
             type="image", data=base64.b64encode(picture.data).decode("ascii"), mime_type=picture.media_type
         )
         return CallToolResult(content=[TextContent(type="text", text=preview.text), image])
+
+    async def _hand_in(self, ctx: Context[Any, Any], manifest: Manifest) -> CallToolResult:
+        given: dict[str, Any] = {"door": Door.MCP, "by": caller_of(ctx), "base_url": self._urls_begin(ctx)}
+        if manifest.batch is not None:
+            return result_of(batch_answers.submitted(await self._service.batches.submit(manifest, **given)))
+        return result_of(answers.submitted(await self._service.submit(manifest, **given)))
 
     def _urls_begin(self, ctx: Context[Any, Any]) -> str | None:
         return urls_begin(ctx, self._public_url)
