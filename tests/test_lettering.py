@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops, ImageDraw
 
-from orchestrator_mcp import typefaces
-from orchestrator_mcp.lettering import clean, fitted, width_of, write
+from orchestrator_mcp.lettering import clean, fitted, typefaces, width_of, write
 
 JAPANESE, CHINESE, KOREAN = "夕暮れの灯台、がぎぐ", "黄昏时的灯塔，暴风云", "황혼의 등대"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import ImageDraw, ImageFont
 
-from orchestrator_mcp.typefaces import font_of, has_letter, runs
+from orchestrator_mcp.lettering.typefaces import font_of, has_letter, runs
 
 _LEADING = 1.28
 _LONGEST = 2000
