@@ -12,7 +12,7 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp_types.jsonrpc import JSONRPCMessage, JSONRPCRequest
 
 from orchestrator_mcp.doors.mcp.conversation import Conversation
-from orchestrator_mcp.doors.mcp.greeting import answer_to
+from orchestrator_mcp.doors.mcp.greeting import answer_to, list_to
 
 _MOST_WAITING: Final = 1000  # messages of a client that nobody takes
 
@@ -99,13 +99,15 @@ class ClientSide:
         return any(isinstance(message, JSONRPCRequest) for message in self._waiting)
 
     async def _greet(self, message: JSONRPCMessage) -> bool:
-        """Answer a greeting at once, while an orchestrator is still being looked for or started.
+        """Answer a greeting, or for a list that never changes, while an orchestrator is still looked for or started.
 
         A request that waits already decides how an orchestrator will speak; no greeting overtakes it.
         """
-        if not isinstance(message, JSONRPCRequest) or (self._asks and message.method != "ping"):
+        if not isinstance(message, JSONRPCRequest):
             return False
-        answer = answer_to(message)
+        answer = list_to(message, greeted=self.conversation.is_greeted)
+        if answer is None and (message.method == "ping" or not self._asks):
+            answer = answer_to(message)
         if answer is None:
             return False
         self.conversation.greeted(message)

@@ -40,6 +40,11 @@ class Conversation:
         if message.method == "initialize":
             self._greeting, self._answered = message, True
 
+    @property
+    def is_greeted(self) -> bool:
+        """Whether the client has shaken hands in the older way, and was answered."""
+        return self._greeting is not None and self._answered
+
     def sent(self, message: JSONRPCMessage) -> None:
         """Note what the client says."""
         if isinstance(message, JSONRPCNotification) and message.method == "notifications/initialized":
@@ -90,7 +95,7 @@ class Conversation:
 
     def handshake(self) -> JSONRPCRequest | None:
         """What to say first to another orchestrator, and to wait for its answer; None in the 2026 era."""
-        if self._greeting is None or not self._answered:
+        if self._greeting is None or not self.is_greeted:
             return None  # there was none, or it was lost on the way and is said again with the other open requests
         repeated = self._greeting.model_copy(update={"id": f"{_OUR_ID}hello"})
         self._repeated.add(repeated.id)

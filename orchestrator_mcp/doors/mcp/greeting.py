@@ -25,10 +25,14 @@ from pydantic import BaseModel, ValidationError
 
 from orchestrator_mcp import __version__
 from orchestrator_mcp.doors.mcp import manual
+from orchestrator_mcp.doors.mcp.lists import CACHED, UNCHANGING, list_of
 
 TASKS: Final = "io.modelcontextprotocol/tasks"
 _PROTOCOL_VERSION: Final = "io.modelcontextprotocol/protocolVersion"
 _SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
+_ENVELOPE: Final = frozenset(
+    {_PROTOCOL_VERSION, "io.modelcontextprotocol/clientInfo", "io.modelcontextprotocol/clientCapabilities"}
+)
 
 
 def answer_to(request: JSONRPCRequest) -> JSONRPCResponse | None:
@@ -51,10 +55,29 @@ def answer_to(request: JSONRPCRequest) -> JSONRPCResponse | None:
             return None
 
 
+def list_to(request: JSONRPCRequest, *, greeted: bool) -> JSONRPCResponse | None:
+    """What a server would answer that is ready, to a request for a list that never changes.
+
+    Args:
+        request: of a client.
+        greeted: whether it has shaken hands in the older way.
+
+    Returns:
+        The answer; None to every other request, and to one for which an older client has not greeted first.
+    """
+    if request.method not in UNCHANGING or (request.params or {}).get("cursor") is not None:
+        return None
+    meta = _meta_of(request)
+    modern = meta.get(_PROTOCOL_VERSION) in MODERN_PROTOCOL_VERSIONS
+    if not (meta.keys() >= _ENVELOPE if modern else greeted):
+        return None  # the server says what is missing
+    result = {**list_of(request.method), **({**CACHED, **_signed()} if modern else {})}
+    return JSONRPCResponse(jsonrpc="2.0", id=request.id, result=result)
+
+
 def is_modern_discover(request: JSONRPCRequest) -> bool:
     """Whether this asks, in a revision that knows the question, which revisions are spoken here."""
-    meta = (request.params or {}).get("_meta")
-    version = meta.get(_PROTOCOL_VERSION) if isinstance(meta, dict) else None
+    version = _meta_of(request).get(_PROTOCOL_VERSION)
     return request.method == "server/discover" and version in MODERN_PROTOCOL_VERSIONS
 
 
@@ -69,8 +92,7 @@ def discovered(request: JSONRPCRequest) -> JSONRPCResponse:
         capabilities=_capabilities(modern=True),
         instructions=manual.INSTRUCTIONS,
     )
-    meta = {"_meta": {_SERVER_INFO: _on_the_wire(_ourselves())}}
-    return JSONRPCResponse(jsonrpc="2.0", id=request.id, result={**_on_the_wire(found), **meta})
+    return JSONRPCResponse(jsonrpc="2.0", id=request.id, result={**_on_the_wire(found), **_signed()})
 
 
 def _initialized(request: JSONRPCRequest) -> JSONRPCResponse | None:
@@ -85,6 +107,16 @@ def _initialized(request: JSONRPCRequest) -> JSONRPCResponse | None:
         instructions=manual.INSTRUCTIONS,
     )
     return JSONRPCResponse(jsonrpc="2.0", id=request.id, result=_on_the_wire(result))
+
+
+def _meta_of(request: JSONRPCRequest) -> dict[str, Any]:
+    meta = (request.params or {}).get("_meta")
+    return meta if isinstance(meta, dict) else {}
+
+
+def _signed() -> dict[str, Any]:
+    """What the 2026 revision adds to every answer."""
+    return {"_meta": {_SERVER_INFO: _on_the_wire(_ourselves())}}
 
 
 def _ourselves() -> Implementation:

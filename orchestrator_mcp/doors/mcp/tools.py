@@ -25,6 +25,7 @@ from orchestrator_mcp.doors.mcp import manual
 from orchestrator_mcp.doors.mcp.callers import urls_begin
 from orchestrator_mcp.doors.mcp.calls import OpenCalls
 from orchestrator_mcp.doors.mcp.inside import serve_completion, serve_subscriptions, serve_tool_list
+from orchestrator_mcp.doors.mcp.lists import UNCHANGING, UNCHANGING_MS
 from orchestrator_mcp.doors.mcp.prompts import Prompts
 from orchestrator_mcp.doors.mcp.refusals import CheckedTool, require_prompt, require_tool
 from orchestrator_mcp.doors.mcp.resources import Resources, templates
@@ -35,13 +36,9 @@ from orchestrator_mcp.doors.mcp.toolbox import AgentTools
 from orchestrator_mcp.doors.mcp.updates import Listeners, Updates
 from orchestrator_mcp.service import JobService
 
-_FIVE_MINUTES: Final = CacheHint(ttl_ms=300_000, scope="public")
-_UNCHANGING: Final[dict[CacheableMethod, CacheHint]] = {
-    "tools/list": _FIVE_MINUTES,
-    "prompts/list": _FIVE_MINUTES,
-    "resources/templates/list": _FIVE_MINUTES,
+_CACHED: Final[dict[CacheableMethod, CacheHint]] = {
+    method: CacheHint(ttl_ms=UNCHANGING_MS, scope="public") for method in UNCHANGING
 }
-"""What stays as it is for as long as the program runs; another version of it may run soon."""
 
 
 class AgentServer(MCPServer[Any]):
@@ -72,7 +69,7 @@ class AgentServer(MCPServer[Any]):
             tools=_listed(AgentTools(service, self.calls, public_url=public_url)),
             extensions=[tasks],
             subscriptions=listeners,
-            cache_hints=_UNCHANGING,
+            cache_hints=_CACHED,
         )
         self._service = service
         self._public_url = public_url

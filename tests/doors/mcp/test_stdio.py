@@ -19,8 +19,9 @@ from mcp.client.stdio import stdio_client
 from mcp.types.jsonrpc import JSONRPCRequest
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
-from orchestrator_mcp.doors.mcp.greeting import answer_to
+from orchestrator_mcp.doors.mcp.greeting import answer_to, list_to
 from orchestrator_mcp.doors.mcp.lines import LineSplitter
+from orchestrator_mcp.doors.mcp.lists import UNCHANGING
 from tests.doors.mcp.farm import JOB, ServiceDouble
 from tests.doors.mcp.served import served
 from tests.doors.mcp.until_signal import TOLD_TO_STOP
@@ -154,8 +155,8 @@ async def test_discover_first_leaves_the_client_free_to_take_either_era() -> Non
         await pipe.shake_hands()
     async with piped(*SERVE) as pipe:
         await pipe.ask("server/discover", {"_meta": ENVELOPE})
-        listed = await pipe.ask("tools/list", {"_meta": ENVELOPE}, number=2)
-        assert len(listed["result"]["tools"]) == 7
+        listed = await pipe.ask("resources/list", {"_meta": ENVELOPE}, number=2)
+        assert listed["result"]["resources"]
         refused = await pipe.ask("initialize", {"protocolVersion": "2025-06-18"}, number=3)
         assert refused["error"]["code"] == -32022
 
@@ -231,13 +232,53 @@ async def test_what_was_asked_before_there_was_an_orchestrator_is_answered_when_
     place.touch()
     async with served(ServiceDouble()) as server, piped(*NEAREST, str(place)) as pipe:
         await pipe.shake_hands()
-        await pipe.say(_line("tools/list", {}, number=2))
+        await pipe.say(_line("tools/call", {"name": "list_backends", "arguments": {}}, number=2))
         assert (await pipe.ask("ping", {}, number=3))["id"] == 3
         await pipe.process.stdin.aclose()  # type: ignore[union-attr]
         place.write_text(server.url, encoding="ascii")
         out, _ = await pipe.rest()
-    (listed,) = [json.loads(line) for line in out.splitlines()]
-    assert (listed["id"], len(listed["result"]["tools"]), pipe.process.returncode) == (2, 7, 0)
+    (told,) = [json.loads(line) for line in out.splitlines()]
+    assert (told["id"], told["result"]["structuredContent"]["total"], pipe.process.returncode) == (2, 1, 0)
+
+
+async def test_the_tools_are_listed_in_either_era_while_there_is_no_orchestrator() -> None:
+    async with piped(*BRIDGE, "http://127.0.0.1:1") as pipe:
+        modern = await pipe.ask("tools/list", {"_meta": ENVELOPE}, number=1)
+        assert (len(modern["result"]["tools"]), modern["result"]["resultType"]) == (7, "complete")
+        await pipe.say(_line("tools/call", {"name": "list_backends", "arguments": {}, "_meta": ENVELOPE}, number=2))
+        assert (await pipe.ask("prompts/list", {"_meta": ENVELOPE}, number=3))["result"]["prompts"]
+    async with piped(*BRIDGE, "http://127.0.0.1:1") as pipe:
+        await pipe.shake_hands()
+        assert len((await pipe.ask("tools/list", {}, number=2))["result"]["tools"]) == 7
+
+
+@pytest.mark.parametrize("method", UNCHANGING)
+async def test_what_is_listed_early_is_word_for_word_what_the_server_lists(method: str) -> None:
+    modern = JSONRPCRequest(jsonrpc="2.0", id=1, method=method, params={"_meta": ENVELOPE})
+    early, older = list_to(modern, greeted=False), list_to(modern.model_copy(update={"params": None}), greeted=True)
+    async with served(ServiceDouble()) as server, httpx.AsyncClient(trust_env=False) as http:
+        headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28"}
+        said = await http.post(f"{server.url}/mcp", json=modern.model_dump(), headers={**headers, "Mcp-Method": method})
+        async with piped(*BRIDGE, server.url) as pipe:
+            await pipe.shake_hands()
+            await pipe.ask("resources/list", {}, number=2)  # from then on the server answers
+            listed = await pipe.ask(method, {}, number=3)
+    assert early is not None and early.result == without_icons_of_tools(said.json()["result"]), (
+        "run scripts/write_lists.py"
+    )
+    assert older is not None and older.result == without_icons_of_tools(listed["result"])
+
+
+def without_icons_of_tools(result: dict[str, Any]) -> dict[str, Any]:
+    """Those lie at an address, which is not known before the server runs."""
+    for tool in result.get("tools", ()):
+        assert tool.pop("icons")
+    return result
+
+
+@pytest.mark.parametrize("params", [{}, {"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}])
+def test_a_list_is_not_told_to_who_has_not_said_which_revision_it_speaks(params: dict[str, Any]) -> None:
+    assert list_to(JSONRPCRequest(jsonrpc="2.0", id=1, method="tools/list", params=params), greeted=False) is None
 
 
 @pytest.mark.parametrize("revision", HANDSHAKE_PROTOCOL_VERSIONS)
