@@ -281,14 +281,20 @@ class Runner:
         log.info("the prompt is %s on its backend", found.place.value)
         self.resources.at_step(Step.ADOPTED)
         stage = Stage.WAITING if found.place is Place.PENDING else Stage.RENDERING
-        return await self._accepted(backend, found.prompt_id, stage)
+        if found.place is Place.ENDED and self.held.stage in (Stage.COLLECTING, Stage.PUBLISHING):
+            stage = Stage.COLLECTING
+        return await self._accepted(
+            backend, found.prompt_id, stage, f"found again on {backend.id}: {found.place.value}"
+        )
 
-    async def _accepted(self, backend: Backend, prompt_id: str, stage: Stage) -> tuple[str, Stage]:
+    async def _accepted(
+        self, backend: Backend, prompt_id: str, stage: Stage, reason: str | None = None
+    ) -> tuple[str, Stage]:
         if prompt_id != self.held.prompt_id:
             backend.also_known_as(self.held.prompt_id, prompt_id)
         self.resources.at_step(Step.POSTED)
         store, now = self.resources.store, self.resources.clock.now()
-        await self.resources.persist(lambda: store.advance(self.held, stage, now, accepted_as=prompt_id))
+        await self.resources.persist(lambda: store.advance(self.held, stage, now, accepted_as=prompt_id, reason=reason))
         self.held = replace(self.held, prompt_id=prompt_id, accepted=True)
         self.resources.at_step(Step.ACCEPTED)
         return prompt_id, stage

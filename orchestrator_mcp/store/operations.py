@@ -26,7 +26,15 @@ from orchestrator_mcp.store.sqlite import Transaction
 from orchestrator_mcp.store.whole_jobs import job_row
 
 
-def advance(tx: Transaction, held: OpenAttempt, stage: Stage, now: datetime, *, accepted_as: str | None = None) -> None:
+def advance(
+    tx: Transaction,
+    held: OpenAttempt,
+    stage: Stage,
+    now: datetime,
+    *,
+    accepted_as: str | None = None,
+    reason: str | None = None,
+) -> None:
     """A running job enters a stage.
 
     Args:
@@ -35,6 +43,7 @@ def advance(tx: Transaction, held: OpenAttempt, stage: Stage, now: datetime, *, 
         stage: the new stage.
         now: the present moment.
         accepted_as: the prompt id under which the backend took it, when that is known now.
+        reason: why, where that does not follow from the stage.
 
     Raises:
         LeaseLostError: the attempt is no longer ours.
@@ -45,7 +54,7 @@ def advance(tx: Transaction, held: OpenAttempt, stage: Stage, now: datetime, *, 
     if accepted_as is not None:
         tx.later("accept_attempt", b_id=held.row, b_attempt=held.number, b_now=at, b_prompt=accepted_as)
     running = JobState.RUNNING
-    tell(tx, held.row, held.job_id, running, running, seq=seq, at=at, stage=stage, attempt=held.number)
+    tell(tx, held.row, held.job_id, running, running, seq=seq, at=at, stage=stage, attempt=held.number, reason=reason)
 
 
 def warn(tx: Transaction, held: OpenAttempt, words: str, now: datetime) -> None:

@@ -168,9 +168,19 @@ class JobStore:
         """
         return await self._writer.write(lambda tx: claiming.claim(tx, candidates(), now, chooser))
 
-    async def advance(self, held: OpenAttempt, stage: Stage, now: datetime, *, accepted_as: str | None = None) -> None:
+    async def advance(
+        self,
+        held: OpenAttempt,
+        stage: Stage,
+        now: datetime,
+        *,
+        accepted_as: str | None = None,
+        reason: str | None = None,
+    ) -> None:
         """A running job enters a stage. Raises LeaseLostError."""
-        await self._writer.write(lambda tx: operations.advance(tx, held, stage, now, accepted_as=accepted_as))
+        await self._writer.write(
+            lambda tx: operations.advance(tx, held, stage, now, accepted_as=accepted_as, reason=reason)
+        )
 
     async def warn(self, held: OpenAttempt, words: str, now: datetime) -> None:
         """A running job has something more to say in its warnings. Raises LeaseLostError."""

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import anyio
 import pytest
 
 from orchestrator_mcp.clock import to_millis
+from orchestrator_mcp.domain.jobs import Stage
 from orchestrator_mcp.domain.steps import Step
 from orchestrator_mcp.errors import JobFinishedError
 from orchestrator_mcp.sandbox import Sandbox, SandboxOptions
@@ -260,3 +263,19 @@ async def test_a_backend_whose_files_cannot_be_fetched_does_not_render_on_and_on
     assert {job.status for job in ended} == {"failed"}
     first_end = min(to_millis(job.finished_at) for job in ended if job.finished_at is not None)
     assert 2 <= sum(at < first_end for at in accepted) <= MOST_COLLECTING + 1
+
+
+async def test_a_job_that_was_collecting_when_we_died_goes_on_there_and_its_history_says_so(tmp_path: Path) -> None:
+    async with Sandbox(FAST).serve() as server:
+        server.set_fault("html-502:/view")
+        async with core(tmp_path, [backend_for(server, "one")]) as running:
+            job_id = await running.submit(PICTURE)
+            await running.until(job_id, "running", stage="collecting")
+        server.clear_faults()
+        async with core(tmp_path, [backend_for(server, "one")]) as running:
+            assert (await running.end_of(job_id)).status == "completed"
+    with closing(sqlite3.connect(tmp_path / "data" / "orchestrator.db")) as database:
+        told = database.execute("SELECT stage, reason FROM history WHERE stage IS NOT NULL ORDER BY seq").fetchall()
+    order = [stage.value for stage in Stage]
+    assert [order.index(stage) for stage, _ in told] == sorted(order.index(stage) for stage, _ in told)
+    assert ("collecting", "found again on one: ended") in told
