@@ -73,6 +73,7 @@ async def test_the_bundle_serves_an_agent_from_the_folder_that_the_user_chose(bu
     with anyio.fail_after(60):
         async with Client(stdio_client(started)) as client:
             assert "submit_job" in [tool.name for tool in (await client.list_tools()).tools]
+            assert not (await client.call_tool("list_backends", {})).is_error
     assert {"Inbox", "Outbox", "data"} <= {path.name for path in farm.iterdir()}
     assert not (tmp_path / "Inbox").exists()
 
@@ -111,6 +112,7 @@ async def test_uv_installs_it_and_the_agent_is_served(way: str, uv: str, bundle:
     with anyio.fail_after(120):
         async with Client(stdio_client(started)) as client:
             assert "submit_job" in [tool.name for tool in (await client.list_tools()).tools]
+            assert not (await client.call_tool("list_backends", {})).is_error
     assert {"Inbox", "Outbox", "data"} <= {path.name for path in farm.iterdir()}
 
 
