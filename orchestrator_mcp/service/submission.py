@@ -1,4 +1,13 @@
-"""The way in: a manifest is read, checked and bound, and only then stored and queued."""
+"""The way in: a manifest is read, checked and bound, and only then stored and queued.
+
+```
+Submission  what came, through which door, from whom
+  → Ground    its workflow found and checked; for a rerun, together with the job that was
+  → Settled   the files that it names found, judged and kept
+  → NewJob    every parameter bound, seeds drawn; of a batch, one from each row over a common JobTemplate
+  → preflight could any backend run it? → stored and queued in one transaction
+```
+"""
 
 from __future__ import annotations
 
