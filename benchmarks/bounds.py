@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations_with_replacement, pairwise, product
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate, combinations_with_replacement, pairwise, product
+from math import ceil
 
 from benchmarks.simulation import Machine, Task, load_seconds, render_seconds
 
@@ -129,52 +130,55 @@ def least_loads(machines: Sequence[Machine], tasks: Sequence[Task], makespan: fl
     """The fewest loads with which work that flows like water could be done within a makespan; at least one a model.
 
     Machines and models that share work form groups; a group of m machines and n models needs m + n - 1 loads or more
-    (it hangs together), so all need machines + models - groups. Counted with as few machines as can do the work, and
-    as many groups as models, or as balance allows where all partitions of machines can be tried (up to 4 machines).
+    (it hangs together), so all need machines + models - groups. A machine that does some of a model has `makespan`
+    less its load for it, so that all machines of a group together need a speed of at least the sum of work / (makespan
+    - load) over its models: those are the fewest machines, counted for all groups with the fastest, and for each as if
+    all were as fast as the fastest, whichever are more. Of all ways to group the models the best one counts. Where all
+    partitions of machines can be tried (up to 4 machines), it is known which groups balance.
+
+    Machines must load a model in the same time.
     """
-    totals: dict[str, float] = defaultdict(float)
-    quickest: dict[str, float] = {}
+    works: dict[str, float] = defaultdict(float)
+    loads: dict[str, float] = {}
     for task in tasks:
         if task.model:
-            totals[task.model] += task.seconds
-            quickest[task.model] = task.load
-    if not totals:
+            works[task.model] += task.seconds
+            loads[task.model] = task.load
+    needs = {model: work / (makespan - loads[model] * machines[0].load) for model, work in works.items()}
+    if not needs:
         return 0
-    load = min(quickest.values())
-    room = sorted((max(0.0, makespan - load * m.load) / m.pace for m in machines), reverse=True)
+    speeds = sorted((1 / machine.pace for machine in machines), reverse=True)
     if len(machines) <= 4:
-        return _least_by_trying(machines, totals, quickest, makespan)
-    work, used = sum(totals.values()), 0
-    while used < len(room) and work > 1e-9:
-        work -= room[used]
-        used += 1
-    return max(used, len(totals))
+        return _least_by_trying(speeds, needs)
+    used = next(n for n, speed in enumerate(accumulate(speeds), 1) if speed + 1e-9 >= sum(needs.values()))
+    return min(_least_of(groups, speeds[0], used) for groups in _partitions(list(needs.values())))
 
 
-def _least_by_trying(
-    machines: Sequence[Machine], totals: dict[str, float], loads: dict[str, float], makespan: float
-) -> int:
+def _least_of(groups: Sequence[Sequence[float]], fastest: float, used: int) -> int:
+    """The loads of one way to group models, given by the speed that each needs; of at least `used` machines."""
+    machines = sum(ceil(sum(group) / fastest - 1e-9) for group in groups)
+    return max(used, machines) + sum(len(group) - 1 for group in groups)
+
+
+def _least_by_trying(speeds: Sequence[float], needs: Mapping[str, float]) -> int:
     """Every way to let models share groups of machines; a group may use any of its machines."""
-    best = len(machines) * len(totals)
-    models = sorted(totals)
-    for machine_groups in _partitions([*machines]):
+    best = len(speeds) * len(needs)
+    models = sorted(needs)
+    for machine_groups in _partitions([*speeds]):
         for model_groups in _assignments(models, len(machine_groups)):
             count = 0
             for group, own in zip(machine_groups, model_groups, strict=True):
                 if not own:
                     continue
-                load = min(loads[model] for model in own)
-                spare = len(group) + len(own) - 1
-                room = sum(max(0.0, makespan - load * m.load) / m.pace for m in group)
-                if room + 1e-9 < sum(totals[model] for model in own):
+                if sum(group) + 1e-9 < sum(needs[model] for model in own):
                     break
-                count += spare
+                count += len(group) + len(own) - 1
             else:
                 best = min(best, count)
     return best
 
 
-def _partitions(items: list[Machine]) -> Iterator[list[list[Machine]]]:
+def _partitions(items: list[float]) -> Iterator[list[list[float]]]:
     if not items:
         yield []
         return

@@ -72,6 +72,16 @@ def test_the_bound_counts_that_every_model_must_be_loaded_somewhere() -> None:
     assert lower_bound(machines[:1], [*light, heavy]) == pytest.approx(10.9)
 
 
+def test_the_least_loads_count_the_card_that_two_models_would_have_to_share() -> None:
+    machines = [Machine(id=f"g{number}") for number in range(8)]
+    tasks = [Task(id=n, kind=f"k{n % 2}", model=f"m{n % 2}", seconds=1.0, load=1.0) for n in range(70)]
+    assert least_loads(machines, tasks, makespan=11.0) == 8, (
+        "3.5 cards for each model: 4 and 4, or 7 of which one does both"
+    )
+    assert least_loads(machines, tasks, makespan=13.0) == 6
+    assert least_loads(machines, tasks, makespan=36.0) == 2
+
+
 def test_two_models_on_one_card_change_places_seldom() -> None:
     tasks = [Task(id=n, kind=f"k{n % 2}", model=f"m{n % 2}", seconds=1.4, load=1.8) for n in range(24)]
     scene = Scene(name="one card", machines=[Machine(id="a")], tasks=tasks, mixed=True)
