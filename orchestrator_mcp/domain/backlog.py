@@ -83,6 +83,7 @@ class Cell:
     Attributes:
         eldest: the most neglected of them.
         waiting_from: since when that is so, milliseconds.
+        of_model: source -> the lanes of the tier for the same model.
         lanes: all of them.
         jobs: how many they hold.
         seconds: how long these take on a backend of pace 1.
@@ -91,6 +92,7 @@ class Cell:
 
     eldest: Lane
     waiting_from: int
+    of_model: dict[str, Queue]
     lanes: list[Lane] = field(default_factory=list)
     jobs: int = 0
     seconds: float = 0.0
@@ -102,29 +104,18 @@ class Tier:
 
     Args:
         priority: with which they came.
-        sort: puts the lanes of a source into the order in which they are served.
 
     Attributes:
         by_source: source -> lanes.
+        by_model: model key -> source -> its lanes for the model.
         cells: kind of need -> what is known of its lanes together.
     """
 
-    def __init__(self, priority: int, sort: Sort) -> None:
+    def __init__(self, priority: int) -> None:
         self.priority = priority
         self.by_source: dict[str, Queue] = {}
+        self.by_model: dict[str, dict[str, Queue]] = {}
         self.cells: dict[str, Cell] = {}
-        self._sort = sort
-        self._by_model: dict[str, dict[str, Queue]] = {}
-
-    def by_model(self, model: str) -> dict[str, Queue]:
-        """source -> its lanes for a model; worked out when somebody asks for the model."""
-        queues = self._by_model.get(model)
-        if queues is None:
-            queues = self._by_model[model] = {}
-            for kind in self.kinds[model]:
-                for lane in self.cells[kind].lanes:
-                    _add(queues, lane, lane.waiting_from, self._sort)
-        return queues
 
     @cached_property
     def kinds(self) -> dict[str, dict[str, Lane]]:
@@ -209,36 +200,45 @@ class Backlog:
         self._near = known and total <= NEAR * self._longest * speed * slowest
 
     def _arrange(self, lanes: Sequence[Lane], now: int, patience: int, speed: float) -> None:
-        """The one pass over all lanes: every step in it costs as often as there are lanes."""
+        """The one pass over all lanes: to come back to thousands of them costs more than all that is done here."""
         tiers, tags = self._tiers, self.tags
         raised = raised_priorities(lanes, now, speed)
         sort = self._sort_at(now, patience, raised)
         for lane in lanes:
             spec = lane.spec
+            source, kind = spec.source, spec.kind
             since = lane.since if lane.since > lane.served else lane.served
             priority = lane.priority if lane.deadline is None else raised[lane.id]
             tier = tiers.get(priority)
             if tier is None:
-                tier = tiers[priority] = Tier(priority, sort)
-            if spec.source not in tags:
-                tags[spec.source] = lane.share
-            _add(tier.by_source, lane, since, sort)
-            cell = tier.cells.get(spec.kind)
+                tier = tiers[priority] = Tier(priority)
+            cell = tier.cells.get(kind)
             if cell is None:
-                cell = tier.cells[spec.kind] = Cell(lane, since)
+                cell = tier.cells[kind] = Cell(lane, since, tier.by_model.setdefault(spec.model_key, {}))
             elif since < cell.waiting_from or (since == cell.waiting_from and lane.id < cell.eldest.id):
                 cell.eldest, cell.waiting_from = lane, since
+            for queues in (tier.by_source, cell.of_model):
+                queue = queues.get(source)
+                if queue is None:
+                    queue = queues[source] = Queue(source, sort)
+                queue.any_order.append(lane)
+                if since < queue.eldest:
+                    queue.eldest = since
             cell.lanes.append(lane)
-            cell.jobs += lane.count
-            seconds = lane.seconds
+            count, seconds = lane.count, lane.seconds
+            cell.jobs += count
             if seconds is None:
                 seconds, cell.known = UNKNOWN, False
             elif seconds > self._longest:
                 self._longest = seconds
-            cell.seconds += seconds * lane.count
+            cell.seconds += seconds * count
+            tags.setdefault(source, lane.share)
             if lane.rooms:
-                for name, room in lane.rooms.items():
-                    self.rooms[name] = min(room, self.rooms.get(name, room))
+                self._keep_rooms(lane.rooms)
+
+    def _keep_rooms(self, rooms: Mapping[str, int]) -> None:
+        for name, room in rooms.items():
+            self.rooms[name] = min(room, self.rooms.get(name, room))
 
     def _sort_at(self, now: int, patience: int, raised: Mapping[int, int]) -> Sort:
         """What its deadline has raised goes first, then the oldest job; near the end the long ones, if none is old.
@@ -288,13 +288,3 @@ class Backlog:
         self.models[lane.spec.model_key].left -= lane.seconds or UNKNOWN
         for name in lane.rooms:
             self.rooms[name] -= 1
-
-
-def _add(queues: dict[str, Queue], lane: Lane, waiting_from: int, sort: Sort) -> None:
-    source = lane.spec.source
-    queue = queues.get(source)
-    if queue is None:
-        queue = queues[source] = Queue(source, sort)
-    queue.any_order.append(lane)
-    if waiting_from < queue.eldest:
-        queue.eldest = waiting_from

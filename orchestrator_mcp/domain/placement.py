@@ -116,6 +116,7 @@ class _Round:
         self._turns_for: dict[tuple[int, str | None, frozenset[str]], Turns] = {}
         self._offers: dict[_Group, Replayed[Lane]] = {}
         self._by_need: dict[int, list[str]] = {}
+        self._needs: dict[str, tuple[float, float, str]] = {}
         self._best = Best(())
 
     def choices(self) -> list[Choice]:
@@ -173,6 +174,8 @@ class _Round:
         self._prospects.given(lane, candidate)
         self._offers.clear()
         self._by_need.clear()
+        for model in (candidate.warm, lane.spec.model_key):
+            self._needs.pop(model, None)
 
     def _next(self, tier: Tier, candidate: Candidate, *, loading: bool) -> Lane | None:
         """What a backend does next; only what it has warm, unless it is the time for `loading`."""
@@ -202,7 +205,7 @@ class _Round:
     def _order(self, tier: Tier, model: str | None) -> Order:
         key = (tier.priority, model)
         if key not in self._orders:
-            queues = tier.by_source if model is None else tier.by_model(model)
+            queues = tier.by_source if model is None else tier.by_model[model]
             self._orders[key] = Order(queues.values(), self._backlog)
         return self._orders[key]
 
@@ -286,7 +289,7 @@ class _Round:
     def _coldest(self, tier: Tier, candidate: Candidate, source: str) -> Iterator[Lane]:
         """A lane of each model that a source has work for, first the one that would be ready last."""
         for model in self._in_need(tier):
-            own = tier.by_model(model).get(source)
+            own = tier.by_model[model].get(source)
             lane = self._turns(tier, candidate, model).head(own) if own is not None else None
             if lane is not None:
                 yield lane
@@ -295,9 +298,14 @@ class _Round:
         """The models of a tier, first the one that would be ready last."""
         found = self._by_need.get(tier.priority)
         if found is None:
-            left, finish = self._backlog.models, self._prospects.finish
-            found = sorted(tier.kinds, key=lambda model: (-finish(model), -left[model].left, model))
-            self._by_need[tier.priority] = found
+            found = self._by_need[tier.priority] = sorted(tier.kinds, key=self._need)
+        return found
+
+    def _need(self, model: str) -> tuple[float, float, str]:
+        found = self._needs.get(model)
+        if found is None:
+            found = (-self._prospects.finish(model), -self._backlog.models[model].left, model)
+            self._needs[model] = found
         return found
 
 

@@ -32,6 +32,8 @@ and the help is shared by all. Measured, as its neighbours, by `benchmarks.utili
 QUICK: Final = 1.5
 """Whoever takes at most so many times what the quickest does is one of the quick ones."""
 
+_ROUNDING: Final = 1e-3  # jobs
+
 Able = Callable[[Lane, Candidate], bool]
 
 
@@ -47,7 +49,7 @@ class Best:
 
     def __init__(self, candidates: Sequence[Candidate]) -> None:
         self.turn = 0
-        paces = [min((one.pace, *one.paces.values())) for one in reversed(candidates)]
+        paces = [1 / _top_speed(one) for one in reversed(candidates)]
         self._paces = list(accumulate(paces, min))[::-1]
         self._warm = {candidate.warm for candidate in candidates}
         self._anything = any(candidate.loaded for candidate in candidates)
@@ -94,6 +96,11 @@ class Prospects:
         self._given: dict[str, list[tuple[Candidate, float]]] = defaultdict(list)
         self._proofs: dict[tuple[str, int, bool], _Proof] = {}
         self._left_from: dict[tuple[str, bool], float] = {}
+        self._top = defaultdict(float, {"": sum(map(_top_speed, self._busy))})
+        for model, own in self._busy_with.items():
+            self._top[model] += sum(map(_top_speed, own)) if model else 0.0
+        self._top_with_files = sum(map(_top_speed, self._with_files))
+        self._top_spare = sum(map(_top_speed, self._spare.values()))
         self._speeds: dict[str, float] = defaultdict(float)
         self._quickest: dict[str, float] = defaultdict(lambda: math.inf)
         for candidate in candidates:
@@ -137,7 +144,9 @@ class Prospects:
     def given(self, lane: Lane, candidate: Candidate) -> None:
         """A backend was given a job: it is one more that has the model."""
         model = lane.spec.model_key
+        self._top[model] += _top_speed(candidate)
         if self._spare.pop(candidate.backend_id, None) is not None:
+            self._top_spare -= _top_speed(candidate)
             self._proofs = {key: proof for key, proof in self._proofs.items() if not key[2]}
             self._left_from = {key: span for key, span in self._left_from.items() if not key[1]}
         self._given[model].append((candidate, candidate.load_seconds(lane)))
@@ -178,6 +187,8 @@ class Prospects:
         if span >= self._left_from.get((kind, before_loads), math.inf):
             return True
         mean = waiting.seconds / waiting.jobs
+        if span * self._at_most(lane.spec.model_key, before_loads) / mean < waiting.jobs - _ROUNDING:
+            return False  # most questions end here: nobody needs to be counted
         step = math.floor(GRAIN * math.log(span))
         span = math.exp(step / GRAIN)
         key = (kind, step, before_loads)
@@ -197,6 +208,10 @@ class Prospects:
             return False
         self._left_from[kind, before_loads] = span
         return True
+
+    def _at_most(self, model: str, before_loads: bool) -> float:
+        """The speed that the others do not exceed, whatever they are best at."""
+        return self._top[model] + self._top_with_files + (self._top_spare if before_loads else 0.0)
 
     def _who_may_have(self, lane: Lane) -> Iterable[Candidate]:
         """Every busy backend that has the models of a lane, and perhaps others."""
@@ -225,6 +240,11 @@ class Prospects:
         if not other.has_warm(lane.spec):
             return False
         return other.warm == lane.spec.model_key or other.warm not in self._models
+
+
+def _top_speed(candidate: Candidate) -> float:
+    """Seconds of work in a second, of what it is best at."""
+    return 1 / (min(candidate.pace, *candidate.paces.values()) if candidate.paces else candidate.pace)
 
 
 def _held(candidate: Candidate) -> float:

@@ -67,7 +67,7 @@ class Lane:
     @property
     def waiting_from(self) -> int:
         """Since when nobody has looked after it, milliseconds."""
-        return max(self.since, self.served)
+        return self.since if self.since > self.served else self.served
 
 
 @dataclass(frozen=True, kw_only=True)
