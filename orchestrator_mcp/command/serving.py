@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from multiprocessing import active_children, connection, parent_process
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 import typer
@@ -30,12 +30,17 @@ if TYPE_CHECKING:
     from orchestrator_mcp.app import Orchestrator
 
 log = logging.getLogger(__name__)
+R = TypeVar("R")
 
 _PACKAGES = ("orchestrator_mcp", "watcher")
 _STOP_SECONDS = 10
 
 FASTEST_LOOP: Final = {"use_uvloop": find_spec("uvloop") is not None}
 """uvicorn brings uvloop where there is one; it tells a crowd of listeners in two thirds of the time."""
+
+TURN_OF_A_THREAD: Final = 0.0005
+"""Seconds that the event loop may hold the interpreter while another thread wants it. SQLite gives it back at each
+statement: at Python's 0.005 a commit beside a busy loop waits ten times as long for each of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +79,7 @@ def serve(choices: ServeChoices) -> int:
 
             how = app.Choices(open_to_all=choices.insecure_no_auth, reload_on_hangup=True)
             work = partial(app.serve, settings, how, ready=lambda running: say(ready_text(running)))
-            anyio.run(work, backend_options=FASTEST_LOOP)
+            _run(work)
     return ExitCode.OK
 
 
@@ -93,7 +98,17 @@ def serve_stdio(config: Path | None, log_level: str) -> int:
         with _logging(settings, log_level):
             from orchestrator_mcp import app
 
-            return anyio.run(app.serve_stdio, settings, app.Choices(any_port=True), backend_options=FASTEST_LOOP)
+            return _run(partial(app.serve_stdio, settings, app.Choices(any_port=True)))
+
+
+def _run(work: Callable[[], Awaitable[R]]) -> R:
+    """The event loop of a program that does nothing else."""
+    former = sys.getswitchinterval()
+    sys.setswitchinterval(TURN_OF_A_THREAD)
+    try:
+        return anyio.run(work, backend_options=FASTEST_LOOP)
+    finally:
+        sys.setswitchinterval(former)
 
 
 def serve_and_reload(choices: ServeChoices) -> int:

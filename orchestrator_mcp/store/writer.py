@@ -111,9 +111,9 @@ class Writer:
                 turn = self._turns.popleft()
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(self._commit, turn, turn.pending, limiter=self.thread)
+                turn.done.set()  # who waits is put in line before those who are only told, and goes on after this
                 for event in turn.told:
                     self._tell(event)
-                turn.done.set()
 
     def close(self) -> None:
         """Take nothing more; `run` ends when what waits is committed."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
+from orchestrator_mcp import app
+from orchestrator_mcp.command import serving
 from tests.cli.program import CLI, SERVER, run, served, started
 
 LONG = {"workflow_id": "my_workflow_001", "parameters": {"steps": 5000}}
@@ -127,3 +130,20 @@ def test_the_documented_module_and_the_command_take_the_same_options(tmp_path: P
         with started(*command, *options, folder=tmp_path) as server:
             server.wait_for("API +http://127.0.0.1:[1-9]")
             assert server.stop() == 0
+
+
+def test_while_a_server_runs_other_threads_come_to_their_turn_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("backends: []\n", encoding="utf-8")
+    seen: list[float] = []
+
+    async def look(*_: object, **__: object) -> None:
+        seen.append(sys.getswitchinterval())
+
+    monkeypatch.setattr(app, "serve", look)
+    before = sys.getswitchinterval()
+    assert serving.serve(serving.ServeChoices(config=config)) == 0
+    assert seen == [pytest.approx(serving.TURN_OF_A_THREAD)]
+    assert sys.getswitchinterval() == before
