@@ -109,11 +109,12 @@ class JobTemplate:
             "deadline": deadline,
         }
 
-    def job(self, parameters: Mapping[str, Any]) -> NewJob:
+    def job(self, parameters: Mapping[str, Any], job_id: str | None = None) -> NewJob:
         """Bind parameters and work out what the job needs.
 
         Args:
             parameters: the manifest's, or others in their place.
+            job_id: what it is called; a fresh one unless given.
 
         Raises:
             ManifestError: a parameter fits nothing, or a value cannot be stored.
@@ -121,7 +122,7 @@ class JobTemplate:
         bound = self._binding.bind(parameters, self._manifest.metadata)
         wanted = handovers(bound.values, bound.targets, self._draft.graph, self._declared, self._types)
         return NewJob(
-            job_id=new_job_id(self._now),
+            job_id=job_id or new_job_id(self._now),
             lane=self._lane(bound),
             spec=self._spec(parameters, bound, wanted),
             **self._shared,

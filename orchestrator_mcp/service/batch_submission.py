@@ -14,7 +14,7 @@ import anyio.to_thread
 
 from orchestrator_mcp.domain.batches import MODE, MODES, expand, varying
 from orchestrator_mcp.domain.documents import describe
-from orchestrator_mcp.domain.jobs import new_batch_id
+from orchestrator_mcp.domain.jobs import new_batch_id, new_job_ids
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.steps import AtStep, Step
@@ -143,17 +143,18 @@ def _new_batch(
     template = ground.template(_single(manifest, manifest.parameters))
     asked = _representatives(rows, varying(batch))
     lanes: dict[LaneSpec, int] = {}
-    made: dict[int, tuple[str, int, str]] = {}
+    job_ids = new_job_ids(ground.now, len(rows))
+    made: dict[int, tuple[int, str]] = {}
     linked: dict[int, JobSpec] = {}
     tried: dict[int, NewJob] = {}
     for settled, group in groups:
         called = {name: settled.manifest.parameters[name] for name in settled.files}
         for index in group:
             try:
-                one = ground.job(settled, template, {**rows[index], **called})
+                one = ground.job(settled, template, {**rows[index], **called}, job_ids[index])
             except ManifestError as error:
                 raise _in_batch(error, manifest, rows, index) from error
-            made[index] = (one.job_id, lanes.setdefault(one.lane, len(lanes)), one.spec.to_json())
+            made[index] = (lanes.setdefault(one.lane, len(lanes)), one.spec.to_json())
             if one.spec.parents or one.spec.inputs:
                 linked[index] = one.spec
             if index in asked:
@@ -176,9 +177,9 @@ def _new_batch(
         graph=json.dumps(first.graph, ensure_ascii=False, separators=(",", ":")),
         graph_hash=first.graph_hash,
         lanes=list(lanes),
-        job_ids=[made[index][0] for index in range(len(rows))],
-        lane_of=[made[index][1] for index in range(len(rows))],
-        specs=[made[index][2] for index in range(len(rows))],
+        job_ids=job_ids,
+        lane_of=[made[index][0] for index in range(len(rows))],
+        specs=[made[index][1] for index in range(len(rows))],
         linked=linked,
         priority=first.priority,
         rerun_of=first.rerun_of,

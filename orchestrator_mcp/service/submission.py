@@ -119,18 +119,21 @@ class Ground:
             counted_as=self.counted_as,
         )
 
-    def job(self, settled: Settled, template: JobTemplate, parameters: Mapping[str, Any]) -> NewJob:
+    def job(
+        self, settled: Settled, template: JobTemplate, parameters: Mapping[str, Any], job_id: str | None = None
+    ) -> NewJob:
         """Bind the parameters.
 
         Args:
             settled: the manifest with its files.
             template: what the job shares with others of the same manifest.
             parameters: with what its files are called.
+            job_id: what it is called; a fresh one unless given.
 
         Raises:
             ManifestError: a parameter fits nothing, or a value cannot be stored.
         """
-        new = settled.onto(template.job(parameters))
+        new = settled.onto(template.job(parameters, job_id))
         return new if self.earlier is None else self.earlier.carried(new)
 
     def only_job(self, settled: Settled) -> NewJob:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from orchestrator_mcp.clock import from_millis, to_millis
-from orchestrator_mcp.domain.jobs import JobState, new_job_id
+from orchestrator_mcp.domain.jobs import JobState, new_job_ids
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import NO_LIMITS, QueueLimits
 from orchestrator_mcp.errors import (
@@ -34,6 +34,8 @@ from orchestrator_mcp.store.schema import STATE_CODES
 from orchestrator_mcp.store.sqlite import Transaction
 
 FIRST_IDS: Final = 100  # job ids that an answer names
+_KEPT: Final = ("owner", "rank", "document_id", "workflow_id", "source", "door", "stem", "due", "batch_index")
+"""The columns that a job which is done again has like the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +43,17 @@ class _Jobs:
     """Jobs that are about to be stored together.
 
     Attributes:
-        rows: the columns of each that differ, in order.
+        shared: the columns that all have in common.
+        differing: the names of those that differ.
+        rows: what stands in these, in order.
         states: where each stands.
         lane_ids: the lane of each.
         linked: what some get from their parents, by place.
     """
 
-    rows: Sequence[Mapping[str, Any]]
+    shared: Mapping[str, Any]
+    differing: Sequence[str]
+    rows: Sequence[tuple[Any, ...]]
     states: Sequence[JobState]
     lane_ids: Sequence[int]
     linked: Mapping[int, Chained]
@@ -128,9 +134,14 @@ def retry(tx: Transaction, batch_id: str, now: datetime, *, limits: QueueLimits 
     tx.many("replace_jobs", ({"b_id": one["id"]} for one in again))
     spec = BatchSpec.from_json(row["spec"])
     tx.run("reopen_batch", b_id=row["id"], b_spec=replace(spec, retries=spec.retries + 1).to_json())
-    job_ids = [new_job_id(now) for _ in again]
+    job_ids = new_job_ids(now, len(again))
     fresh = _Jobs(
-        rows=[_again(one, job_id) for one, job_id in zip(again, job_ids, strict=True)],
+        shared={},
+        differing=("uid", "rerun_of", "spec", *_KEPT),
+        rows=[
+            (job_id, one["uid"], _spec(one["spec"], linked.get(place)), *(one[name] for name in _KEPT))
+            for place, (one, job_id) in enumerate(zip(again, job_ids, strict=True))
+        ],
         states=_states(len(again), linked),
         lane_ids=[lanes[one["lane_id"]] for one in again],
         linked=linked,
@@ -228,10 +239,12 @@ def _jobs_of(tx: Transaction, new: NewBatch, document: int) -> _Jobs:
         "due": new.spec.due,
     }
     rows = [
-        {**shared, "uid": job_id, "spec": spec, "batch_index": index}
+        (job_id, _spec(spec, linked.get(index)), index)
         for index, (job_id, spec) in enumerate(zip(new.job_ids, new.specs, strict=True))
     ]
     return _Jobs(
+        shared=shared,
+        differing=("uid", "spec", "batch_index"),
         rows=rows,
         states=_states(len(rows), linked),
         lane_ids=[lanes[number] for number in new.lane_of],
@@ -243,9 +256,9 @@ def _states(count: int, linked: Mapping[int, Chained]) -> list[JobState]:
     return [linked[place].state if place in linked else JobState.QUEUED for place in range(count)]
 
 
-def _again(old: sqlite3.Row, job_id: str) -> dict[str, Any]:
-    kept = ("owner", "rank", "document_id", "workflow_id", "source", "door", "stem", "spec", "due", "batch_index")
-    return {**{name: old[name] for name in kept}, "uid": job_id, "rerun_of": old["uid"]}
+def _spec(told: str, chained: Chained | None) -> str:
+    """A job's spec as it is stored: with what its parents gave it."""
+    return told if chained is None else chained.spec.to_json()
 
 
 def _store(tx: Transaction, batch: int, jobs: _Jobs, at: int, *, reason: str) -> None:
@@ -253,14 +266,13 @@ def _store(tx: Transaction, batch: int, jobs: _Jobs, at: int, *, reason: str) ->
     found = tx.one("last_job_row")
     first, seq = (int(found[0]) if found else 0) + 1, tx.take_seqs(len(jobs.rows))
 
-    def columns(place: int) -> dict[str, Any]:
-        own = {"spec": jobs.linked[place].spec.to_json()} if place in jobs.linked else {}
-        given = {"id": first + place, "seq": seq + place, "batch_id": batch, "submitted_at": at}
-        placed = {"state": STATE_CODES[jobs.states[place]], "lane_id": jobs.lane_ids[place]}
-        return {**jobs.rows[place], **given, **placed, **own}
-
-    tx.many("add_batch_jobs", (columns(place) for place in range(len(jobs.rows))))
-    tell_new(tx, (first, jobs.rows[0]["uid"]), jobs.states, seq, at, reason)
+    shared = {**jobs.shared, "batch_id": batch, "submitted_at": at}
+    rows = (
+        (first + place, seq + place, STATE_CODES[state], lane_id, *row)
+        for place, (state, lane_id, row) in enumerate(zip(jobs.states, jobs.lane_ids, jobs.rows, strict=True))
+    )
+    tx.many_alike("add_batch_jobs", shared, ("id", "seq", "state", "lane_id", *jobs.differing), rows)
+    tell_new(tx, (first, jobs.rows[0][0]), jobs.states, seq, at, reason)
     for place, chained in jobs.linked.items():
         chains.hold(tx, first + place, chained)
     for (lane_id, state), count in Counter(zip(jobs.lane_ids, jobs.states, strict=True)).items():

@@ -78,19 +78,7 @@ def tell_new(
         if not may_follow(None, state):
             raise AssertionError(f"the state table has no way to begin as {state}")
     row, job_id = first
-    tx.many(
-        "add_history",
-        (
-            {
-                "seq": seq + place,
-                "job_id": row + place,
-                "at": at,
-                "state": STATE_CODES[state],
-                "stage": None,
-                "attempt": 0,
-                "reason": reason,
-            }
-            for place, state in enumerate(states)
-        ),
-    )
+    shared = {"at": at, "stage": None, "attempt": 0, "reason": reason}
+    rows = ((seq + place, row + place, STATE_CODES[state]) for place, state in enumerate(states))
+    tx.many_alike("add_history", shared, ("seq", "job_id", "state"), rows)
     tx.told.append(JobChanged(job_id=job_id, seq=seq, state=states[0]))

@@ -211,6 +211,13 @@ class Transaction:
         self._cursor.executemany(statement.sql, map(statement.bind, rows))
         return self._cursor.rowcount
 
+    def many_alike(
+        self, name: str, shared: Mapping[str, Any], names: Sequence[str], rows: Iterable[tuple[Any, ...]], /
+    ) -> None:
+        """Run a statement once for each of many rows that differ in some values only, see `Compiled.bind_alike`."""
+        statement = self._statements[name]
+        self._cursor.executemany(statement.sql, statement.bind_alike(shared, names, rows))
+
     def later(self, name: str, /, **values: Any) -> None:
         """Run a statement when the transaction settles, together with all of its kind; the same one only once.
 

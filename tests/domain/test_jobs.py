@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator_mcp.domain.jobs import FINAL_STATES, JobState, job8, like_job_ids, new_job_id, prompt_id_for
+from orchestrator_mcp.domain.jobs import (
+    FINAL_STATES,
+    JobState,
+    job8,
+    like_job_ids,
+    new_job_id,
+    new_job_ids,
+    prompt_id_for,
+)
 from orchestrator_mcp.domain.lanes import LaneSpec, ModelFile, Requirements, lane_key
 from orchestrator_mcp.domain.transitions import NEXT, may_follow
 from orchestrator_mcp.domain.views import AcceptedView, HealthView
@@ -35,8 +43,9 @@ def test_job_ids_sort_by_time(moment: datetime, milliseconds: int) -> None:
 
 def test_job_ids_of_one_millisecond_differ_also_in_the_part_that_folders_carry() -> None:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
-    ids = [new_job_id(moment) for _ in range(1000)]
+    ids = new_job_ids(moment, 1000)
     assert len(set(ids)) == 1000
+    assert ids == sorted(ids), "a batch fills its index from one end"
     assert len({job8(job_id) for job_id in ids}) > 990
     assert job8("019ca945-0a00-78a2-a34d-471b6c4b8790") == "6c4b8790"
 
