@@ -23,7 +23,7 @@ from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.service.chains import handovers, parents
 from orchestrator_mcp.service.drafts import Draft
 from orchestrator_mcp.store import JobSpec, NewJob
-from orchestrator_mcp.workflows.binding import Binding, Bound
+from orchestrator_mcp.workflows.binding import Bound
 from orchestrator_mcp.workflows.input_files import with_files
 from orchestrator_mcp.workflows.input_types import UNKNOWN_TYPES, InputTypes
 from orchestrator_mcp.workflows.parameters import apply
@@ -82,7 +82,7 @@ class JobTemplate:
         workflow_id = manifest.workflow_id or UNNAMED
         deadline, said = _deadline(manifest, now)
         self._draft, self._manifest, self._declared, self._types, self._now = draft, manifest, declared, types, now
-        self._binding = Binding(draft.graph, declared, types=types, names=draft.names)
+        self._binding = draft.binding(declared, types)
         self._warnings = [*warnings, *said, *draft.warnings]
         self._lanes: dict[tuple[str, Requirements, int], LaneSpec] = {}
         self._anywhere = LaneSpec(

@@ -9,7 +9,7 @@ from typing import Any, Final
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.domain.lanes import Requirements
 from orchestrator_mcp.domain.views import ParameterType, ParameterView
-from orchestrator_mcp.workflows.binding import Bound
+from orchestrator_mcp.workflows.binding import Binding, Bound
 from orchestrator_mcp.workflows.graph import graph_hash, ignored_fields
 from orchestrator_mcp.workflows.input_files import file_inputs
 from orchestrator_mcp.workflows.input_types import InputTypes
@@ -40,6 +40,7 @@ class Draft:
         self.warnings = _warnings(graph, brought)
         self._needs: dict[tuple[tuple[str, str], ...], tuple[str, Requirements]] = {}
         self._signatures: dict[str, str] = {}
+        self._binding: tuple[Sequence[ParameterView], InputTypes, Binding] | None = None
         self._takes: tuple[Sequence[ParameterView], InputTypes, dict[str, ParameterType]] | None = None
 
     def needs(self, bound: Bound) -> tuple[str, Requirements]:
@@ -70,6 +71,19 @@ class Draft:
                 self._signatures.clear()
             found = self._signatures[models] = self.work.signature(models)
         return found
+
+    def binding(self, declared: Sequence[ParameterView], types: InputTypes) -> Binding:
+        """What decides which inputs parameters set.
+
+        Args:
+            declared: the parameters that the workflow declares.
+            types: what the inputs take, as far as the backends say.
+        """
+        last = self._binding
+        if last is None or last[0] is not declared or not types.says_what(last[1]):
+            made = Binding(self.graph, declared, types=types, names=self.names)
+            last = self._binding = declared, types, made
+        return last[2]
 
     def takes(self, declared: Sequence[ParameterView], types: InputTypes) -> dict[str, ParameterType]:
         """Every input that names a file which a caller brings, see `file_inputs`.

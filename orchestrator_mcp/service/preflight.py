@@ -63,6 +63,7 @@ class Preflight:
         self._settings = settings
         self._running = running
         self._able: OrderedDict[Requirements, str] = OrderedDict()
+        self._newest: tuple[NewJob, Graph] | None = None
 
     async def require_able(self, new: NewJob) -> None:
         """Refuse a job that no backend can run.
@@ -73,7 +74,7 @@ class Preflight:
         Raises:
             NoBackendCanError: every enabled backend that may run it is there, was asked just now, and cannot.
         """
-        graph, spec = bound_graph(new.graph, new.spec), new.lane
+        graph, spec = self._graph_of(new), new.lane
         if await self._is_known_to_run(graph, spec):
             return
         asked = self._asked(spec)
@@ -106,7 +107,7 @@ class Preflight:
         Args:
             new: what is about to be stored.
         """
-        graph = bound_graph(new.graph, new.spec)
+        graph = self._graph_of(new)
         if new.lane.pin is not None or not names_own_files(graph):
             return new
         asked = [backend for backend in self._asked(new.lane) if backend.catalogue is not None][:MOST_SHOWN]
@@ -122,7 +123,7 @@ class Preflight:
         Args:
             new: what would be stored.
         """
-        graph = bound_graph(new.graph, new.spec)
+        graph = self._graph_of(new)
         shown = [backend for backend in self._pool if new.lane.pin in (None, backend.id)][:MOST_SHOWN]
         findings = await self._findings(graph, [backend for backend in shown if backend.catalogue is not None])
         pack_of = packs_known(self._pool)
@@ -140,6 +141,13 @@ class Preflight:
                 )
             )
         return told
+
+    def _graph_of(self, new: NewJob) -> Graph:
+        """A job's graph with every value bound: made once, whatever is asked about it in a row."""
+        newest = self._newest
+        if newest is None or newest[0] is not new:
+            newest = self._newest = new, bound_graph(new.graph, new.spec)
+        return newest[1]
 
     def is_free(self, backend_id: str) -> bool:
         """Whether a backend would begin with a job at once."""

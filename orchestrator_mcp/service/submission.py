@@ -295,6 +295,7 @@ class Submissions:
         )
 
     def _capability_warnings(self, wanted: Iterable[str]) -> list[str]:
-        carried = {label for backend in self._pool for label in backend.settings.capabilities}
-        missing = [label for label in sorted(wanted) if label not in carried]
+        asked = sorted(wanted)
+        carried = {label for backend in self._pool for label in backend.settings.capabilities} if asked else set()
+        missing = [label for label in asked if label not in carried]
         return [f"No configured backend carries the capability {label!r}; the job waits for one." for label in missing]

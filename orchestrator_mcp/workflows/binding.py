@@ -19,7 +19,7 @@ from orchestrator_mcp.workflows.declared import Declarations, Fault, value_fault
 from orchestrator_mcp.workflows.graph import MAX_PROBLEMS, link_fault
 from orchestrator_mcp.workflows.input_types import UNKNOWN_TYPES, InputTypes
 from orchestrator_mcp.workflows.links import Target, as_link, class_of, value_at
-from orchestrator_mcp.workflows.naming import Meaning, Names
+from orchestrator_mcp.workflows.naming import MOST_REMEMBERED, Meaning, Names
 from orchestrator_mcp.workflows.parameters import located
 from orchestrator_mcp.workflows.requirements import FILE_INPUTS, leaves_its_folder
 from orchestrator_mcp.workflows.values import DRAW, holds_fractions, kind_of, mismatch, same, seed_fault
@@ -88,6 +88,7 @@ class Binding:
         self._meanings: dict[str, Meaning] = {}
         self._inputs: dict[Target, _Input] = {}
         self._plans: dict[tuple[tuple[str, ...], tuple[str, ...]], _Plan] = {}
+        self._planned = 0  # names of all of them
 
     def bind(
         self, parameters: Mapping[str, Any], metadata: Mapping[str, Any], *, draw: Callable[[], int] = draw_seed
@@ -132,6 +133,8 @@ class Binding:
         if found is None:
             spelled = self._declarations.targets(name)
             found = self._declared(spelled) if spelled else self._names.meaning(name)
+            if len(self._meanings) >= MOST_REMEMBERED:
+                self._meanings.clear()
             self._meanings[name] = found
         return found
 
@@ -148,6 +151,10 @@ class Binding:
             meanings = {name: self._meaning(name) for name in setting}
             left = self._left_out(frozenset(given), meanings)
             by_name = self._declarations.by_name
+            self._planned += len(given)
+            if self._planned > MOST_REMEMBERED:
+                self._plans.clear()
+                self._planned = len(given)
             plan = self._plans[given, setting] = _Plan(
                 self._graph,
                 self._names,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
 
+from orchestrator_mcp.domain.views import ParameterView
+from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.service.drafts import LARGEST_GRAPH, MOST_GRAPHS, Draft, Drafts
+from orchestrator_mcp.workflows.input_types import UNKNOWN_TYPES
+from orchestrator_mcp.workflows.naming import MOST_REMEMBERED
 
 
 def graph(value: Any) -> dict[str, Any]:
@@ -55,3 +60,32 @@ def test_large_graphs_and_too_many_are_not_kept() -> None:
     for number in range(MOST_GRAPHS):
         read_by(drafts, graph(number))
     assert read_by(drafts, graph("first")) is not first
+
+
+def test_what_names_mean_is_found_once_for_manifests_with_one_graph_until_it_is_declared_otherwise() -> None:
+    draft = Draft(graph("a"))
+    declared = [ParameterView(name="called", type="string", targets=["1.value"])]
+    assert draft.binding((), UNKNOWN_TYPES) is draft.binding((), UNKNOWN_TYPES)
+    assert draft.binding((), UNKNOWN_TYPES).bind({"1.value": "b"}, {}).targets == {"1.value": ["1.value"]}
+    assert draft.binding(declared, UNKNOWN_TYPES).bind({"called": "b"}, {}).targets == {"called": ["1.value"]}
+    with pytest.raises(ManifestError):
+        draft.binding((), UNKNOWN_TYPES).bind({"called": "b"}, {})
+
+
+def test_names_that_callers_choose_do_not_pile_up() -> None:
+    binding = Draft(graph("a")).binding((), UNKNOWN_TYPES)
+
+    def bind(first: int, count: int) -> None:
+        for number in range(first, first + count):
+            binding.bind({f"label {number}": 1}, {f"label {number}": 1})
+
+    bind(0, 3 * MOST_REMEMBERED)
+    tracemalloc.start()
+    try:
+        bind(3 * MOST_REMEMBERED, MOST_REMEMBERED)
+        before, _ = tracemalloc.get_traced_memory()
+        bind(4 * MOST_REMEMBERED, 5 * MOST_REMEMBERED)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after < before + 500_000
