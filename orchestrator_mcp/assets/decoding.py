@@ -2,43 +2,13 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from pathlib import Path
-from typing import Final
 
 from PIL import Image
 
 from orchestrator_mcp.assets.judging import judge_size
+from orchestrator_mcp.decoders import DECODERS, DECODING_FAILS, MOST_DECODED
 from orchestrator_mcp.errors import ManifestError
-
-MOST_DECODED: Final = 89_478_485  # pixels; larger pictures are taken by their structure alone
-FORMATS: Final = {
-    "png": "PNG",
-    "jpg": "JPEG",
-    "webp": "WEBP",
-    "gif": "GIF",
-    "avif": "AVIF",
-    "bmp": "BMP",
-    "tif": "TIFF",
-}
-"""Extension -> the one decoder that is let near such a file."""
-
-_FAILS: Final = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    ArithmeticError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)  # what Pillow's readers raise at a hostile file
 
 
 def try_decoding(path: Path, extension: str, pixels: int | None, *, at: tuple[str, ...]) -> None:
@@ -53,7 +23,7 @@ def try_decoding(path: Path, extension: str, pixels: int | None, *, at: tuple[st
     Raises:
         ManifestError: `asset_not_decodable` or `asset_too_large`.
     """
-    decoder = FORMATS.get(extension)
+    decoder = DECODERS.get(extension)
     if decoder is None or (pixels or 0) > MOST_DECODED:
         return
     try:
@@ -63,6 +33,6 @@ def try_decoding(path: Path, extension: str, pixels: int | None, *, at: tuple[st
                 image.load()
     except ManifestError:
         raise
-    except _FAILS as failure:
+    except DECODING_FAILS as failure:
         message = f"is a {decoder} that cannot be decoded: it is damaged or of a rare kind"
         raise ManifestError.at(*at, message=message, code="asset_not_decodable") from failure

@@ -105,17 +105,7 @@ def find_running(data_dir: Path) -> Presence | None:
     A note without a held lock is what a killed process left behind.
     """
     note = _read_note(data_dir)
-    if note is None or not note.url:
-        return None
-    lock = FileLock(data_dir / LOCK_NAME, blocking=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        return note
-    except OSError:
-        return None
-    lock.release()
-    return None
+    return note if note is not None and note.url and is_held(data_dir) else None
 
 
 def is_held(data_dir: Path) -> bool:

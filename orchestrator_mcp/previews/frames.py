@@ -14,8 +14,8 @@ from typing import Final
 
 from PIL import Image
 
+from orchestrator_mcp.decoders import MOST_DECODED
 from orchestrator_mcp.domain import media
-from orchestrator_mcp.previews.scaled import MOST_PIXELS
 
 DECODES: Final = find_spec("av") is not None
 """Whether there is a decoder."""
@@ -53,7 +53,7 @@ def first_frame(path: Path, media_type: str) -> Image.Image | None:
         stream = container.streams.video[0]
         if stream.codec_context is None:  # a kind of video that this FFmpeg does not know
             return None
-        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
+        stream.codec_context.options = {"max_pixels": str(MOST_DECODED)}
         frames = (frame for packet in islice(container.demux(stream), _MOST_PACKETS) for frame in packet.decode())
         first = next((frame for frame in frames if isinstance(frame, av.VideoFrame)), None)
         return first.to_image() if first is not None else None  # type: ignore[no-untyped-call]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import BinaryIO, Final
 
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
+from orchestrator_mcp.decoders import DECODERS, DECODING_FAILS, MOST_DECODED
 from orchestrator_mcp.domain import media
 from orchestrator_mcp.domain.media import MOST_PIXELS_A_SIDE
 from orchestrator_mcp.errors import NoPreviewError
@@ -20,35 +19,16 @@ from orchestrator_mcp.previews.pictures import Picture, encoded
 
 LONGEST: Final = 768  # pixels of a picture's longer side, unless asked otherwise
 MOST_BYTES: Final = 150_000  # what a picture for a model may weigh
-MOST_PIXELS: Final = 89_478_485  # Pillow's own bound, beyond which it warns; 9,459 by 9,459
-
-FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "BMP", "TIFF")
-"""The only decoders that are let near a file."""
 
 MEDIA_TYPES: Final = frozenset(
     found.media_type for found in (media.PNG, media.JPEG, media.WEBP, media.GIF, media.AVIF, media.BMP, media.TIFF)
 )
-"""What they decode, as HTTP names it."""
+"""What can be decoded, as HTTP names it."""
 
 _ORIENTATION: Final = 0x0112
 _SIDEWAYS: Final = frozenset({5, 6, 7, 8})
 _CHECKER: Final = 12  # pixels of a square behind what is transparent
 _LIGHT, _DARK = (204, 204, 204), (170, 170, 170)
-_DECODING_FAILS: Final = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    ArithmeticError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Warning,  # where warnings are errors
-)  # everything that Pillow's readers have been seen to raise at a hostile file
 
 Source = Path | BinaryIO
 
@@ -129,7 +109,7 @@ def decoded(source: Source, *, box: tuple[int, int]) -> Upright:
 @contextmanager
 def _opened(source: Source) -> Iterator[Image.Image]:
     try:
-        with Image.open(source, formats=FORMATS) as image:
+        with Image.open(source, formats=tuple(DECODERS.values())) as image:
             _check_size(image)
             yield image
     except FileNotFoundError as gone:
@@ -137,14 +117,14 @@ def _opened(source: Source) -> Iterator[Image.Image]:
     except UnidentifiedImageError as unknown:
         raise NoPreviewError("It is not a picture that can be decoded here.") from unknown
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
-        raise _too_large(f"more than {MOST_PIXELS:,} pixels") from bomb
-    except _DECODING_FAILS as failure:
+        raise _too_large(f"more than {MOST_DECODED:,} pixels") from bomb
+    except DECODING_FAILS as failure:
         raise NoPreviewError("The picture is damaged or of a rare kind: it cannot be decoded.") from failure
 
 
 def _check_size(image: Image.Image) -> None:
     width, height = image.size
-    if width * height > MOST_PIXELS or max(width, height) > MOST_PIXELS_A_SIDE:
+    if width * height > MOST_DECODED or max(width, height) > MOST_PIXELS_A_SIDE:
         raise _too_large(f"{width} x {height} pixels")
 
 

@@ -65,7 +65,7 @@ def test_a_frame_of_more_pixels_than_are_decoded_elsewhere_is_not_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = film(tmp_path / "film", "video/mp4")
-    monkeypatch.setattr("orchestrator_mcp.previews.frames.MOST_PIXELS", 320 * 160 // 4)
+    monkeypatch.setattr("orchestrator_mcp.previews.frames.MOST_DECODED", 320 * 160 // 4)
     assert first_frame(path, "video/mp4") is None
 
 
