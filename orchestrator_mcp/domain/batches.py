@@ -178,8 +178,9 @@ def _problems(batch: Mapping[str, Any], parameters: Mapping[str, Any], most: int
         elif isinstance(batch[name], Mapping):
             yield from _count_problems(batch[name], path, most)
         elif not isinstance(batch[name], list):
-            wanted = 'a list of values, or {"count": …, "strategy": …, "base": …} for seeds, is needed'
-            yield Problem(path=path, message=f"{wanted}, not {describe(batch[name])}")
+            wanted = 'a list of values, or for a seed {"count": …, "strategy": …, "base": …}, is needed'
+            meant = '; for that many seeds give {"seed": {"count": …}}' if name == "count" else ""
+            yield Problem(path=path, message=f"{wanted}, not {describe(batch[name])}{meant}")
         elif not batch[name]:
             yield Problem(path=path, message="the list is empty; give at least one value")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -33,6 +34,7 @@ MOST_JOBS: Final = 100  # in one call
 MOST_CELLS: Final = 60  # of a sheet for a model: more could not be told apart
 AT_ONCE: Final = 2
 MOST_WAITING: Final = 32
+_WAIT: Final = "Wait with job_status and wait_seconds, then look again."
 
 _Result = TypeVar("_Result")
 
@@ -136,15 +138,22 @@ class Previewing:
         """Jobs side by side, each with what tells it from the others; such as have no picture with the reason.
 
         Args:
-            stored: the jobs in the order in which they are shown.
+            stored: the jobs in the order in which they are shown; at least one.
             longest: see `preview`.
             title: what they have in common; found out when None.
             most: how many cells are drawn, at most 400.
             most_bytes: of the sheet, a JPEG; None makes a PNG of any size.
             total: how many jobs there are in all, where only some are given.
+
+        Raises:
+            NoPreviewError: none of them has a picture yet.
         """
         jobs = [one.job for one in stored]
         frames = [self._frame(job) for job in jobs]
+        if not any(
+            frame is not None or job.outputs or job.state.final for job, frame in zip(jobs, frames, strict=True)
+        ):
+            raise _nothing_of(jobs)
         told_apart = captions(jobs)
         missing = max(0, (total or 0) - len(jobs))
 
@@ -275,6 +284,8 @@ def _name_of_several() -> ManifestError:
 
 def _named(job: Job, name: str) -> Artifact:
     by_name = {artifact.name: artifact for artifact in job.outputs}
+    if not by_name:
+        raise _nothing(job)
     if name not in by_name:
         raise NotFoundError("output", name, known=by_name)
     return by_name[name]
@@ -290,8 +301,17 @@ def _nothing(job: Job) -> NoPreviewError:
             return NoPreviewError(f"The job {job.job_id} was cancelled.", hint="Submit it again for a picture.")
         case JobState.COMPLETED:
             return NoPreviewError(f"The job {job.job_id} completed without files.")
+        case JobState.RUNNING:
+            return NoPreviewError(f"The job {job.job_id} still runs and has no files yet.", hint=_WAIT)
         case _:
             return NoPreviewError(f"The job {job.job_id} waits in the queue.", hint="job_status says what for.")
+
+
+def _nothing_of(jobs: Sequence[Job]) -> NoPreviewError:
+    """Why there is no sheet: one without a picture would say less, and cost a model more."""
+    states = Counter(job.state.status for job in jobs)
+    told = ", ".join(f"{count} {status}" for status, count in states.items())
+    return NoPreviewError(f"None of these {len(jobs)} jobs has a picture yet: {told}.", hint=_WAIT)
 
 
 def _reason(job: Job) -> str:

@@ -112,7 +112,8 @@ class Reruns:
         try:
             stored = await self._store.job(job_id.casefold())
         except NotFoundError as error:
-            error.hint = "If it was pruned, drop its result.json into the Inbox: the graph in it is rendered again."
+            if not error.near:
+                error.hint = "If it was pruned, drop its result.json into the Inbox: the graph in it is rendered again."
             raise
         document = await self._store.document(stored.row)
         read = partial(_rendered, document, stored.spec)

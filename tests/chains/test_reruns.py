@@ -146,6 +146,9 @@ async def test_a_job_that_is_not_there_points_to_its_result(tmp_path: Path, sand
         answer = await farm.api.post(f"/api/job/{NOBODY}/rerun")
         assert answer.status_code == 404
         assert "result.json" in answer.text
+        there = await farm.submit(text_to_image())
+        cut = await farm.api.post(f"/api/job/{there[:20]}/rerun")
+        assert cut.status_code == 404 and cut.json()["hint"] == f"Did you mean {there}?"
 
 
 async def test_the_same_key_does_it_again_once(tmp_path: Path, sandboxes: SandboxFactory) -> None:

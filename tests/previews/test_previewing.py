@@ -86,6 +86,22 @@ async def test_jobs_side_by_side_are_captioned_by_what_differs_and_failed_ones_s
     assert preview.settled and max(seen(preview).size) <= 1536
 
 
+async def test_jobs_of_which_none_has_a_picture_are_told_in_words_instead_of_an_empty_sheet(house: Core) -> None:
+    first = await house.submit(render(steps=5000))
+    await house.until(first, "running", stage="rendering")
+    batch = {"1.color": [0xFF0000, 0x00FF00, 0x0000FF]}
+    manifest = Manifest.model_validate({"workflow": picture(64), "batch": batch, "workflow_id": "shot"})
+    accepted = await house.service.batches.submit(manifest, door=Door.HTTP)
+    with pytest.raises(NoPreviewError, match="None of these 3 jobs has a picture yet: 3 queued") as caught:
+        await house.service.preview(accepted.batch_id)
+    assert "job_status" in (caught.value.hint or "")
+    with pytest.raises(NoPreviewError, match="waits in the queue"):
+        await house.service.preview(accepted.job_ids[0], name="out.png")
+    with pytest.raises(NoPreviewError, match="has no files yet"):
+        await house.service.preview(first, name="out.png")
+    await house.service.cancel(first)
+
+
 async def test_a_batch_is_one_sheet(house: Core) -> None:
     batch = {"1.color": [0xFF0000, 0x00FF00, 0x0000FF]}
     manifest = Manifest.model_validate({"workflow": picture(64), "batch": batch, "workflow_id": "shot"})

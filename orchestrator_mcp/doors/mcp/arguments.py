@@ -40,6 +40,14 @@ def graph(value: Any) -> Any:
     return value
 
 
+def batch(value: Any) -> Any:
+    """A check for what varies: a mere number does not say what."""
+    if not isinstance(value, dict):
+        wanted = 'an object that names what varies is needed, as {"seed": {"count": 3}} for three seeds'
+        raise ValueError(f"{wanted}, not {describe(value)}")
+    return value
+
+
 def listed(value: Any) -> Any:
     """One text is a list of one."""
     return [value] if isinstance(value, str) else value
@@ -47,5 +55,6 @@ def listed(value: Any) -> Any:
 
 JobIds = Annotated[str | list[str], BeforeValidator(ids(MOST_IDS)), Field(description="One, several, or of a batch.")]
 Graph = Annotated[dict[str, Any], BeforeValidator(graph)]
+Batch = Annotated[dict[str, Any], BeforeValidator(batch)]
 Labels = Annotated[list[str], BeforeValidator(listed)]
 Statuses = Annotated[list[Literal["queued", "running", "completed", "failed", "cancelled"]], BeforeValidator(listed)]

@@ -17,7 +17,7 @@ from orchestrator_mcp.domain.documents import value_problems
 from orchestrator_mcp.domain.jobs import Door, is_batch_id
 from orchestrator_mcp.domain.manifests import MAX_PRIORITY, Manifest, problems_in
 from orchestrator_mcp.doors.mcp import answers, batch_answers, several_answers, workflow_answers
-from orchestrator_mcp.doors.mcp.arguments import Graph, JobIds, Labels, Statuses, ids
+from orchestrator_mcp.doors.mcp.arguments import Batch, Graph, JobIds, Labels, Statuses, ids
 from orchestrator_mcp.doors.mcp.callers import caller_of, urls_begin
 from orchestrator_mcp.doors.mcp.calls import OpenCalls
 from orchestrator_mcp.doors.mcp.confirming import Confirmation, confirm, require_agreement
@@ -84,7 +84,7 @@ class AgentTools:
             str | None, Field(description="job_id to do again as it was but for parameters; alone, no workflow.")
         ] = None,
         batch: Annotated[
-            dict[str, Any] | None,
+            Batch | None,
             Field(description='Many jobs: {"seed": {"count": 12}, "steps": [20, 30]}; "mode": "zip" pairs values.'),
         ] = None,
         dry_run: Annotated[bool, Field(description="Only tell what it would be and who could run it.")] = False,

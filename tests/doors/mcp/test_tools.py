@@ -456,6 +456,7 @@ async def test_the_list_of_tools_is_small_ordered_and_complete(farm: ServiceDoub
     ("tool", "arguments", "expected"),
     [
         ("submit_job", {"workflow": "my_workflow_001"}, "the name of a workflow goes into workflow_id"),
+        ("submit_job", {"workflow_id": "w", "batch": 3}, 'as {"seed": {"count": 3}} for three seeds'),
         ("job_status", {"job_id": 12345}, "job_id: a job_id as submit_job gave it (a text), or a list of 1 to 50"),
         ("job_status", {"job_id": []}, "not 0 of them"),
         ("job_status", {"job_id": [f"x{number}" for number in range(51)]}, "not 51 of them"),
