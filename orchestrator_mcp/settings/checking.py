@@ -31,6 +31,18 @@ class Needs(NamedTuple):
     show: Callable[[Any], str] = str
 
 
+class ClashError(ValueError):
+    """Values of several keys that do not go together; a model raises it.
+
+    Attributes:
+        keys: those of the model, the one to change first; it is told at the first that stands in the file.
+    """
+
+    def __init__(self, message: str, *keys: str) -> None:
+        super().__init__(message)
+        self.keys = keys
+
+
 def check_config(config: ConfigFile, model: type[M], *, given: Mapping[str, Any], hidden: frozenset[str]) -> M:
     """Make the model from a file's values.
 
@@ -131,7 +143,11 @@ def _translate(
     if detail["type"].startswith("model_"):
         return _problem(config, path, f"{found}; keys with values are needed, indented below it.")
     if detail["type"] == "value_error":
-        said = str(detail.get("ctx", {}).get("error", needs))
+        error = detail.get("ctx", {}).get("error")
+        if isinstance(error, ClashError):
+            written = (here for key in error.keys if (here := (*path, key)) in config.lines)
+            return _problem(config, next(written, path), f"{error}.")
+        said = str(error or needs)
         return _problem(config, path, f"{found}; {said}." if isinstance(detail["input"], str) else f"{said}.")
     return _problem(config, path, f"{found}; {needs} is needed.")
 

@@ -215,13 +215,19 @@ def _compose(path: Path, text: str) -> yaml.Node | None:
         line = text.count("\n", 0, error.position) + 1
         _refuse(path, line, f"found the unprintable character U+{int(error.character):04X}; remove it.")
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        marks = (error.problem_mark, error.context_mark)
+        mark = next(filter(None, reversed(marks) if _at_the_end(error) else marks), None)
         where = f"column {mark.column + 1}: " if mark else ""
         _refuse(path, mark.line + 1 if mark else None, where + _explain_syntax(error, text))
     finally:
         if loader is not None:
             loader.dispose()
     return node
+
+
+def _at_the_end(error: yaml.MarkedYAMLError) -> bool:
+    """Whether the file ended too soon: then the fault lies where that began, not where it ended."""
+    return "stream end" in (error.problem or "") or "end of stream" in (error.problem or "")
 
 
 def _explain_syntax(error: yaml.MarkedYAMLError, text: str) -> str:
@@ -236,8 +242,8 @@ def _explain_syntax(error: yaml.MarkedYAMLError, text: str) -> str:
         return f"{problem}; put the value in quotes."
     if "mapping values are not allowed" in problem:
         return "found a colon that does not belong here; check the indentation, and put a value with a colon in quotes."
-    if "stream end" in problem or "end of stream" in problem:
-        return "the file ends inside a quoted text, a [list] or a {mapping} that begins here or above."
+    if _at_the_end(error):
+        return "the file ends inside a quoted text, a [list] or a {mapping} that begins here."
     if "block end" in problem:
         return "the indentation does not fit the lines above."
     return f"{problem}."

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from orchestrator_mcp.domain.limits import Limit
-from orchestrator_mcp.settings.checking import Needs
+from orchestrator_mcp.settings.checking import ClashError, Needs
 from orchestrator_mcp.settings.kinds import SECTION, Duration, Switch, Text, Whole
 
 EVERYBODY: Final = "*"
@@ -162,7 +162,7 @@ class SchedulingSettings(BaseModel):
     def _check_pairs(self) -> Self:
         for least, most in (("retry_delay", "retry_delay_max"), ("poll_interval", "poll_interval_max")):
             if getattr(self, least) > getattr(self, most):
-                raise ValueError(f"{least} is longer than {most}; make it shorter or {most} longer")
+                raise ClashError(f"{least} is longer than {most}; make it shorter or {most} longer", least, most)
         names = [limit.name for limit in self.limits]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two limits have the name {twice[0]}; each needs its own")

@@ -25,7 +25,7 @@ from orchestrator_mcp.domain.limits import QueueLimits
 from orchestrator_mcp.errors import SettingsError
 from orchestrator_mcp.files import is_missing
 from orchestrator_mcp.redaction import hide
-from orchestrator_mcp.settings.checking import Needs, check_config, explain_needs, show_found
+from orchestrator_mcp.settings.checking import ClashError, Needs, check_config, explain_needs, show_found
 from orchestrator_mcp.settings.config_file import ConfigFile, ConfigProblem, KeyPath, read_config, spell_key
 from orchestrator_mcp.settings.kinds import SECTION, Folder
 from orchestrator_mcp.settings.scheduling import SchedulingSettings
@@ -52,6 +52,7 @@ __all__ = [
 
 CONFIG_NAME = "config.yaml"
 CONFIG_VARIABLE = "ORCHESTRATOR_CONFIG"
+_TAKEN = "its files would be taken for manifests"
 
 
 class Settings(BaseModel):
@@ -134,8 +135,8 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _check_folders(self) -> Self:
-        if nested := _find_nested(self.inbox_dir, self.outbox_dir, self.workflows_dirs):
-            raise ValueError(nested)
+        if (clash := _find_clash(self)) is not None:
+            raise clash
         return self
 
     @property
@@ -243,12 +244,21 @@ def _beside(config_file: Path | None, path: Path) -> Path:
     return Path(os.path.abspath(config_file.parent / path if config_file else path))
 
 
-def _find_nested(inbox: Path, outbox: Path, workflows: tuple[Path, ...]) -> str | None:
-    if inbox == outbox or inbox in outbox.parents or outbox in inbox.parents:
-        return f"inbox_dir ({inbox}) and outbox_dir ({outbox}) must be two folders, neither inside the other"
-    if any(inbox == folder or inbox in folder.parents for folder in workflows):
-        return f"workflows_dir must not be in inbox_dir ({inbox}): its files would be taken for manifests"
+def _find_clash(settings: Settings) -> ClashError | None:
+    """Two folders that may not lie as they do, told at the key that the file has."""
+    inbox, outbox = settings.inbox_dir, settings.outbox_dir
+    if _is_within(inbox, outbox) or _is_within(outbox, inbox):
+        rule = f"inbox_dir ({inbox}) and outbox_dir ({outbox}) must be two folders, neither inside the other"
+        return ClashError(rule, "inbox_dir", "outbox_dir")
+    if _is_within(settings.data_dir, inbox):
+        return ClashError(f"data_dir must not be in inbox_dir ({inbox}): {_TAKEN}", "data_dir", "inbox_dir")
+    if any(_is_within(folder, inbox) for folder in settings.workflows_dirs):
+        return ClashError(f"workflows_dir must not be in inbox_dir ({inbox}): {_TAKEN}", "workflows_dir", "inbox_dir")
     return None
+
+
+def _is_within(folder: Path, other: Path) -> bool:
+    return folder == other or other in folder.parents
 
 
 def _take_old_keys(config: ConfigFile) -> list[str]:
