@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from orchestrator_mcp.command.board import batch_words, job_words, status_text
+from orchestrator_mcp.command.rows import Rows
 from orchestrator_mcp.domain.batch_views import BatchView
 from orchestrator_mcp.domain.dry_runs import ProspectView
 from orchestrator_mcp.domain.views import BackendView, JobView, ParameterView, WorkflowView
@@ -19,6 +20,7 @@ from orchestrator_mcp.redaction import escape
 
 _PIPE_WIDTH: Final = 200  # columns where no terminal says how wide it is
 _LONGEST_VALUE: Final = 300
+_LABEL: Final = 10  # columns of the longest label of a job's details
 _BACKEND_COLOURS: Final = {"idle": "green", "busy": "cyan", "offline": "red", "suspect": "red"}
 
 
@@ -31,7 +33,7 @@ def paint(shown: RenderableType) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_PIPE_WIDTH)
-    console.print(shown, soft_wrap=isinstance(shown, Text))
+    console.print(shown, soft_wrap=isinstance(shown, Text), crop=False)
 
 
 def job_table(jobs: Sequence[JobView]) -> RenderableType:
@@ -42,12 +44,11 @@ def job_table(jobs: Sequence[JobView]) -> RenderableType:
     """
     if not jobs:
         return Text("There are no jobs. Hand one in with: orchestrator-mcp submit my_workflow_001")
-    table = _table("Job", "Status", "Workflow", "Backend", "Submitted", "What it does")
-    table.columns[0].no_wrap = True
+    rows = Rows("Job", "Status", "Workflow", "Backend", "Submitted", "What it does")
     for job in jobs:
         row = (job.backend_id or "", local_time(job.submitted_at), job_words(job))
-        table.add_row(Text(job.job_id), status_text(job), *map(plain_text, (job.workflow_id, *row)))
-    return table
+        rows.add(Text(job.job_id), status_text(job), *map(plain_text, (job.workflow_id, *row)))
+    return rows
 
 
 def job_details(job: JobView) -> RenderableType:
@@ -57,13 +58,21 @@ def job_details(job: JobView) -> RenderableType:
         job: as the API shows it.
     """
     table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True, style="dim")
+    table.add_column(no_wrap=True, style="dim", min_width=_LABEL)
     table.add_column(overflow="fold")
     table.add_row("Job", Text(job.job_id))
     table.add_row("Status", status_text(job))
     for name, value in _details(job):
         table.add_row(name, plain_text(value))
-    return table
+    return Group(table, *_outputs(job))
+
+
+def _outputs(job: JobView) -> Iterable[Text]:
+    """A line for each file, in one piece however long: people copy the paths."""
+    for output in job.outputs:
+        path = escape(output.path or output.url)
+        shown = (f"{'Output':<{_LABEL + 2}}", "dim"), path, f"  ({output.media_type}, {size_text(output.size)})"
+        yield Text.assemble(*shown, no_wrap=True, overflow="ignore")
 
 
 def batch_details(batch: BatchView) -> RenderableType:
@@ -99,7 +108,7 @@ def backend_table(backends: Sequence[BackendView]) -> RenderableType:
     """
     if not backends:
         return Text("No backends are configured.")
-    table = _table("Backend", "Status", "Address", "Jobs", "ComfyUI", "Capabilities", "Remarks")
+    rows = Rows("Backend", "Status", "Address", "Jobs", "ComfyUI", "Capabilities", "Remarks")
     for one in backends:
         status = Text(one.status, style=_BACKEND_COLOURS.get(one.status, "yellow"))
         jobs = f"{one.running} of {one.slots}" + (f", {one.foreign} of others" if one.foreign else "")
@@ -107,8 +116,8 @@ def backend_table(backends: Sequence[BackendView]) -> RenderableType:
         address = f"{one.host}:{one.port}"
         remarks = one.reason or ("draws placeholder pictures" if one.kind == "sandbox" else "")
         rest = (address, jobs, one.comfyui_version or "", ", ".join(one.capabilities), remarks)
-        table.add_row(plain_text(name), status, *map(plain_text, rest))
-    return table
+        rows.add(plain_text(name), status, *map(plain_text, rest))
+    return rows
 
 
 def backend_details(backend: BackendView) -> RenderableType:
@@ -156,11 +165,11 @@ def prospect_table(prospects: Sequence[ProspectView]) -> RenderableType:
     """Which backends could render a job, and why the others cannot."""
     if not prospects:
         return Text("No backend may run it.")
-    table = _table("Backend", "Can run it", "Why not")
+    rows = Rows("Backend", "Can run it", "Why not")
     for one in prospects:
         verdict = {True: "yes", False: "no", None: "unknown"}[one.can_run]
-        table.add_row(plain_text(one.backend_id), verdict, plain_text("; ".join(one.reasons)))
-    return table
+        rows.add(plain_text(one.backend_id), Text(verdict), plain_text("; ".join(one.reasons)))
+    return rows
 
 
 def workflow_table(workflows: Sequence[WorkflowView]) -> RenderableType:
@@ -171,11 +180,11 @@ def workflow_table(workflows: Sequence[WorkflowView]) -> RenderableType:
     """
     if not workflows:
         return Text("There are no workflows. Put workflow files into workflows_dir, as <id>.json.")
-    table = _table("Workflow", "Parameters", "Remarks")
+    rows = Rows("Workflow", "Parameters", "Remarks")
     for one in workflows:
         names = ", ".join(parameter.name for parameter in one.parameters)
-        table.add_row(plain_text(one.id), plain_text(names), Text(escape(one.problem or ""), style="red"))
-    return table
+        rows.add(plain_text(one.id), plain_text(names), Text(escape(one.problem or ""), style="red"))
+    return rows
 
 
 def workflow_details(workflow: WorkflowView) -> RenderableType:
@@ -186,13 +195,12 @@ def workflow_details(workflow: WorkflowView) -> RenderableType:
     """
     if workflow.problem:
         return Text(f"{workflow.id} cannot be used: {escape(workflow.problem)}", style="red")
-    table = _table("Parameter", "Type", "Takes", "Default", "Sets")
-    table.title = plain_text(f"{workflow.id}: {workflow.title}" if workflow.title else workflow.id)
-    table.title_justify = "left"
+    title = plain_text(f"{workflow.id}: {workflow.title}" if workflow.title else workflow.id)
+    rows = Rows("Parameter", "Type", "Takes", "Default", "Sets", title=title)
     for one in workflow.parameters:
         sets = ", ".join(one.targets)
-        table.add_row(*map(plain_text, (one.name, one.type, _taken(one), _value(one.default), sets)))
-    return table
+        rows.add(*map(plain_text, (one.name, one.type, _taken(one), _value(one.default), sets)))
+    return rows
 
 
 def _taken(parameter: ParameterView) -> str:
@@ -248,8 +256,6 @@ def _details(job: JobView) -> Iterable[tuple[str, str]]:
             yield name, "\n".join(f"{key} = {_value(value)}" for key, value in values.items())
     if len(job.attempts) > 1:
         yield "Attempts", "\n".join(f"{a.number} on {a.backend_id}: {a.outcome or 'running'}" for a in job.attempts)
-    for output in job.outputs:
-        yield "Output", f"{output.path or output.url}  ({output.media_type}, {size_text(output.size)})"
     if job.error:
         yield "Error", job.error.message + (f"\n{job.error.hint}" if job.error.hint else "")
     if job.attention:
@@ -270,10 +276,3 @@ def plain_text(text: str) -> Text:
         text: from anywhere; may have several lines.
     """
     return Text("\n".join(escape(line) for line in text.split("\n")))
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

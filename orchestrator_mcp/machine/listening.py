@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Final
 
 from orchestrator_mcp.errors import StartError
 
+_OURS: Final = re.compile(rb"(?:^|/)orchestrator-mcp$|(?:^|/)orchestrator_mcp[./]")
 BACKLOG: Final = 2048  # connections that may wait to be taken
 
 
@@ -77,7 +79,7 @@ def _cannot_listen(host: str, port: int, error: OSError) -> StartError:
 
 
 def owner_of(port: int) -> str | None:
-    """Which program listens on a TCP port, as `name (process 123)`; None where that cannot be known.
+    """Which program listens on a TCP port, as `nginx (process 123)`; None where that cannot be known.
 
     Reads /proc, so it works on Linux, for the processes that this user may look at.
     """
@@ -87,9 +89,17 @@ def owner_of(port: int) -> str | None:
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal() and _holds(folder / "fd", inodes):
             with suppress(OSError):
-                name = (folder / "comm").read_text(encoding="utf-8", errors="replace").strip()
-                return f"{name} (process {folder.name})"
+                return _called(folder)
     return None
+
+
+def _called(process: Path) -> str:
+    """What a person would call a process; the kernel's own name for it is cut off after 15 letters."""
+    words = (process / "cmdline").read_bytes().split(b"\0")
+    if any(_OURS.search(word) for word in words):
+        return f"another orchestrator (process {process.name}, started in {os.readlink(process / 'cwd')})"
+    name = (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
+    return f"{name} (process {process.name})"
 
 
 def _listening(table: Path, port: int) -> list[str]:

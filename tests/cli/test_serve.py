@@ -50,6 +50,17 @@ def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells who has a port")
+def test_a_port_that_another_orchestrator_has_is_told_with_its_folder(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    with served(first) as (server, url):
+        ended = run("serve", "--port", url.rpartition(":")[2], folder=second)
+        assert ended.returncode == 1
+        assert f"taken by another orchestrator (process {server.process.pid}, started in {first})" in ended.stderr
+
+
 def test_a_wrong_file_is_told_with_line_and_key_and_exit_code_2(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text('data_dir: "./data"\nserver:\n  prot: 9800\n', encoding="utf-8")
     ended = run("serve", folder=tmp_path)

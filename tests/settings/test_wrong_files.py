@@ -59,7 +59,10 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
     "no duration": ("scheduling: {lost_after: soon}", "1: scheduling.lost_after: found 'soon'; a duration (seconds,"),
     "duration too long": ("scheduling: {retry_delay: 2h}", "1: scheduling.retry_delay: found '2h'; a duration"),
     "duration without end": ("scheduling: {lost_after: .inf}", "1: scheduling.lost_after: found inf; a duration"),
-    "delays that cross": ("scheduling:\n  retry_delay: 5m", "2: scheduling.retry_delay: retry_delay is longer than retry_delay_max"),
+    "delays that cross": (
+        "scheduling:\n  retry_delay: 5m",
+        "2: scheduling.retry_delay: retry_delay is longer than retry_delay_max",
+    ),
     "no size": ("limits: {body_bytes: 5XB}", "1: limits.body_bytes: found '5XB'; a size (bytes,"),
     "old label": ("backends: [{id: a, host: r1, tags: [1]}]", "1: backends[0].tags[0]: found 1; a list of texts"),
     "any origin": ('server: {cors_origins: ["*"]}', "1: server.cors_origins[0]: found '*'; * would let every web page"),
@@ -101,7 +104,10 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
     ),
     "tab": ("server:\n\tport: 1\n", "2: column 1: found a tab; YAML is indented with spaces only."),
     "colon": ("name: a: b\n", "1: column 8: found a colon that does not belong here"),
-    "open list": ("outbox: all\nbackends: [1, 2\n\n#\n", "2: column 11: the file ends inside a quoted text, a [list] or a"),
+    "open list": (
+        "outbox: all\nbackends: [1, 2\n\n#\n",
+        "2: column 11: the file ends inside a quoted text, a [list] or a",
+    ),
     "open text": ('outbox: all\ndata_dir: "a\nlog_dir: b\n', "2: column 11: the file ends inside a quoted text"),
     "indentation": ("- a\nb: c\n", "2: column 1: the indentation does not fit the lines above."),
     "reserved sign": ("data_dir: @home\n", "1: column 11: found character '@' that cannot start any token; put the"),
