@@ -76,6 +76,15 @@ async def test_a_browser_at_the_bare_address_is_led_to_the_pages_and_a_program_i
     assert (program.status_code, program.json()["code"]) == (404, "unknown_path")
 
 
+async def test_no_script_fetches_anything_from_elsewhere(client: httpx.AsyncClient) -> None:
+    for name in ("swagger-ui-bundle.js", "redoc.standalone.js"):
+        script = (await client.get(f"/docs/assets/{name}")).text
+        assert len(script) > 100_000
+        assert (
+            re.findall(r"""(?:src|href)\s*[:=]\s*["'](?:https?:)?//[^"']+\.(?:svg|png|js|css|woff2?)""", script) == []
+        )
+
+
 async def test_the_pages_read_the_document_of_this_version(client: httpx.AsyncClient) -> None:
     for start in ("swagger-start.js", "redoc-start.js"):
         assert '"/openapi.json"' in (await client.get(f"/docs/assets/{start}")).text
