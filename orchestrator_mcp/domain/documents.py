@@ -163,6 +163,8 @@ def _decode(raw: bytes) -> str:
     encoding, offset = "utf-8", 0
     if raw.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         _refuse("encoding", "The document is UTF-32.", "Save it as UTF-8.")
+    if raw[:2].count(0) == 1:
+        _refuse("encoding", "The document looks like UTF-16 without its byte order mark.", "Save it as UTF-8.")
     for mark, marked in _MARKS.items():
         if raw.startswith(mark):
             encoding, offset = marked, len(mark)

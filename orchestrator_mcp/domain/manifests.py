@@ -44,6 +44,7 @@ _WANTED: Final = {
     "list_type": "a list in brackets […]",
     "bool_type": "true or false",
 }
+_ITS_TYPE: Final = re.compile(r"^(Value error, |Input |String |Tuple |Dictionary )")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -256,7 +257,7 @@ def _problem(entry: ErrorDetails, fields: Sequence[str], place: Sequence[str | i
         )
     if kind in _WANTED:
         return Problem(path=path, message=f"{_WANTED[kind]} is needed, not {describe(entry['input'])}", code=kind)
-    message = str(entry["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    message = _ITS_TYPE.sub("", str(entry["msg"])).replace(" after validation", "")
     code = "invalid" if kind == "value_error" else kind
     return Problem(path=path, message=message[:1].lower() + message[1:], code=code, allowed=_allowed(entry))
 

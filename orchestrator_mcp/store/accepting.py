@@ -97,8 +97,7 @@ def _join(tx: Transaction, row: sqlite3.Row, taken: InboxClaim, key: str) -> Non
     """A file that wishes for a job that is there already shares its end, if nothing else does."""
     if not tx.run("join_claim", b_id=row["id"], b_claim=taken.claim_id, b_name=taken.file_name):
         raise ManifestError.at(
-            "idempotency_key",
-            message=f"the manifest with the key {key!a} became the job {row['uid']} before; no other is made",
+            message=f"The manifest with the key {key!a} became the job {row['uid']} before; no other is made.",
             code="duplicate",
             hint="Take a new key, or none, to have it rendered again.",
         )

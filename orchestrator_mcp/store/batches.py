@@ -193,8 +193,7 @@ def _known_before(tx: Transaction, new: NewBatch) -> BatchAcceptance | None:
         joined = tx.run("join_batch_claim", b_id=row["id"], b_claim=new.claim.claim_id, b_name=new.claim.file_name)
         if not joined:
             raise ManifestError.at(
-                "idempotency_key",
-                message=f"the manifest with this key became the batch {row['uid']} before; no other is made",
+                message=f"The manifest with this key became the batch {row['uid']} before; no other is made.",
                 code="duplicate",
                 hint="Take a new key, or none, to have it rendered again.",
             )

@@ -72,7 +72,8 @@ def mismatch(present: object, given: object, *, fractions: bool = False) -> str 
         return None
     mend = ""
     if words == "a whole number" and isinstance(given, float):
-        mend = f"; if the node takes fractions, write {float(_int(present))!r} in the workflow"
+        fractions_mend = f"if the node takes fractions, write {float(_int(present))!r} in the workflow"
+        mend = f"; write {int(given)}" if given.is_integer() and abs(given) < 2**53 else f"; {fractions_mend}"
     return f"{describe(given)} was given; {words} is needed, as {describe(present)} stands there now{mend}"
 
 

@@ -127,7 +127,7 @@ async def test_an_inbox_file_with_a_known_key_shares_the_end_of_the_job_that_has
     other = InboxClaim(claim_id="c2", file_name="other.json")
     with pytest.raises(ManifestError, match=first.job_id) as refused:
         await store.accept(new_job(idempotency_key="k", body_hash="b", claim=other))
-    assert refused.value.problems[0].code == "duplicate"
+    assert [(problem.code, problem.path) for problem in refused.value.problems] == [("duplicate", ())]
 
 
 async def test_an_inbox_file_cannot_share_the_end_of_a_job_that_has_ended(store: JobStore) -> None:

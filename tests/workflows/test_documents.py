@@ -61,6 +61,8 @@ def test_no_bytes_make_it_raise_anything_but_a_refusal(raw: bytes) -> None:
         (b"\xef\xbb\xbf \r\n", "empty", "empty"),
         (b'{"a": "\xe9"}', "encoding", "byte 7"),
         ('{"a": 1}'.encode("utf-32"), "encoding", "UTF-32"),
+        ('{"a": 1}'.encode("utf-16-le"), "encoding", "UTF-16"),
+        ('{"a": 1}'.encode("utf-16-be"), "encoding", "UTF-16"),
         (b"\xff\xfe{\x00}", "encoding", "UTF-16"),
         (b'\xff\xfe"\x00\x00\xd8"\x00', "encoding", "UTF-16: byte 4"),
         (b"[1]", "not_an_object", "a list"),

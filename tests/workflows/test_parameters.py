@@ -147,7 +147,7 @@ def test_a_name_on_several_nodes_that_differ_is_refused_with_the_candidates() ->
         ("steps", "64", "type", "the text '64' was given; a whole number is needed"),
         ("steps", True, "type", "true was given"),
         ("steps", 2.5, "type", "a whole number is needed"),
-        ("steps", 20.0, "type", "a whole number is needed"),
+        ("steps", 20.0, "type", "; write 20"),
         ("steps", None, "type", "leave the parameter out"),
         ("steps", [1], "type", "a list was given"),
         ("steps", {}, "type", "an object was given"),

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket
 
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.doors.http.answers import WrongRequest, answer
-from orchestrator_mcp.doors.http.reading import ReadManifest, caller_of, last_event_id, read_query, urls_begin
+from orchestrator_mcp.doors.http.reading import ReadManifest, caller_of, last_event_id, location, read_query, urls_begin
 from orchestrator_mcp.doors.http.streams import FINAL, EventStreamResponse, StreamShutdown, serve_websocket
 from orchestrator_mcp.service import JobService
 
@@ -52,7 +52,7 @@ class BatchDoor:
             warnings=read.warnings,
             base_url=urls_begin(request, self.public_url),
         )
-        return answer(accepted, 202, {"location": f"/api/batch/{accepted.batch_id}"})
+        return answer(accepted, 202, location(f"/api/batch/{accepted.batch_id}", self.public_url))
 
     async def batch(self, request: Request) -> Response:
         return answer(await self.service.batches.batch(_batch_id(request), base_url=self._begin(request)))
@@ -67,7 +67,7 @@ class BatchDoor:
         accepted = await self.service.batches.retry(
             _batch_id(request), by=caller_of(request), base_url=self._begin(request)
         )
-        return answer(accepted, 202, {"location": f"/api/batch/{accepted.batch_id}"})
+        return answer(accepted, 202, location(f"/api/batch/{accepted.batch_id}", self.public_url))
 
     async def batches(self, request: Request) -> Response:
         page = read_query(request, BatchPage)

@@ -153,6 +153,11 @@ def urls_begin(connection: HTTPConnection, public_url: str | None) -> str | None
     return f"{_SCHEMES.get(connection.scope.get('scheme', 'http'), 'http')}://{host}"
 
 
+def location(path: str, public_url: str | None) -> dict[str, str]:
+    """The header that says where something new is: below the configured address, else on the server that was asked."""
+    return {"location": f"{(public_url or '').rstrip('/')}{path}"}
+
+
 async def read_manifest(request: Request, limits: BodyLimits) -> ReadManifest:
     """Take the manifest out of a POST, whatever its body is.
 
@@ -326,14 +331,20 @@ def last_event_id(request: Request) -> int | None:
 
 def _check_type(request: Request) -> None:
     _, _, rest = request.headers.get("content-type", "").partition(";")
-    charset = re.search(r"charset\s*=\s*\"?([A-Za-z0-9._-]*)", rest, re.IGNORECASE)
-    spelled = charset[1].casefold() if charset else ""
-    if media_type_of(request) != "application/json" or spelled not in _CHARSETS:
+    if media_type_of(request) != "application/json":
         raise WrongRequest(
             415,
             code="not_json",
             detail="The body must be JSON in UTF-8, a picture or film, or a form with a file, and say so.",
             hint='Send the header "Content-Type: application/json", or the type of the picture.',
+        )
+    charset = re.search(r"charset\s*=\s*\"?([A-Za-z0-9._-]*)", rest, re.IGNORECASE)
+    if charset and charset[1].casefold() not in _CHARSETS:
+        raise WrongRequest(
+            415,
+            code="not_json",
+            detail=f"The body says to be in {charset[1]}; JSON in UTF-8 is read, and in UTF-16 with a byte order mark.",
+            hint="Send it in UTF-8, and leave charset out.",
         )
 
 

@@ -29,6 +29,7 @@ from orchestrator_mcp.doors.http.reading import (
     SubmitQuery,
     caller_of,
     last_event_id,
+    location,
     read_changes,
     read_filters,
     read_manifest,
@@ -86,7 +87,7 @@ class HttpDoor:
             warnings=read.warnings,
             base_url=urls_begin(request, self.public_url),
         )
-        return answer(accepted, 202, {"location": f"/api/job/{accepted.job_id}"})
+        return answer(accepted, 202, location(f"/api/job/{accepted.job_id}", self.public_url))
 
     async def upload(self, request: Request) -> Response:
         async with sent_file(request, self.limits().upload) as sent:
@@ -96,7 +97,8 @@ class HttpDoor:
                 by=caller_of(request),
                 base_url=urls_begin(request, self.public_url),
             )
-        return answer(kept.view, 200 if kept.known else 201, {"location": f"/api/assets/{kept.view.sha256}"})
+        where = location(f"/api/assets/{kept.view.sha256}", self.public_url)
+        return answer(kept.view, 200 if kept.known else 201, where)
 
     async def asset(self, request: Request) -> Response:
         return await serve_output(request, await self.service.asset_file(request.path_params["sha256"]))

@@ -153,6 +153,13 @@ async def test_a_body_that_does_not_say_json_is_refused(
     assert farm.submitted == []
 
 
+async def test_a_charset_that_is_not_read_is_named(client: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "application/json; charset=latin-1"}
+    response = await client.post("/api/job", content=json.dumps(DOCUMENTED), headers=headers)
+    assert response.status_code == 415
+    assert "latin-1" in response.json()["detail"] and "UTF-8" in response.json()["hint"]
+
+
 async def test_a_charset_of_utf8_is_fine(client: httpx.AsyncClient) -> None:
     headers = {"Content-Type": 'Application/JSON; charset="UTF-8"'}
     assert (await client.post("/api/job", content=json.dumps(DOCUMENTED), headers=headers)).status_code == 202
@@ -233,6 +240,12 @@ async def test_the_public_url_wins_over_the_requests_own(farm: ServiceDouble) ->
     async with served(farm, public_url="https://renders.example/") as client:
         links = (await client.get(f"/api/job/{JOB}")).json()["links"]
     assert links["self"] == f"https://renders.example/api/job/{JOB}"
+
+
+async def test_what_is_new_lies_below_the_public_url(farm: ServiceDouble) -> None:
+    async with served(farm, public_url="https://studio.example/farm") as client:
+        response = await client.post("/api/job", json=DOCUMENTED)
+    assert response.headers["location"] == f"https://studio.example/farm/api/job/{response.json()['job_id']}"
 
 
 @pytest.mark.parametrize(

@@ -344,7 +344,7 @@ async def test_unknown_arguments_are_refused_with_the_allowed_ones(farm: Service
         ({"workflow_id": "w", "parameters": "not an object"}, "parameters: an object in braces {…} is needed"),
         ({"workflow_id": "w\x07"}, "workflow_id: control characters are not allowed"),
         ({"workflow_id": "w", "metadata": {"a": [2**70]}}, "metadata.a.0: is a whole number beyond 64 bits"),
-        ({"workflow_id": "w" * 300}, "workflow_id: string should have at most 200 characters"),
+        ({"workflow_id": "w" * 300}, "workflow_id: should have at most 200 characters"),
     ],
 )
 async def test_a_wrong_manifest_is_refused_in_plain_words(
