@@ -13,10 +13,11 @@ from orchestrator_mcp.workflows.binding import Binding, Bound
 from orchestrator_mcp.workflows.graph import graph_hash, ignored_fields
 from orchestrator_mcp.workflows.input_files import file_inputs
 from orchestrator_mcp.workflows.input_types import InputTypes
+from orchestrator_mcp.workflows.links import unlinked
 from orchestrator_mcp.workflows.naming import Names
 from orchestrator_mcp.workflows.parameters import apply
 from orchestrator_mcp.workflows.prefixes import linked_prefixes
-from orchestrator_mcp.workflows.requirements import model_key, requirements
+from orchestrator_mcp.workflows.requirements import model_key, named_models, names_a_model, requirements
 from orchestrator_mcp.workflows.work import GraphWork
 
 MOST_GRAPHS: Final = 32
@@ -38,18 +39,24 @@ class Draft:
         self.hash = graph_hash(graph)
         self.work = GraphWork(graph)
         self.warnings = _warnings(graph, brought)
+        self._inputs = {target.spelled: target.input for target, _ in unlinked(graph)}
+        self._models = {target.spelled for target, _ in named_models(graph)}
         self._needs: dict[tuple[tuple[str, str], ...], tuple[str, Requirements]] = {}
         self._signatures: dict[str, str] = {}
         self._binding: tuple[Sequence[ParameterView], InputTypes, Binding] | None = None
         self._takes: tuple[Sequence[ParameterView], InputTypes, dict[str, ParameterType]] | None = None
 
     def needs(self, bound: Bound) -> tuple[str, Requirements]:
-        """The models that a job loads as one word, and what it needs: only texts can change them.
+        """The models that a job loads as one word, and what it needs: only names of models can change them.
 
         Args:
             bound: its parameters.
         """
-        texts = tuple((name, value) for name, value in bound.values.items() if isinstance(value, str))
+        texts = tuple(
+            (name, value)
+            for name, value in bound.values.items()
+            if isinstance(value, str) and any(self._may_load(one, value) for one in bound.targets.get(name, ()))
+        )
         found = self._needs.get(texts)
         if found is None:
             resolved = apply(self.graph, bound.targets, bound.values, bound.seeds)
@@ -58,6 +65,11 @@ class Draft:
                 self._needs.clear()
             self._needs[texts] = found
         return found
+
+    def _may_load(self, spelled: str, value: str) -> bool:
+        """Whether a text at an input makes it another model: a prompt does not."""
+        name = self._inputs.get(spelled)
+        return name is None or spelled in self._models or names_a_model(name, value)
 
     def signature(self, models: str) -> str:
         """What sort of work a job is, see `GraphWork.signature`.

@@ -109,12 +109,18 @@ def named_models(graph: Graph) -> Iterator[tuple[Target, ModelFile]]:
         graph: a checked graph.
     """
     for target, value in unlinked(graph):
-        if isinstance(value, str) and _names_a_model(target.input, value):
+        if isinstance(value, str) and names_a_model(target.input, value):
             name = value.replace("\\", "/")
             yield target, ModelFile(class_type=class_of(graph, target.node), input=target.input, name=name)
 
 
-def _names_a_model(name: str, value: str) -> bool:
+def names_a_model(name: str, value: str) -> bool:
+    """Whether a text at an input is the name of a model file.
+
+    Args:
+        name: the input.
+        value: the text.
+    """
     if not value or len(value) > _MAX_NAME or "\n" in value or value.casefold() == "none":
         return False
     return name in MODEL_INPUTS or (name not in _TEXT_INPUTS and value.casefold().endswith(MODEL_ENDINGS))

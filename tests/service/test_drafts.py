@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator_mcp.domain.lanes import Requirements
 from orchestrator_mcp.domain.views import ParameterView
 from orchestrator_mcp.errors import ManifestError
 from orchestrator_mcp.service.drafts import LARGEST_GRAPH, MOST_GRAPHS, Draft, Drafts
@@ -89,3 +90,36 @@ def test_names_that_callers_choose_do_not_pile_up() -> None:
     finally:
         tracemalloc.stop()
     assert after < before + 500_000
+
+
+LOADING: dict[str, Any] = {
+    "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sd15.safetensors"}},
+    "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a lighthouse", "clip": ["1", 1]}},
+    "3": {"class_type": "SomeStyle", "inputs": {"style": "oil.safetensors", "other": "none"}},
+}
+
+
+def needs(draft: Draft, **parameters: str) -> tuple[str, Requirements]:
+    return draft.needs(draft.binding((), UNKNOWN_TYPES).bind({f"{n[1]}.{n[3:]}": v for n, v in parameters.items()}, {}))
+
+
+def test_what_a_job_needs_is_found_once_for_all_prompts() -> None:
+    draft = Draft(LOADING)
+    assert needs(draft, _2_text="a ship") is needs(draft, _2_text="a storm.ckpt") is needs(draft, _3_other="calm")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "loaded"),
+    [
+        ({"_1_ckpt_name": "sdxl.safetensors"}, "oil.safetensors + sdxl.safetensors"),
+        ({"_3_style": "plain"}, "sd15.safetensors"),
+        ({"_3_other": "ink.safetensors"}, "ink.safetensors + oil.safetensors + sd15.safetensors"),
+        ({"_2_text": "ink.safetensors"}, "oil.safetensors + sd15.safetensors"),
+    ],
+)
+def test_a_text_that_names_another_model_is_another_need(parameters: dict[str, str], loaded: str) -> None:
+    draft = Draft(LOADING)
+    needs(draft, _2_text="a ship")
+    key, needed = needs(draft, **parameters)
+    assert sorted(key.split(" + ")) == loaded.split(" + ")
+    assert sorted(file.name for file in needed.models) == loaded.split(" + ")
