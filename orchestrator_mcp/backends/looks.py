@@ -88,7 +88,7 @@ class CatalogueLooks:
             with anyio.fail_after(PATIENCE):
                 await self.renew(backend, older_than=FRESH_FOR)
         except (BackendError, TimeoutError) as error:
-            log.info("%s cannot be asked now what it has: %s", backend.id, error)
+            log.info("it cannot be asked now what it has: %s", error, extra={"backend_id": backend.id})
             return False
         return True
 

@@ -184,7 +184,8 @@ class BackendPool:
     def _drain(self, backend: Backend) -> None:
         if not backend.draining:
             backend.draining = True
-            log.info("backend left the configuration; %d attempts end there", backend.attempts)
+            told = "backend left the configuration; %d attempts end there"
+            log.info(told, backend.attempts, extra={"backend_id": backend.id})
             self._tell(BackendChanged(backend_id=backend.id))
 
     def _attend(self, backend: Backend) -> None:
@@ -240,7 +241,7 @@ class BackendPool:
             del self._backends[backend.id]
         if self._tasks is not None:
             self._tasks.start_soon(backend.clients.aclose, name=f"close {backend.id}")
-        log.info("backend %s at %s is gone", backend.id, backend.settings.url)
+        log.info("backend at %s is gone", backend.settings.url, extra={"backend_id": backend.id})
         self._tell(BackendChanged(backend_id=backend.id))
 
     def __iter__(self) -> Iterator[Backend]:

@@ -82,7 +82,7 @@ class Dispatcher:
         for backend in pool:
             backend.epoch = epochs[backend.id]
         for held in await store.adopt(epochs):
-            log.info("adopting attempt %d of job %s on %s", held.number, held.job_id, held.backend_id)
+            log.info("adopting an attempt that was open", extra=_fields(held))
             self._start(tasks, held, adopted=True)
 
     async def _recall(self) -> None:
@@ -146,7 +146,7 @@ class Dispatcher:
         try:
             await runner.run()
         except Exception:
-            log.exception("attempt %d of job %s broke off", runner.held.number, runner.held.job_id)
+            log.exception("the attempt broke off", extra=_fields(runner.held))
         finally:
             if self._runners.get(runner.held.job_id) is runner:
                 del self._runners[runner.held.job_id]
@@ -170,8 +170,9 @@ class Dispatcher:
         for backend_id in pool.giving_back:
             for runner in self._occupying.get(backend_id, ()):
                 if runner.standing_by:
-                    log.info("taking back the standby %s: %s", runner.held.job_id, pool[backend_id].unavailable)
-                    runner.revoke(f"taken back: {pool[backend_id].unavailable}")
+                    reason = pool[backend_id].unavailable
+                    log.info("taking back the standby: %s", reason, extra=_fields(runner.held))
+                    runner.revoke(f"taken back: {reason}")
 
     def _revoke_standbys(self) -> None:
         """Take standbys back for backends that are idle now and would render them at once."""
@@ -185,7 +186,7 @@ class Dispatcher:
         room = max(0, sum(candidate.idle for candidate in candidates) - coming)
         waiting = [Standby(attempt=name, lane=runner.held.lane) for name, runner in standbys.items()]
         for name in pool.foresight.moving(waiting, candidates)[:room]:
-            log.info("taking back the standby %s: another backend is idle", standbys[name].held.job_id)
+            log.info("taking back the standby: another backend is idle", extra=_fields(standbys[name].held))
             standbys[name].revoke()
 
     def _hear(self, event: Event) -> None:
@@ -197,6 +198,11 @@ class Dispatcher:
                 self._wake.set()
         elif isinstance(event, BackendChanged):
             self._wake.set()
+
+
+def _fields(held: OpenAttempt) -> dict[str, object]:
+    """Whose line of the log it is."""
+    return {"job_id": held.job_id, "attempt": held.number, "backend_id": held.backend_id}
 
 
 def _row(runner: Runner) -> int:

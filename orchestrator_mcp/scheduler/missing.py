@@ -63,10 +63,11 @@ class MissingWatch:
             try:
                 said = await backend.client.node_class(class_type)
             except BackendError as error:
-                log.debug("%s does not say what %s offers: %s", backend.id, class_type, error)
+                log.debug("it does not say what %s offers: %s", class_type, error, extra={"backend_id": backend.id})
                 return
             if known is backend.catalogue and known is not None and said != known.raw.get(class_type):
-                log.info("%s has something else for %s now; it is asked again for all", backend.id, class_type)
+                told = "it has something else for %s now, and is asked again for all"
+                log.info(told, class_type, extra={"backend_id": backend.id})
                 backend.forget_catalogue()
                 return
 

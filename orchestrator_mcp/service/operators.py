@@ -80,7 +80,7 @@ class Operators:
         wish = after(action, backend.wish, wished)
         if wish != backend.wish:
             await self._store.backends.keep_wish(backend_id, wish)
-            log.info("%s: %s by %s", backend_id, action.value, by.name)
+            log.info("%s by %s", action.value, by.name, extra={"backend_id": backend_id})
             self._pool.heed(backend_id, wish)
 
     @property
@@ -110,7 +110,7 @@ class Operators:
         if signature is not None and signature not in blocks:
             raise NotFoundError(f"kind of work blocked on {backend_id}", signature, known=blocks)
         ended = self._pool.blocklist.clear(backend_id, signature)
-        log.info("%s: %d kinds of work are blocked no longer, by %s", backend_id, ended, by.name)
+        log.info("%d kinds of work are blocked no longer, by %s", ended, by.name, extra={"backend_id": backend_id})
         self._pool.heed(backend_id, self._pool[backend_id].wish)
         return self._view(backend_id)
 
