@@ -49,12 +49,12 @@ class InputTypes:
     """What inputs take, as the backends' classes say.
 
     Args:
-        catalogues: class -> definition, for each backend. Of a class the first that has it counts; choices, such as
-            model files, are those of all backends together.
+        catalogues: class -> definition, for each backend; many may share one. Of a class the first that has it counts;
+            choices, such as model files, are those of all backends together.
     """
 
     def __init__(self, catalogues: Sequence[Mapping[str, Mapping[str, Any]]] = ()) -> None:
-        self._catalogues = tuple(catalogues)
+        self._catalogues = tuple({id(one): one for one in catalogues}.values())
 
     def says_what(self, other: InputTypes) -> bool:
         """Whether it comes from the very catalogues that the other comes from."""

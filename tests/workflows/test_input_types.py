@@ -37,6 +37,10 @@ CLASSES: dict[str, Any] = {
 TYPES = InputTypes([CLASSES])
 
 
+def loader(*names: str) -> dict[str, Any]:
+    return {"Load": {"input": {"required": {"ckpt_name": [list(names)]}}}}
+
+
 @pytest.mark.parametrize(
     ("name", "present", "found"),
     [
@@ -63,9 +67,6 @@ def test_an_input_takes_what_its_class_says_if_the_graph_agrees(
 
 
 def test_choices_of_several_backends_are_put_together_whatever_their_slashes() -> None:
-    def loader(*names: str) -> dict[str, Any]:
-        return {"Load": {"input": {"required": {"ckpt_name": [list(names)]}}}}
-
     types = InputTypes([loader("sd\\a.ckpt", "b.ckpt"), {}, loader("sd/a.ckpt", "c.ckpt")])
     assert types.of("Load", "ckpt_name", "b.ckpt") == InputType(
         type="choice", choices=("sd\\a.ckpt", "b.ckpt", "c.ckpt")
@@ -118,3 +119,18 @@ def test_what_a_declaration_leaves_open_is_shown_as_the_backends_take_it(
     view = ParameterView(name="x", type=type, default=None, targets=[f"1.{name}"], **said)
     assert with_limits(graph, view, TYPES) == view.model_copy(update=shown)
     assert with_limits(graph, view, InputTypes()) == view
+
+
+def test_a_catalogue_that_many_backends_share_is_asked_once() -> None:
+    asked = 0
+
+    class Counted(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            nonlocal asked
+            asked += 1
+            return super().get(key, default)
+
+    shared, other = Counted(loader("a.ckpt")), loader("b.ckpt")
+    known = InputTypes([shared, other, *[shared] * 1000]).of("Load", "ckpt_name", "a.ckpt")
+    assert known is not None and list(known.choices) == ["a.ckpt", "b.ckpt"]
+    assert asked == 1
