@@ -60,7 +60,7 @@ def _require_of_all(tx: Transaction, count: int, most: int) -> None:
 
 def _never(count: int, whose: str, limit: str) -> TooLargeError:
     return TooLargeError(
-        f"The queue never has room for {count} jobs{whose} at once: {limit}.",
+        f"The queue never has room for {count} jobs at once{whose}: {limit}.",
         hint="Hand in smaller batches, one after the other. The operator of the farm can allow more.",
     )
 

@@ -236,6 +236,16 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
+def left_in_inbox(inbox: Path) -> list[str]:
+    """What lies in an Inbox, but for its own folders."""
+    return [name for name in names_in(inbox) if name not in (".orch", "processed", "failed", "rerender")]
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file from a test that must not wait for files itself."""
+    path.write_bytes(content)
+
+
 def reason_for(inbox: Path, name: str) -> dict[str, Any]:
     found = json.loads((inbox / "failed" / f"{name}.error.json").read_text("utf-8"))
     assert isinstance(found, dict)

@@ -23,12 +23,6 @@ FOLDER = "shot_010__abcd0123"
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    (tmp_path / "Inbox").mkdir()
-    return tmp_path / "Inbox"
-
-
-@pytest.fixture
 def outbox(tmp_path: Path) -> Path:
     (tmp_path / "Outbox").mkdir()
     return tmp_path / "Outbox"

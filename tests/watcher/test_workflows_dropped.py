@@ -15,17 +15,6 @@ from watcher.inbox import InboxLimits
 from watcher.scanner import ScanLimits
 
 
-@pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    (tmp_path / "Inbox").mkdir()
-    return tmp_path / "Inbox"
-
-
-@pytest.fixture
-def service() -> RecordingService:
-    return RecordingService()
-
-
 @pytest.mark.parametrize("workflow", [GRAPH, {"prompt": GRAPH}, page()], ids=["api", "wrapped", "ui"])
 async def test_a_workflow_alone_is_a_manifest_with_it_called_as_the_file(
     inbox: Path, service: RecordingService, workflow: dict[str, object]
