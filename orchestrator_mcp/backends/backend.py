@@ -46,6 +46,7 @@ class Backend:
         client_id: names our WebSocket of this moment; a new connection takes a new one, because a server that drops
             an old socket late also forgets the new one of the same name (ComfyUI issue 16010).
         falls: how often it was seen to go down, or cut its WebSocket: what it held before may be gone.
+        deaths: how often nobody listened there any more: then what it held is gone for sure.
         epoch: the lease under which we dispatch to it.
         attempts: how many runners work with it, from their claim to their end.
         breaker: whether it is well enough for new jobs.
@@ -89,6 +90,7 @@ class Backend:
     reason: str | None = NOT_YET
     misses: int = 0
     falls: int = 0
+    deaths: int = 0
     client_id: str = field(default_factory=new_client_id)
     listening: bool = False
     queue_remaining: int = 0

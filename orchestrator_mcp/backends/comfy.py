@@ -48,6 +48,7 @@ TAKES_IDS: Final = (0, 3, 45)
 
 _RECENT: Final = 100  # prompts that ended last, among which one is looked for by its marker
 
+_DOWNLOADS: Final = 4  # at one time; the other connections are for questions, which must not wait for files
 _CONTROL_FACTOR: Final = 3.0  # an event loop that loads a model answers late
 _UPLOAD_BYTES_PER_SECOND: Final = 2**18
 _UNSAFE_IN_NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -85,6 +86,7 @@ class ComfyClient:
         self._probe_seconds = scheduling.probe_timeout
         self._control_seconds = scheduling.probe_timeout * _CONTROL_FACTOR
         self._version: tuple[int, ...] | None = None
+        self._downloads = anyio.Semaphore(_DOWNLOADS)
         self._transport = Transport(
             backend, connect_timeout=scheduling.connect_timeout, json_bytes=limits.backend_json_bytes
         )
@@ -263,7 +265,7 @@ class ComfyClient:
 
     @asynccontextmanager
     async def view(self, output: DeclaredOutput) -> AsyncIterator[OutputStream]:
-        """Open an output file (`GET /view`).
+        """Open an output file (`GET /view`); waits while four others are open.
 
         Args:
             output: a declared file (not a text that came without one).
@@ -278,7 +280,7 @@ class ComfyClient:
         action = f"GET /view of {output.filename[:200]!r}"
         params = {"filename": output.filename, "subfolder": output.subfolder, "type": output.type}
         opening = self._transport.stream("/view", params=params, idle=self._control_seconds, watch=watch)
-        async with AsyncExitStack() as stack:
+        async with self._downloads, AsyncExitStack() as stack:
             mapped = foreign_errors_mapped(self.backend.id, action, sent=lambda: watch.sent)
             with mapped, anyio.fail_after(self._control_seconds):
                 response = await stack.enter_async_context(opening)

@@ -1,7 +1,7 @@
 """The known backends: who is there, what each can run, and the messages that it sends.
 
 Each backend has one HTTP client, one task that looks at it, and one WebSocket. HTTP is the truth, the WebSocket a
-hint. Two looks that fail take a backend out; one that succeeds brings it back.
+hint. Two looks that fail take a backend out, or one if nobody listens there any more; one that succeeds brings it back.
 
 The configuration may change at run time: a backend that left it takes nothing new and goes when its last attempt has
 ended; one that moved to another address is a new one, and the old one ends the same way, unseen.
@@ -27,6 +27,7 @@ from orchestrator_mcp.backends.looks import CatalogueLooks
 from orchestrator_mcp.backends.recovery import clear_abandoned, still_sick, still_warm
 from orchestrator_mcp.backends.showing import backend_view
 from orchestrator_mcp.backends.snapshots import snapshot
+from orchestrator_mcp.backends.transport import NOBODY_LISTENS
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.blocklist import Blocklist
 from orchestrator_mcp.domain.events import BackendChanged
@@ -34,7 +35,7 @@ from orchestrator_mcp.domain.placement import Candidate
 from orchestrator_mcp.domain.situation import LastRender
 from orchestrator_mcp.domain.views import BackendView
 from orchestrator_mcp.domain.wishes import Wish
-from orchestrator_mcp.errors import BackendError, BackendRefusedError, NotFoundError
+from orchestrator_mcp.errors import BackendError, NotFoundError
 from orchestrator_mcp.logs import log_context
 from orchestrator_mcp.settings import BackendSettings, CurrentSettings, Settings
 
@@ -363,10 +364,11 @@ class BackendPool:
 
     def _missed(self, backend: Backend, error: BackendError) -> None:
         backend.misses += 1
-        refused = isinstance(error, BackendRefusedError)
-        if refused and backend.misses == 1 and backend.last_seen is not None:
-            backend.falls += 1  # nobody listens on its port: the process that held our prompts is gone
-        if backend.misses == 1 and backend.online and not refused:
+        gone = error.details.get("reason") == NOBODY_LISTENS
+        if gone and backend.misses == 1 and backend.last_seen is not None:
+            backend.falls += 1  # the process that held our prompts is no more
+            backend.deaths += 1
+        if backend.misses == 1 and backend.online and not gone:
             return
         reason = error.message.rstrip(".")
         if backend.reason != reason:

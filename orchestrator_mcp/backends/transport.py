@@ -22,6 +22,9 @@ from orchestrator_mcp.settings import BackendSettings
 T = TypeVar("T")
 
 USER_AGENT: Final = "orchestrator-mcp"
+NOBODY_LISTENS: Final = ConnectionRefusedError.__name__
+"""The `reason` in the details of an error when the machine answered that no program has that port."""
+
 _CONNECTIONS: Final = 8
 _KEEPALIVE_SECONDS: Final = 30.0
 _INLINE_BYTES: Final = 1_000_000
@@ -133,7 +136,8 @@ def backend_error(error: Exception, *, backend_id: str, action: str, sent: bool)
         return status_error(error.response.status_code, b"", backend_id=backend_id, action=action)
     timed_out = isinstance(error, httpx.TimeoutException | TimeoutError)
     reason = shapes.words(str(error), 300).rstrip(".") or ("it took too long" if timed_out else type(error).__name__)
-    details = {"reason": type(error).__name__}
+    connecting = isinstance(error, httpx.ConnectError | OSError)
+    details = {"reason": NOBODY_LISTENS if connecting and _nobody_listens(error) else type(error).__name__}
     if not sent or isinstance(error, _NEVER_SENT):
         return BackendRefusedError(
             f"Backend {backend_id} cannot be reached for {action}: {reason}.",
@@ -144,6 +148,19 @@ def backend_error(error: Exception, *, backend_id: str, action: str, sent: bool)
     return BackendAmbiguousError(
         f"Backend {backend_id} broke off {action}: {reason}.", backend_id=backend_id, details=details
     )
+
+
+def _nobody_listens(error: BaseException) -> bool:
+    """Whether the connection was refused at each address; what is slow, unreachable or unknown was not.
+
+    httpx hides the cause of its errors, and leaves it as their context.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_nobody_listens, error.exceptions))
+    if isinstance(error, ConnectionRefusedError):
+        return True
+    behind = error.__cause__ or error.__context__
+    return behind is not None and _nobody_listens(behind)
 
 
 def status_error(status: int, content: bytes, *, backend_id: str, action: str) -> BackendError:

@@ -109,7 +109,7 @@ async def _delete_twins(backend: Backend, queue: QueueSnapshot, prompt_id: str) 
 
 
 def _absent(
-    backend: Backend, held: OpenAttempt, looks: int, *, fell: bool, lived: bool, canary: str | None
+    backend: Backend, held: OpenAttempt, looks: int, *, died: bool, lived: bool, canary: str | None
 ) -> Ended | NeverArrived | None:
     """What it means that a prompt is neither in the queue nor in the history; None while that is not sure.
 
@@ -117,7 +117,7 @@ def _absent(
         backend: where it is not.
         held: the attempt.
         looks: how many of them agreed.
-        fell: whether the backend was seen to go down since it was sent.
+        died: whether nobody listened on the backend at some time since it was sent.
         lived: whether it is known not to have restarted.
         canary: what that was looked up with, if there is anything.
     """
@@ -129,7 +129,7 @@ def _absent(
         return Ended(outcome=Outcome.REVOKED, reason=f"it was taken out of the queue of {backend.id} before it began")
     if held.accepted and lived:
         return unknown_outcome(f"{backend.id} had the prompt and no longer knows it, and it did not restart")
-    if (held.accepted or fell) and not lived:
+    if (held.accepted or died) and not lived:
         return lost(f"{backend.id} restarted and no longer knows the prompt")
     if canary is not None and not lived:
         return lost(f"{backend.id} restarted, or lost its history, and does not know the prompt")
@@ -142,6 +142,7 @@ async def settle_doubt(
     *,
     marker: dict[str, object],
     falls: int,
+    deaths: int,
     canary: str | None,
     sent_at: float | None,
     clock: Clock,
@@ -154,6 +155,7 @@ async def settle_doubt(
         held: the attempt; `accepted` says whether the backend is known to have taken it.
         marker: what we wrote beside it.
         falls: `backend.falls` when it was sent.
+        deaths: `backend.deaths` when it was sent.
         canary: `backend.canary` when it was sent, or when it was adopted.
         sent_at: monotonic seconds when that began; None if an earlier process may have done it at any time.
         clock: the time.
@@ -184,9 +186,11 @@ async def settle_doubt(
             if sighting.place is not Place.ABSENT:
                 return sighting
             absent += 1
-            fell = backend.falls != falls
-            verdict = _absent(backend, held, absent, fell=fell, lived=lived, canary=canary)
-            proven = held.accepted or (fell and not lived)
+            died, fell = backend.deaths != deaths, backend.falls != falls
+            verdict = _absent(backend, held, absent, died=died, lived=lived, canary=canary)
+            # A WebSocket that broke may have met a network that failed: then the prompt may still be under way.
+            restarted = not lived and (died or (fell and canary is not None))
+            proven = held.accepted or restarted
             if verdict is not None and (proven or clock.monotonic() > arrived_by):
                 return verdict
         await clock.sleep(LOOK_PAUSE)

@@ -83,7 +83,7 @@ class Runner:
         self._doubts = 0
         self._brought_again = False
         self._sent_at: float | None = None
-        self._falls = 0
+        self._falls = self._deaths = 0
         self._canary = self.backend.canary if self.backend is not None else None
         self._marker = marker_for(resources.instance, held.job_id, held.number)
 
@@ -143,7 +143,7 @@ class Runner:
             return verdicts.lost(f"{self.held.backend_id} is no longer in the configuration")
         graph = self._resolved_graph(backend)
         with backend.messages(self.held.prompt_id) as messages:
-            self._falls = backend.falls
+            self._falls, self._deaths = backend.falls, backend.deaths
             sent = await self._settle(backend) if self._adopted else await self._send(backend, graph)
             while isinstance(sent, NeverArrived):
                 if (gave_up := self._stop_sending(backend)) is not None:
@@ -216,7 +216,7 @@ class Runner:
         self.resources.at_step(Step.BROUGHT)
         await free_before(backend, self.held.lane)
         graph = with_files(graph, self.held.spec.inputs, names)
-        self._falls = backend.falls
+        self._falls, self._deaths = backend.falls, backend.deaths
         self._sent_as = backend.client_id
         self._sent_at = self.resources.clock.monotonic()
         self._canary = backend.canary
@@ -269,6 +269,7 @@ class Runner:
             self.held,
             marker=self._marker,
             falls=self._falls,
+            deaths=self._deaths,
             canary=self._canary,
             sent_at=self._sent_at,
             clock=self.resources.clock,

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio.abc
 import anyio.lowlevel
 
 from orchestrator_mcp.backends.comfy import ComfyClient
@@ -58,3 +59,23 @@ async def heard_until_finished(messages: AsyncIterator[Message], prompt_id: str)
 async def downloaded(client: ComfyClient, output: DeclaredOutput) -> bytes:
     async with client.view(output) as stream:
         return b"".join([chunk async for chunk in stream.chunks()])
+
+
+def answer(status: str, body: bytes, *headers: str, length: int | None = None) -> bytes:
+    """The bytes of an HTTP answer."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+async def read_request(stream: anyio.abc.ByteStream) -> bytes:
+    """Read one request whole."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += await stream.receive()
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = next(
+        (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+    )
+    while len(body) < length:
+        body += await stream.receive()
+    return head + b"\r\n\r\n" + body

@@ -22,7 +22,7 @@ from orchestrator_mcp.errors import (
 )
 from orchestrator_mcp.sandbox import SandboxServer
 from tests.backends.conftest import ClientMaker, RawServer
-from tests.backends.talk import WAIT, downloaded, ended, new_id, send
+from tests.backends.talk import WAIT, answer, downloaded, ended, new_id, read_request, send
 from tests.partners import picture_graph
 
 Reader = Callable[[ComfyClient], Awaitable[object]]
@@ -39,25 +39,6 @@ READERS: dict[str, Reader] = {
     "submit": lambda client: send(client, picture_graph()),
 }
 ANSWERING = [name for name in READERS if name not in ("forget", "delete_queued")]
-
-
-def answer(status: str, body: bytes, *headers: str, length: int | None = None) -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", *headers]
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-async def read_request(stream: anyio.abc.ByteStream) -> bytes:
-    """Read one request whole."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        received += await stream.receive()
-    head, _, body = received.partition(b"\r\n\r\n")
-    length = next(
-        (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
-    )
-    while len(body) < length:
-        body += await stream.receive()
-    return head + b"\r\n\r\n" + body
 
 
 def always(response: bytes) -> Callable[[anyio.abc.SocketStream], Awaitable[None]]:
@@ -337,6 +318,33 @@ async def test_a_download_that_falls_silent_is_given_up(
         async with raw_server(converse) as port, make_client(port, probe_timeout=0.3) as silent:
             with pytest.raises(BackendAmbiguousError):
                 await downloaded(silent, output)
+
+
+async def test_downloads_that_take_long_leave_the_backend_within_reach(
+    raw_server: RawServer, sandbox: SandboxServer, client: ComfyClient, make_client: ClientMaker
+) -> None:
+    crept = anyio.Semaphore(0)
+
+    async def converse(stream: anyio.abc.SocketStream) -> None:
+        if b"GET /view" in await read_request(stream):
+            await stream.send(answer("200 OK", b"\x89PNG", length=1_000))
+            crept.release()
+            await anyio.sleep_forever()
+        await stream.send(answer("200 OK", b'{"exec_info": {"queue_remaining": 3}}'))
+
+    with anyio.fail_after(WAIT):
+        (output,) = chosen_outputs(await ended(client, await send(client, picture_graph())))
+        async with (
+            raw_server(converse) as port,
+            make_client(port, connect_timeout=1.0) as slow,
+            anyio.create_task_group() as tasks,
+        ):
+            for _ in range(20):
+                tasks.start_soon(downloaded, slow, output)
+            for _ in range(4):
+                await crept.acquire()
+            assert [await slow.queue_remaining() for _ in range(3)] == [3, 3, 3]
+            tasks.cancel_scope.cancel()
 
 
 async def test_a_download_that_promises_too_much_is_refused_before_its_bytes_come(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 
 from orchestrator_mcp.clock import SystemClock
 from orchestrator_mcp.composition.choices import Choices
@@ -21,6 +22,7 @@ from orchestrator_mcp.domain.views import BackendView, JobView
 from orchestrator_mcp.sandbox import FaultProxy, SandboxServer
 from orchestrator_mcp.service import JobService
 from orchestrator_mcp.settings import AssetSettings, BackendSettings, LimitSettings, SchedulingSettings, Settings
+from tests.partners import picture_graph
 
 QUICK = SchedulingSettings(
     probe_interval=0.05,
@@ -81,6 +83,12 @@ def rendered(*servers: SandboxServer) -> Counter[str]:
         for line in server.oracle.lines
         if line["event"] == "ended" and line["outcome"] == "success" and "orchestrator" in line["marker"]
     )
+
+
+async def post_foreign(server: SandboxServer, name: str = "foreign") -> str:
+    """Queue somebody else's prompt."""
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
+        return str((await client.post("/prompt", json={"prompt": picture_graph(name)})).json()["prompt_id"])
 
 
 def backend_for(server: SandboxServer | FaultProxy, name: str, **choices: Any) -> BackendSettings:

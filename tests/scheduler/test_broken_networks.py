@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from orchestrator_mcp.sandbox import FaultProxy, Sandbox, SandboxOptions, SandboxServer
-from tests.scheduler.core import PICTURE, backend_for, core, quick, render, rendered
+from tests.scheduler.core import PICTURE, backend_for, core, post_foreign, quick, render, rendered
 
 FAST = SandboxOptions(step_ms=1, load_ms=0)
 SLOW = SandboxOptions(step_ms=60, load_ms=0)
@@ -17,7 +17,7 @@ SLOW = SandboxOptions(step_ms=60, load_ms=0)
 def accepted(server: SandboxServer, job_id: str) -> int:
     """How often a server took a prompt of a job."""
     lines = [line for line in server.oracle.lines if line["event"] == "accepted"]
-    return sum(line["marker"]["orchestrator"]["job_id"] == job_id for line in lines)
+    return sum(line["marker"].get("orchestrator", {}).get("job_id") == job_id for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,27 @@ async def test_a_prompt_that_is_still_in_flight_is_waited_for_and_not_sent_twice
             after = await running.end_of(await running.submit(PICTURE))  # what was sent again would come before it
         assert (job.status, len(job.attempts)) == (after.status, len(after.attempts)) == ("completed", 1)
         assert [line["event"] for line in server.oracle.lines] == ["accepted", "ended"] * 2
+
+
+async def test_an_event_stream_that_breaks_is_no_proof_that_a_prompt_in_flight_is_lost(tmp_path: Path) -> None:
+    async with Sandbox(FAST).serve() as server, FaultProxy((server.host, server.port)).serve() as proxy:
+        times = quick(post_timeout=0.3, quarantine=10.0)
+        async with core(tmp_path, [backend_for(proxy, "one")], times) as running:
+            with anyio.fail_after(running.patience):
+                while not server.hub.clients:  # noqa: ASYNC110 - the hub has no events
+                    await anyio.sleep(0.01)
+            proxy.set_fault("tcp-post-delay:2000")
+            job_id = await running.submit(PICTURE)
+            await running.until(job_id, "running", stage="dispatching")
+            server.set_fault("ws-drop:0")
+            await post_foreign(server)
+            with anyio.fail_after(running.patience):
+                while server.hub.clients:  # noqa: ASYNC110 - the hub has no events
+                    await anyio.sleep(0.01)
+            server.clear_faults()
+            job = await running.end_of(job_id)
+        assert (job.status, [attempt.outcome for attempt in job.attempts]) == ("completed", ["succeeded"])
+        assert accepted(server, job_id) == 1
 
 
 async def test_a_prompt_that_arrives_twice_after_all_is_rendered_once(tmp_path: Path) -> None:

@@ -5,22 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import anyio
-import httpx
 import pytest
 
 from orchestrator_mcp.sandbox import FaultProxy, Sandbox, SandboxOptions, SandboxServer
-from tests.partners import picture_graph
-from tests.scheduler.core import backend_for, core, quick, render, rendered
+from tests.scheduler.core import backend_for, core, post_foreign, quick, render, rendered
 
 FAST = SandboxOptions(step_ms=1, load_ms=0)
 SLOW = SandboxOptions(step_ms=60, load_ms=0)
 TIMES = quick(lost_after=0.4, probe_timeout=0.2, connect_timeout=0.2)
-
-
-async def post_foreign(server: SandboxServer) -> str:
-    """Queue somebody else's prompt."""
-    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
-        return str((await client.post("/prompt", json={"prompt": picture_graph("foreign")})).json()["prompt_id"])
 
 
 async def gone(server: SandboxServer, job_id: str) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import httpx
 import pytest
 
 from orchestrator_mcp.domain.views import JobView
-from orchestrator_mcp.sandbox import Sandbox, SandboxOptions, SandboxServer
-from tests.partners import picture_graph
-from tests.scheduler.core import PICTURE, backend_for, core, quick, render, rendered
+from orchestrator_mcp.sandbox import Sandbox, SandboxOptions
+from tests.scheduler.core import PICTURE, backend_for, core, post_foreign, quick, render, rendered
 
 FAST = SandboxOptions(step_ms=1, load_ms=0)
 SLOW = SandboxOptions(step_ms=100, load_ms=0)
@@ -20,12 +18,6 @@ SLOW = SandboxOptions(step_ms=100, load_ms=0)
 def renders(attempt: int, job: JobView) -> bool:
     """Whether a job renders in that attempt."""
     return job.stage == "rendering" and len(job.attempts) == attempt
-
-
-async def post_foreign(server: SandboxServer, name: str = "foreign") -> str:
-    """Queue somebody else's prompt."""
-    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
-        return str((await client.post("/prompt", json={"prompt": picture_graph(name)})).json()["prompt_id"])
 
 
 async def test_jobs_are_taken_back_from_a_server_whose_worker_died_and_strangers_prompts_stay(tmp_path: Path) -> None:
