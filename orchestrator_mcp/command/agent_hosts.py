@@ -156,7 +156,7 @@ HOSTS: Final[dict[str, AgentHost]] = {
         file=_at_home(".gemini", "settings.json"),
         group="mcpServers",
         started=_plain,
-        reached=_reached("httpUrl", f"${{{TOKEN_VARIABLE}}}"),
+        reached=_reached("url", f"${{{TOKEN_VARIABLE}}}", type="http"),
         comments=True,
     ),
     "opencode": AgentHost(

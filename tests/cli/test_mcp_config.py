@@ -55,7 +55,7 @@ def test_what_is_printed_starts_this_installation_from_any_folder(client: str, p
         ("cursor", {"url": URL}),
         ("vscode", {"type": "http", "url": URL}),
         ("codex", {"url": URL, "tool_timeout_sec": 120}),
-        ("gemini", {"httpUrl": URL}),
+        ("gemini", {"type": "http", "url": URL}),
         ("opencode", {"type": "remote", "url": URL}),
     ],
 )

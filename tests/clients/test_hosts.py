@@ -24,6 +24,7 @@ from tests.foreign import FOREIGN, node_of
 SECONDS: Final = 120
 BIN = FOREIGN / "node_modules/.bin" if FOREIGN else Path("bin")
 NOWHERE: Final = "http://127.0.0.1:9"
+TOKEN: Final = "s3cret-token_0123456789-0123456789"
 TOOLS: Final = {"submit_job", "job_status", "list_backends", "cancel_job", "list_workflows", "get_preview", "list_jobs"}
 SILENT: Final = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -119,6 +120,24 @@ def test_a_host_connects_with_what_was_written_for_it(
         tell(client, transport, farm=farm, home=home)
         said = re.sub(r"\x1b\[[0-9;]*m", "", ask(host, "mcp", "list", home=home))
     assert re.search(r"render-farm:? .*connected", said, re.IGNORECASE), said
+
+
+@pytest.mark.parametrize(
+    ("client", "name"), [("claude-code", "claude"), ("gemini", "gemini"), ("opencode", "opencode")]
+)
+def test_a_host_shows_the_token_that_its_environment_has(client: str, name: str, farm: Path, home: Path) -> None:
+    host = program(name)
+    tokens = farm / "tokens.yaml"
+    tokens.write_text(f"tokens: [{{name: agent, token: {TOKEN}, scopes: [submit]}}]\n", encoding="utf-8")
+    tokens.chmod(0o600)
+    with served(farm, config="server: {port: 0, tokens_file: ./tokens.yaml}\n"):
+        tell(client, "http", farm=farm, home=home)
+        with_it, without = (
+            re.sub(r"\x1b\[[0-9;]*m", "", ask(host, "mcp", "list", home=home, ORCHESTRATOR_TOKEN=token))
+            for token in (TOKEN, "another-token_9876543210-9876543210")
+        )
+    assert re.search(r"render-farm:? .*\bconnected", with_it, re.IGNORECASE), with_it
+    assert not re.search(r"render-farm:? .*\bconnected", without, re.IGNORECASE), without
 
 
 def look_at_a_picture(results: dict[str, Given]) -> Call | str:
