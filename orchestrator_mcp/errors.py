@@ -152,18 +152,21 @@ class NotFoundError(CallerError, LookupError):
         name: what was asked for.
         known: the names that exist; the nearest are told, and where none is near, the first few.
         near: the names that may have been meant, where somebody else has found them.
+        otherwise: what to do where no name can be told.
     """
 
     code = "not_found"
 
-    def __init__(self, kind: str, name: str, *, known: Iterable[str] = (), near: Sequence[str] = ()) -> None:
+    def __init__(
+        self, kind: str, name: str, *, known: Iterable[str] = (), near: Sequence[str] = (), otherwise: str | None = None
+    ) -> None:
         self.kind = kind
         self.name = name
         names = list(islice(known, _MOST_LOOKED_AT))
         self.near = tuple(near) or nearest(name, names)
         super().__init__(
             f"There is no {kind} {name[:200]!r}.",
-            hint=f"Did you mean {' or '.join(self.near)}?" if self.near else _the_first_of(names),
+            hint=f"Did you mean {' or '.join(self.near)}?" if self.near else _the_first_of(names) or otherwise,
             details={"kind": kind, "name": name[:200], "near": list(self.near)},
         )
 

@@ -12,6 +12,8 @@ from orchestrator_mcp.store.sqlite import Transaction
 
 _LOOKED_AT: Final = 1_000  # newest jobs whose ids an unknown one is compared with
 
+_WHERE: Final = "list_jobs and GET /api/jobs show those that are there."
+
 
 def job_row(tx: Transaction, job_id: str) -> sqlite3.Row:
     """The row of a job, joined with its lane and batch.
@@ -22,7 +24,7 @@ def job_row(tx: Transaction, job_id: str) -> sqlite3.Row:
     row = tx.one("job_by_uid", b_uid=job_id)
     if row is None:
         newest = (known["uid"] for known in tx.all("newest_uids", b_count=_LOOKED_AT))
-        raise NotFoundError("job", job_id, near=like_job_ids(job_id, newest))
+        raise NotFoundError("job", job_id, near=like_job_ids(job_id, newest), otherwise=_WHERE)
     return row
 
 

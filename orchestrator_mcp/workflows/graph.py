@@ -58,6 +58,7 @@ def check_graph(graph: object, *, max_nodes: int = 10_000, max_depth: int = 64) 
     if len(inner) > max_nodes:
         raise TooLargeError(
             f"The workflow has {len(inner):,} nodes; at most {max_nodes:,} are taken.",
+            hint="Make two workflows of it, or raise limits.graph_nodes.",
             details={"nodes": len(inner), "limit": max_nodes},
         )
     problems = list(islice(_node_problems(inner, max_depth), MAX_PROBLEMS))

@@ -167,7 +167,7 @@ async def test_what_has_ended_cannot_be_cancelled(store: JobStore, held: OpenAtt
 async def test_a_job_that_is_not_there_cannot_be_asked_for(store: JobStore) -> None:
     with pytest.raises(NotFoundError):
         await store.request_cancel("nobody", later(1))
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match="GET /api/jobs show"):
         await store.job("nobody")
 
 
