@@ -133,11 +133,12 @@ def value_problems(value: object, path: tuple[str | int, ...], *, max_depth: int
                     yield Problem(path=place, message=f"the key {ascii(key)[:60]} cannot be stored", code="text")
                     continue
                 open_values.append((inner, (*place, key), depth + 1))
-        elif (problem := _scalar_problem(item, place)) is not None:
+        elif (problem := scalar_problem(item, place)) is not None:
             yield problem
 
 
-def _scalar_problem(value: object, path: tuple[str | int, ...]) -> Problem | None:
+def scalar_problem(value: object, path: tuple[str | int, ...]) -> Problem | None:
+    """What is wrong with a value that is no object or list, see `value_problems`."""
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, str):

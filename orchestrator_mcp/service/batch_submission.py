@@ -214,22 +214,19 @@ def _in_batch(error: ManifestError, manifest: Manifest, rows: Sequence[Mapping[s
 
 def _representatives(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> set[int]:
     """The first job, and jobs that together show every text, and the least and the most of each number; at most 100."""
-    ends: dict[str, set[float]] = {}
-    for name in names:
-        numbers = [row[name] for row in rows if _is_number(row[name])]
-        ends[name] = {min(numbers), max(numbers)} if numbers else set()
     chosen: set[int] = {0}
-    seen: set[tuple[str, str]] = set()
-    for index, row in enumerate(rows):
-        telling = {
-            (name, json.dumps(row[name])) for name in names if not _is_number(row[name]) or row[name] in ends[name]
-        }
-        if not telling <= seen:
-            seen |= telling
-            chosen.add(index)
-        if len(chosen) >= MOST_TRIED:
-            break
-    return chosen
+    for name in names:
+        values = [row[name] for row in rows]
+        numbers = [index for index, value in enumerate(values) if _is_number(value)]
+        if numbers:
+            chosen |= {min(numbers, key=values.__getitem__), max(numbers, key=values.__getitem__)}
+        if len(numbers) < len(values):
+            first: dict[str, int] = {}
+            for index, value in enumerate(values):
+                if not _is_number(value):
+                    first.setdefault(json.dumps(value), index)
+            chosen |= set(first.values())
+    return set(sorted(chosen)[:MOST_TRIED])
 
 
 def _is_number(value: Any) -> bool:

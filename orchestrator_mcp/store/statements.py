@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -65,8 +64,8 @@ class Compiled:
         fixed = {**self.defaults, **shared}
         behind = tuple(fixed.values())
         places = {name: place for place, name in enumerate([*names, *fixed])}
-        arranged = itemgetter(*(places[name] for name in self.order))
-        return (arranged(row + behind) for row in rows)
+        order = [places[name] for name in self.order]
+        return (tuple(map((row + behind).__getitem__, order)) for row in rows)
 
 
 def _insert_missing(dialect: sa.Dialect, table: sa.Table) -> sa.Insert:

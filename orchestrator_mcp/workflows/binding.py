@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from orchestrator_mcp.domain.documents import describe, is_storable, value_problems
+from orchestrator_mcp.domain.documents import describe, is_storable, scalar_problem, value_problems
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.domain.views import ParameterView
 from orchestrator_mcp.errors import ManifestError, Problem, nearest
@@ -332,6 +332,8 @@ class _Plan:
 def _unsound(name: str, value: object) -> Problem | None:
     if not is_storable(name):
         return Problem(path=("parameters",), message=f"the name {ascii(name)[:60]} cannot be stored", code="text")
+    if not isinstance(value, dict | list):
+        return scalar_problem(value, ("parameters", name))
     return next(value_problems(value, ("parameters", name)), None)
 
 
