@@ -57,7 +57,17 @@ def doors(folder: Path) -> Iterator[tuple[str, str]]:
 
 def filled(path: str) -> str:
     """A path with something in each of its gaps."""
-    for gap in ("job_id", "batch_id", "name", "backend_id", "workflow_id", "sha256", "path:path", "name:path"):
+    for gap in (
+        "job_id",
+        "batch_id",
+        "name",
+        "backend_id",
+        "workflow_id",
+        "sha256",
+        "path:path",
+        "name:path",
+        "anything:path",
+    ):
         path = path.replace(f"{{{gap}}}", "nothing")
     assert "{" not in path, path
     return path
