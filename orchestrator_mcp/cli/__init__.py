@@ -12,7 +12,7 @@ import typer
 
 from orchestrator_mcp import __version__
 from orchestrator_mcp.cli import backends, jobs, looking_after, running, workflows
-from orchestrator_mcp.cli.options import USE
+from orchestrator_mcp.cli.options import USE, spell_out_strange_letters
 
 program = typer.Typer(
     name="orchestrator-mcp",
@@ -47,4 +47,5 @@ def _about(
 
 def main() -> None:
     """Run the command that the arguments name."""
+    spell_out_strange_letters()
     program()

@@ -25,6 +25,7 @@ from orchestrator_mcp.errors import OrchestratorError, SettingsError, StartError
 from orchestrator_mcp.machine.listening import take_port
 from orchestrator_mcp.machine.presence import Presence, find_running, is_held
 from orchestrator_mcp.settings import Settings, load_settings
+from orchestrator_mcp.settings.token_file import read_token_file
 
 _HEALTH_SECONDS: Final = 5.0
 
@@ -80,7 +81,19 @@ def _config(settings: Settings) -> list[Finding]:
     file = settings.config_file
     said = str(file) if file else "no file found: the defaults, with folders in the working directory"
     warnings = [Finding(subject="config", verdict="warn", message=warning) for warning in settings.warnings]
-    return [Finding(subject="config", verdict="ok", message=said), *warnings]
+    return [Finding(subject="config", verdict="ok", message=said), *warnings, *_tokens(settings.server.tokens_file)]
+
+
+def _tokens(file: Path | None) -> list[Finding]:
+    """Whether the file of further tokens, if there is one, lets the orchestrator start."""
+    if file is None:
+        return []
+    found = partial(Finding, subject="tokens")
+    try:
+        count = len(read_token_file(file))
+    except SettingsError as error:
+        return [found(verdict="fail", message=error.message, mend=error.hint)]
+    return [found(verdict="ok", message=f"{count} in {file}")]
 
 
 async def _running(settings: Settings, present: Presence | None) -> Finding:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -12,11 +14,15 @@ T = TypeVar("T")
 
 
 def print_json(text: str) -> None:
-    """Print an answer of the API, unchanged.
+    """Print an answer of the API, unchanged; what standard output has no letters for is escaped as JSON does it.
 
     Args:
         text: the JSON.
     """
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = re.sub(r"[^\x00-\x7f]+", lambda found: json.dumps(found[0])[1:-1], text)
     sys.stdout.write(text.rstrip("\n") + "\n")
     sys.stdout.flush()
 

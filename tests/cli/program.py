@@ -38,7 +38,7 @@ def run(
         input=stdin,
         stdin=subprocess.DEVNULL if stdin is None else None,
         capture_output=True,
-        text=True,
+        encoding=(env or {}).get("PYTHONIOENCODING", "utf-8"),
         timeout=SECONDS,
         check=False,
     )

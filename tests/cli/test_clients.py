@@ -169,6 +169,22 @@ def test_tables_name_what_there_is(folder: Path) -> None:
     assert job_id in run("status", "-n", "500", folder=folder).stdout
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_what_standard_output_has_no_letters_for_is_spelled_out(folder: Path, encoding: str) -> None:
+    strange = {"PYTHONIOENCODING": encoding}
+    prompt = "\u65e5\u672c \u00fc \U0001f3ac"
+    ended = run(
+        "submit", "my_workflow_001", "-p", f"prompt={prompt}", "-p", "steps=1", "--watch", folder=folder, env=strange
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert r"prompt = \u65e5\u672c" in ended.stdout
+    job_id = ended.stdout.split("Job ")[1].split()[0]
+    said = run("status", job_id, "--json", folder=folder, env=strange).stdout
+    assert json.loads(said)["parameters"]["prompt"] == prompt
+    for command in (["workflows", "my_workflow_001"], ["status"], ["doctor"], ["workflows", "--json"]):
+        assert "Traceback" not in run(*command, folder=folder, env=strange).stderr
+
+
 @pytest.mark.parametrize(
     ("command", "expected"),
     [

@@ -68,6 +68,17 @@ def test_a_wrong_file_is_told_and_ends_with_exit_code_1(tmp_path: Path) -> None:
     assert "config.yaml:1" in document["findings"][1]["message"]
 
 
+async def test_a_tokens_file_that_stops_the_start_fails(tmp_path: Path) -> None:
+    config = "server: {port: 0, tokens_file: tokens.yaml}\n"
+    found = (await examine(tmp_path, config))["tokens"]
+    assert found.verdict == "fail" and "there is no such file" in found.message
+    tokens = tmp_path / "tokens.yaml"
+    tokens.write_text("tokens: [{name: alice, token: canary-0123456789abcdef, scopes: [submit]}]\n", encoding="utf-8")
+    tokens.chmod(0o600)
+    found = (await examine(tmp_path, config))["tokens"]
+    assert found.verdict == "ok" and found.message.startswith("1 in ") and "canary" not in found.message
+
+
 async def test_every_backend_is_asked_for_its_version(tmp_path: Path, sandboxes: SandboxFactory) -> None:
     new, old = await sandboxes(), await sandboxes(comfyui_version="0.3.40")
     found = await examine(
