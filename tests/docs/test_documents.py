@@ -48,7 +48,8 @@ def programs(tmp_path: Path) -> Path:
 def commands_of(block: Block) -> str:
     """What a block says, without what .ci/run does: making an environment and installing into it."""
     kept = [line for line in block.text.splitlines() if not line.lstrip().startswith("#")]
-    return re.sub(r"^pip install [^&\n]*(?:&& )?", "", "\n".join(kept), flags=re.MULTILINE).strip()
+    made = r"^python3 -m venv .*$|^pip install [^&\n]*(?:&& )?"
+    return re.sub(made, "", "\n".join(kept), flags=re.MULTILINE).strip()
 
 
 def prepare(place: Path) -> str:
