@@ -42,6 +42,7 @@ class JobState(StrEnum):
 
     @property
     def final(self) -> bool:
+        """Whether nothing can follow it."""
         return self in FINAL_STATES
 
     @property

@@ -32,6 +32,7 @@ def _read_size(value: Any) -> int:
 
 
 def read_folder(value: Any) -> Any:
+    """A folder as people write it, with `~` for their own; what is no text is left to pydantic to refuse."""
     if isinstance(value, str) and not value.strip():
         raise PydanticCustomError("folder", "no folder")
     return Path(value).expanduser() if isinstance(value, str | Path) else value

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,19 +11,8 @@ import pytest
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.errors import ManifestError
-from tests.doors.three_doors import House, Refusal, Way, house
+from tests.doors.three_doors import House, Refusal, Way
 from tests.pages import GRAPH, film, page, picture
-
-
-@pytest.fixture
-async def studio(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path) as ready:
-        yield ready
-
-
-@pytest.fixture(params=["http", "mcp", "inbox"])
-def way(studio: House, request: pytest.FixtureRequest) -> Way:
-    return studio.ways[request.param]
 
 
 async def rendered(studio: House, job_id: str | Refusal) -> dict[str, Any]:

@@ -34,11 +34,6 @@ async def studio(tmp_path: Path) -> AsyncIterator[House]:
         yield ready
 
 
-@pytest.fixture(params=["http", "mcp", "inbox"])
-def way(studio: House, request: pytest.FixtureRequest) -> Way:
-    return studio.ways[request.param]
-
-
 def body(workflow_id: str = "free", /, **parameters: Any) -> dict[str, Any]:
     return {"workflow_id": workflow_id, "parameters": parameters}
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator_mcp.domain.views import JobView
-from tests.doors.three_doors import House, Refusal, Way, house
+from tests.doors.three_doors import House, Refusal, Way
 
 BODY: dict[str, Any] = {
     "workflow_id": "my_workflow_001",
@@ -28,17 +27,6 @@ def but(**fields: Any) -> dict[str, Any]:
 
 def with_parameters(**values: Any) -> dict[str, Any]:
     return but(parameters={**BODY["parameters"], **values})
-
-
-@pytest.fixture
-async def studio(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path) as ready:
-        yield ready
-
-
-@pytest.fixture(params=["http", "mcp", "inbox"])
-def way(studio: House, request: pytest.FixtureRequest) -> Way:
-    return studio.ways[request.param]
 
 
 async def accepted(way: Way, body: dict[str, Any]) -> str:
