@@ -23,7 +23,7 @@ class Step(StrEnum):
     WITHDRAWN = "withdrawn"  # a standby was deleted on its backend, and that is not stored
     RENDERING = "rendering"  # stored: it renders
     RENDERED = "rendered"  # the backend says how it ended, and nothing of that is stored
-    COLLECTING = "collecting"  # stored: its files are to be fetched, and none is
+    COLLECTING = "collecting"  # stored: its files are being fetched
     FETCHED = "fetched"  # every file lies in the artifact store, and no job names them
     PUBLISHING = "publishing"  # stored: all files are there, and the job has not ended
     PUBLISHED = "published"  # the job has ended, with its files on record

@@ -40,6 +40,7 @@ from orchestrator_mcp.errors import AnswerTooLargeError, BackendError
 from orchestrator_mcp.scheduler import health
 from orchestrator_mcp.scheduler.reconciler import CLEAN_LOOKS, Place, Sighting, lived_on, look
 from orchestrator_mcp.scheduler.resources import Resources
+from orchestrator_mcp.scheduler.stages import Stages
 from orchestrator_mcp.scheduler.stopping import stop_prompt, withdraw_prompt
 from orchestrator_mcp.scheduler.verdicts import lost, stalled, too_large, unknown_outcome
 from orchestrator_mcp.store import OpenAttempt
@@ -85,6 +86,7 @@ class Follower:
             sent it.
         marker: what we wrote beside it.
         stage: how far it is known to be.
+        stages: puts on record that it renders.
         succeeded: called when the backend says that the render succeeded, with what it said of it; its history, the
             proof, is written a moment later.
         wishes: what somebody wants; looked at whenever the follower wakes.
@@ -100,6 +102,7 @@ class Follower:
     sent_as: str
     marker: dict[str, Any]
     wishes: Wishes
+    stages: Stages
     succeeded: Callable[[HistoryEntry], None]
     stage: Stage = Stage.WAITING
     frames: int = field(init=False)
@@ -165,7 +168,7 @@ class Follower:
                 heard = True
             if message is not None:
                 self._moved_at = clock.monotonic()
-                next_poll = min(next_poll, await self._hear(message, meter, next_poll))
+                next_poll = min(next_poll, self._hear(message, meter, next_poll))
                 continue
             if heard and self.wishes.any:
                 continue
@@ -176,7 +179,7 @@ class Follower:
             next_poll = clock.monotonic() + pause
             pause = min(pause * 1.5, scheduling.poll_interval_max)
 
-    async def _hear(self, message: Message, meter: ProgressMeter, next_poll: float) -> float:
+    def _hear(self, message: Message, meter: ProgressMeter, next_poll: float) -> float:
         """Take in a hint; when to poll next because of it."""
         now = self.resources.clock.monotonic()
         self._just_begun = isinstance(message, PromptStarted)
@@ -196,7 +199,7 @@ class Follower:
         if isinstance(
             message, (PromptStarted, NodesCached, NodeStarted, NodeProgressed, GraphProgressed, NodeFinished)
         ):
-            await self._enter_rendering()
+            self._enter_rendering()
             progress = meter.update(message)
             self.resources.events.publish(
                 JobProgressed(
@@ -220,16 +223,13 @@ class Follower:
             )
             self.succeeded(said)
 
-    async def _enter_rendering(self) -> None:
+    def _enter_rendering(self) -> None:
         if self.stage is Stage.RENDERING:
             return
         self.stage = Stage.RENDERING
         name = attempt_name(self.held.job_id, self.held.number)
         self.resources.pool.foresight.began(name, self.held.backend_id)
-        await self.resources.persist(
-            lambda: self.resources.store.advance(self.held, Stage.RENDERING, self.resources.clock.now())
-        )
-        self.resources.at_step(Step.RENDERING)
+        self.stages.enter(Stage.RENDERING, Step.RENDERING)
 
     async def _poll(self) -> HistoryEntry | Ended | None:
         """Ask for the truth. None: it goes on."""
@@ -261,7 +261,7 @@ class Follower:
         if sighting.place is Place.ENDED:
             return sighting.entry
         if sighting.place is Place.RUNNING:
-            await self._enter_rendering()
+            self._enter_rendering()
         if (end := await self._look_for_dead_worker(sighting)) is not None:
             return end
         self._absent = self._absent + 1 if sighting.place is Place.ABSENT else 0

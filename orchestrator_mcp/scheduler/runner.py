@@ -39,6 +39,7 @@ from orchestrator_mcp.scheduler.recalling import marker_for
 from orchestrator_mcp.scheduler.reconciler import NeverArrived, Place, settle_doubt
 from orchestrator_mcp.scheduler.reporting import render_seconds, report_of, tells_of_speed, was_warm
 from orchestrator_mcp.scheduler.resources import LONGEST_PAUSE, Resources
+from orchestrator_mcp.scheduler.stages import Stages
 from orchestrator_mcp.scheduler.stopping import stop_prompt
 from orchestrator_mcp.store import OpenAttempt
 from orchestrator_mcp.workflows.checking import spelled
@@ -74,6 +75,7 @@ class Runner:
         self._adopted = adopted
         self._slot_free = slot_free
         self.backend = resources.pool.take(held.backend_id)
+        self._stages = Stages(resources, held)
         self._follower: Follower | None = None
         self._report: RenderReport | None = None
         self._wishes = Wishes(cancel=held.cancel_requested)
@@ -165,9 +167,11 @@ class Runner:
                 marker=self._marker,
                 stage=stage,
                 wishes=self._wishes,
+                stages=self._stages,
                 succeeded=partial(self._succeeded, backend, graph),
             )
             end = await self._follower.follow(messages)
+            await self._stages.settle()
             if isinstance(end, Ended):
                 return end
             self._report = report_of(backend, graph, end, self._follower.node_timings(messages))
@@ -245,7 +249,7 @@ class Runner:
         if submission.node_errors and not self.resources.scheduling.allow_partial:
             return await self._reject_part(backend, submission)
         self._falls += backend.numbered(submission.number)  # this prompt came after the restart
-        return await self._accepted(backend, submission.prompt_id, Stage.WAITING)
+        return self._accepted(backend, submission.prompt_id, Stage.WAITING)
 
     def _unsent(self) -> Ended:
         if self._wishes.cancel:
@@ -284,20 +288,14 @@ class Runner:
         stage = Stage.WAITING if found.place is Place.PENDING else Stage.RENDERING
         if found.place is Place.ENDED and self.held.stage in (Stage.COLLECTING, Stage.PUBLISHING):
             stage = Stage.COLLECTING
-        return await self._accepted(
-            backend, found.prompt_id, stage, f"found again on {backend.id}: {found.place.value}"
-        )
+        return self._accepted(backend, found.prompt_id, stage, f"found again on {backend.id}: {found.place.value}")
 
-    async def _accepted(
-        self, backend: Backend, prompt_id: str, stage: Stage, reason: str | None = None
-    ) -> tuple[str, Stage]:
+    def _accepted(self, backend: Backend, prompt_id: str, stage: Stage, reason: str | None = None) -> tuple[str, Stage]:
         if prompt_id != self.held.prompt_id:
             backend.also_known_as(self.held.prompt_id, prompt_id)
         self.resources.at_step(Step.POSTED)
-        store, now = self.resources.store, self.resources.clock.now()
-        await self.resources.persist(lambda: store.advance(self.held, stage, now, accepted_as=prompt_id, reason=reason))
+        self._stages.enter(stage, Step.ACCEPTED, accepted_as=prompt_id, reason=reason)
         self.held = replace(self.held, prompt_id=prompt_id, accepted=True)
-        self.resources.at_step(Step.ACCEPTED)
         return prompt_id, stage
 
     async def _judge(self, backend: Backend, entry: HistoryEntry) -> Ended:
@@ -315,12 +313,14 @@ class Runner:
             await self.resources.persist(
                 lambda: self.resources.store.warn(self.held, words, self.resources.clock.now())
             )
-        await self._enter(Stage.COLLECTING)
+        self._stages.enter(Stage.COLLECTING, Step.COLLECTING)
         artifacts = await self._collect(backend, entry)
+        await self._stages.settle()
         if isinstance(artifacts, Ended):
             return artifacts
         self.resources.at_step(Step.FETCHED)
-        await self._enter(Stage.PUBLISHING)
+        self._stages.enter(Stage.PUBLISHING, Step.PUBLISHING)
+        await self._stages.settle()
         return Ended(outcome=Outcome.SUCCEEDED, reason=f"rendered by {backend.id}", artifacts=tuple(artifacts))
 
     async def _collect(self, backend: Backend, entry: HistoryEntry) -> list[Artifact] | Ended:
@@ -339,11 +339,6 @@ class Runner:
                 if clock.monotonic() - began > patience:
                     return verdicts.lost(f"{backend.id} could not be reached for {patience:g} s to fetch the outputs")
             await clock.sleep(LONGEST_PAUSE)
-
-    async def _enter(self, stage: Stage) -> None:
-        store, clock = self.resources.store, self.resources.clock
-        await self.resources.persist(lambda: store.advance(self.held, stage, clock.now()))
-        self.resources.at_step(Step(stage.value))
 
     async def _conclude(self, ended: Ended) -> None:
         """Store what becomes of the job."""

@@ -6,6 +6,7 @@ from orchestrator_mcp.store.batch_records import BatchAcceptance, BatchJob, Batc
 from orchestrator_mcp.store.job_lists import JobFilter
 from orchestrator_mcp.store.records import Acceptance, JobSpec, LeftBehind, NewJob, OpenAttempt, Place, StoredJob
 from orchestrator_mcp.store.store import HistoryRow, JobStore
+from orchestrator_mcp.store.writer import Written
 
 __all__ = [
     "Acceptance",
@@ -23,4 +24,5 @@ __all__ = [
     "Place",
     "StoredBatch",
     "StoredJob",
+    "Written",
 ]

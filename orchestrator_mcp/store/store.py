@@ -34,7 +34,7 @@ from orchestrator_mcp.store.places import place, places
 from orchestrator_mcp.store.records import Acceptance, LeftBehind, NewJob, OpenAttempt, Place, StoredJob
 from orchestrator_mcp.store.sqlite import Database, Transaction, storage_errors
 from orchestrator_mcp.store.whole_jobs import job_row, whole_job
-from orchestrator_mcp.store.writer import Writer
+from orchestrator_mcp.store.writer import Writer, Written
 
 T = TypeVar("T")
 
@@ -168,7 +168,7 @@ class JobStore:
         """
         return await self._writer.write(lambda tx: claiming.claim(tx, candidates(), now, chooser))
 
-    async def advance(
+    def advance(
         self,
         held: OpenAttempt,
         stage: Stage,
@@ -176,10 +176,24 @@ class JobStore:
         *,
         accepted_as: str | None = None,
         reason: str | None = None,
-    ) -> None:
-        """A running job enters a stage. Raises LeaseLostError."""
-        await self._writer.write(
-            lambda tx: operations.advance(tx, held, stage, now, accepted_as=accepted_as, reason=reason)
+        then: Callable[[], None] | None = None,
+    ) -> Written[None]:
+        """A running job enters a stage; durable once it was awaited.
+
+        Args:
+            held: the attempt.
+            stage: the new one.
+            now: since when.
+            accepted_as: the prompt id under which the backend took it, when that is known now.
+            reason: why, in words, where that says more than the stage.
+            then: called on the event loop as soon as it is durable.
+
+        Raises:
+            LeaseLostError: when it is awaited: the attempt is no longer ours.
+            StorageError: at once, or when it is awaited: it could not be stored.
+        """
+        return self._writer.put(
+            lambda tx: operations.advance(tx, held, stage, now, accepted_as=accepted_as, reason=reason), then=then
         )
 
     async def warn(self, held: OpenAttempt, words: str, now: datetime) -> None:

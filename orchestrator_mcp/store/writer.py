@@ -6,9 +6,9 @@ A thread hop and an fsync cost more than a hundred statements, so they are paid 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -25,6 +25,7 @@ LARGEST_BATCH: Final = 2_000  # operations in one transaction
 @dataclass(kw_only=True, eq=False, slots=True)
 class _Pending:
     operation: Callable[[Transaction], Any]
+    then: Callable[[], None] | None = None
     result: Any = None
     error: Exception | None = None
 
@@ -36,6 +37,36 @@ class _Turn:
     pending: list[_Pending] = field(default_factory=list)
     told: list[JobChanged] = field(default_factory=list)
     done: anyio.Event = field(default_factory=anyio.Event)
+
+
+class Written(Generic[T]):
+    """A write that waits for its turn; await it to know that it is durable, and to have what came of it.
+
+    Writes are stored in the order in which they were handed over, whether anybody awaits them or not.
+
+    Args:
+        pending: it.
+        turn: with which it is committed.
+    """
+
+    def __init__(self, pending: _Pending, turn: _Turn) -> None:
+        self._pending = pending
+        self._turn = turn
+
+    @property
+    def failed(self) -> bool:
+        """It had its turn, and is not stored."""
+        return self._pending.error is not None
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> T:
+        await self._turn.done.wait()
+        if self._pending.error is not None:
+            raise self._pending.error
+        result: T = self._pending.result
+        return result
 
 
 class Writer:
@@ -69,12 +100,20 @@ class Writer:
             StorageError: it could not be stored.
             OrchestratorError: whatever the operation raised.
         """
-        pending = _Pending(operation=operation)
-        await self._put_into_turn(pending).done.wait()
-        if pending.error is not None:
-            raise pending.error
-        result: T = pending.result
-        return result
+        return await self.put(operation)
+
+    def put(self, operation: Callable[[Transaction], T], *, then: Callable[[], None] | None = None) -> Written[T]:
+        """Have an operation run in the next transaction, without waiting for it.
+
+        Args:
+            operation: see `write`.
+            then: called on the event loop once it is durable, before anybody who awaits it goes on.
+
+        Raises:
+            StorageError: nothing is stored any more.
+        """
+        pending = _Pending(operation=operation, then=then)
+        return Written(pending, self._put_into_turn(pending))
 
     async def write_each(self, operations: Sequence[Callable[[Transaction], T]]) -> list[T | Exception]:
         """Run several operations in a row, in one transaction if they fit, and wait until they are durable.
@@ -114,6 +153,9 @@ class Writer:
                 turn.done.set()  # who waits is put in line before those who are only told, and goes on after this
                 for event in turn.told:
                     self._tell(event)
+                for pending in turn.pending:
+                    if pending.then is not None and pending.error is None:
+                        pending.then()
 
     def close(self) -> None:
         """Take nothing more; `run` ends when what waits is committed."""

@@ -108,6 +108,29 @@ async def test_what_arrives_during_a_commit_goes_into_the_next_one(bench: Bench)
     assert bench.commits == 2
 
 
+async def test_writes_that_nobody_awaits_are_stored_in_their_order_with_the_one_that_is(
+    bench: Bench, path: Path
+) -> None:
+    durable: list[str] = []
+
+    def note(name: str) -> Any:
+        return lambda: durable.append(f"{name} of {look(path, 'SELECT count(*) FROM job')[0][0]}")
+
+    first = bench.writer.put(accepting(), then=note("first"))
+    refused = bench.writer.put(failing(NotFoundError("job", "x")), then=note("refused"))
+    bench.writer.put(accepting(), then=note("second"))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.writer.run)
+        last = await bench.writer.write(accepting())
+        bench.writer.close()
+    assert durable == ["first of 3", "second of 3"]
+    assert (await first).job_id == bench.told[0]
+    assert bench.told[2] == last.job_id
+    assert refused.failed
+    with pytest.raises(NotFoundError):
+        await refused
+
+
 async def test_a_batch_has_a_largest_size(bench: Bench) -> None:
     answers = await bench.write_all(*[lambda tx: "done" for _ in range(LARGEST_BATCH + 1)])
     assert answers == ["done"] * (LARGEST_BATCH + 1)
