@@ -26,6 +26,7 @@ from orchestrator_mcp.store import OpenAttempt
 log = logging.getLogger(__name__)
 
 SLOW_SCAN: Final = 5.0  # seconds: events only make it faster
+_ROUND: Final = "a round of the dispatcher"
 MOST_COLLECTING: Final = 8  # attempts of one backend whose files are fetched while it renders the next
 
 
@@ -72,6 +73,8 @@ class Dispatcher:
             while True:
                 self._wake = anyio.Event()
                 pause = await self._dispatch_what_fits(tasks)
+                if not self._wake.is_set():
+                    self._resources.right_of_way.arrived(_ROUND)
                 with anyio.move_on_after(pause) as waited:
                     await self._wake.wait()
                 self._knows_due &= not waited.cancelled_caught
@@ -135,6 +138,8 @@ class Dispatcher:
         self._runners[held.job_id] = runner
         self._occupying.setdefault(held.backend_id, set()).add(runner)
         self._open[held.backend_id] += 1
+        if not adopted:
+            self._resources.right_of_way.hurry(runner.name)
         self._resources.pool.foresight.given(runner.name, held.backend_id, held.lane_id, held.lane)
         tasks.start_soon(self._supervise, runner, name=f"run {held.job_id}/{held.number}")
 
@@ -150,6 +155,7 @@ class Dispatcher:
         finally:
             if self._runners.get(runner.held.job_id) is runner:
                 del self._runners[runner.held.job_id]
+            self._resources.right_of_way.arrived(runner.name)
             self._fetched(runner.held.backend_id)
 
     def _fetched(self, backend_id: str) -> None:
@@ -162,6 +168,7 @@ class Dispatcher:
     def _slot_free(self, runner: Runner) -> None:
         self._occupying[runner.held.backend_id].discard(runner)
         self._resources.pool.foresight.ended(runner.name, runner.held.backend_id, rendered=False)
+        self._resources.right_of_way.hurry(_ROUND)
         self._wake.set()
 
     def _take_back(self) -> None:

@@ -234,6 +234,8 @@ class Follower:
     async def _poll(self) -> HistoryEntry | Ended | None:
         """Ask for the truth. None: it goes on."""
         self._polls += 1
+        if self._succeeded:
+            await self.resources.right_of_way.to_fetch()
         fell = self.backend.falls != self.falls
         try:
             entry = await self.backend.client.history(self.prompt_id)
@@ -245,7 +247,7 @@ class Follower:
             return too_large(error) if "/history" in error.message else None  # a huge queue of others does no harm
         except BackendError as error:
             return self._unreachable(error)
-        self._unreachable_since = None
+        self._reached()
         return None
 
     def _may_hear_more(self, entry: HistoryEntry) -> bool:
@@ -257,7 +259,7 @@ class Follower:
 
     async def _look(self, fell: bool) -> HistoryEntry | Ended | None:
         sighting = await look(self.backend, self.prompt_id)
-        self._unreachable_since = None
+        self._reached()
         if sighting.place is Place.ENDED:
             return sighting.entry
         if sighting.place is Place.RUNNING:
@@ -306,6 +308,12 @@ class Follower:
         if self._declared:
             return HistoryEntry(prompt_id=self.prompt_id, verdict="succeeded", outputs=tuple(self._declared))
         return unknown_outcome(f"{self.backend.id} said that the render succeeded, and has forgotten its outputs")
+
+    def _reached(self) -> None:
+        """It answers; one that did not is looked at again at once, or it would get nothing new until its next look."""
+        if self._unreachable_since is not None:
+            self._unreachable_since = None
+            self.backend.distrust()
 
     def _unreachable(self, error: BackendError) -> Ended | None:
         now = self.resources.clock.monotonic()

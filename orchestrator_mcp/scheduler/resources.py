@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from orchestrator_mcp.artifacts import ArtifactStore
@@ -13,6 +13,7 @@ from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.steps import AtStep, no_step
 from orchestrator_mcp.errors import StorageError
 from orchestrator_mcp.events import Events
+from orchestrator_mcp.scheduler.right_of_way import RightOfWay
 from orchestrator_mcp.settings import CurrentSettings, LimitSettings, SchedulingSettings
 from orchestrator_mcp.store import JobStore
 
@@ -28,6 +29,7 @@ class Resources:
 
     Attributes:
         at_step: called after each step of a job's way; a chaos run gives one that kills.
+        right_of_way: who goes first when many renders end at once.
     """
 
     store: JobStore
@@ -38,6 +40,7 @@ class Resources:
     settings: CurrentSettings
     instance: str
     at_step: AtStep = no_step
+    right_of_way: RightOfWay = field(default_factory=RightOfWay)
 
     @property
     def scheduling(self) -> SchedulingSettings:

@@ -209,6 +209,7 @@ class Runner:
 
     async def _send(self, backend: Backend, graph: Graph) -> tuple[str, Stage] | Ended | NeverArrived:
         """Hand the graph over; the intent to do so is stored already."""
+        await self.resources.right_of_way.to_send()
         if self._wishes.any:
             return self._unsent()
         self.resources.at_step(Step.INTENT)
@@ -225,9 +226,7 @@ class Runner:
         self._sent_at = self.resources.clock.monotonic()
         self._canary = backend.canary
         try:
-            submission = await backend.client.submit(
-                graph, prompt_id=self.held.prompt_id, client_id=self._sent_as, marker=self._marker
-            )
+            submission = await self._submit(backend, graph)
         except BackendRefusedError as error:
             backend.distrust()
             return Ended(outcome=Outcome.REFUSED, reason=error.message)
@@ -250,6 +249,14 @@ class Runner:
             return await self._reject_part(backend, submission)
         self._falls += backend.numbered(submission.number)  # this prompt came after the restart
         return self._accepted(backend, submission.prompt_id, Stage.WAITING)
+
+    async def _submit(self, backend: Backend, graph: Graph) -> Submission:
+        try:
+            return await backend.client.submit(
+                graph, prompt_id=self.held.prompt_id, client_id=self._sent_as, marker=self._marker
+            )
+        finally:
+            self.resources.right_of_way.arrived(self.name)
 
     def _unsent(self) -> Ended:
         if self._wishes.cancel:
@@ -313,6 +320,7 @@ class Runner:
             await self.resources.persist(
                 lambda: self.resources.store.warn(self.held, words, self.resources.clock.now())
             )
+        await self.resources.right_of_way.to_fetch()
         self._stages.enter(Stage.COLLECTING, Step.COLLECTING)
         artifacts = await self._collect(backend, entry)
         await self._stages.settle()
