@@ -63,6 +63,15 @@ def client_of(backend: BackendSettings) -> ComfyClient:
     return ComfyClient(backend, scheduling=SchedulingSettings(), limits=LimitSettings())
 
 
+async def needs_nodes_of(graph: dict[str, Any]) -> None:
+    """Skip where the server is too old for a graph."""
+    async with client_of(standing()) as client:
+        catalogue = await client.object_info()
+    missing = [node["class_type"] for node in graph.values() if not catalogue.has_class(node["class_type"])]
+    if missing:
+        pytest.skip(f"this server has no {missing[0]}")
+
+
 @asynccontextmanager
 async def real_core(folder: Path, backend: BackendSettings) -> AsyncIterator[Core]:
     """A core whose one backend is a real server."""

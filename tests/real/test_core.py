@@ -11,7 +11,7 @@ from orchestrator_mcp.domain.views import JobView
 from orchestrator_mcp.errors import NoBackendCanError
 from tests.partners import Graph, picture_graph
 from tests.real.graphs import blurred, broken, every_kind, film, own_prefix, plain
-from tests.real.partner import client_of, needs_server, real_core, standing
+from tests.real.partner import client_of, needs_nodes_of, needs_server, real_core, standing
 from tests.scheduler.core import Core
 
 pytestmark = needs_server
@@ -33,9 +33,7 @@ async def test_a_picture_is_rendered_verified_and_published_once(tmp_path: Path)
         assert (output.node, output.kind, output.media_type) == ("3", "image", "image/png")
         assert (await content_of(running, job, output.name)).startswith(b"\x89PNG")
         assert not job.sandbox
-        backend = running.service.backend("real")
-    assert backend.comfyui_version
-    assert backend.devices
+        assert running.service.backend("real").devices
 
 
 async def test_two_equal_jobs_have_files_of_their_own(tmp_path: Path) -> None:
@@ -52,6 +50,7 @@ async def test_two_equal_jobs_have_files_of_their_own(tmp_path: Path) -> None:
 
 
 async def test_every_kind_of_output_is_published_and_previews_are_not(tmp_path: Path) -> None:
+    await needs_nodes_of(every_kind())
     async with real_core(tmp_path, standing()) as running:
         job = await running.end_of(await running.submit(every_kind()))
         assert job.status == "completed", job.error
@@ -80,17 +79,14 @@ async def test_a_text_alone_is_a_result(tmp_path: Path) -> None:
     graph = {**every_kind()}
     for node in ("3", "4", "5"):
         del graph[node]
+    await needs_nodes_of(graph)
     async with real_core(tmp_path, standing()) as running:
         job = await running.end_of(await running.submit(graph))
         assert (job.status, [output.kind for output in job.outputs]) == ("completed", ["text"])
 
 
 async def test_films_are_videos_whatever_list_they_stand_in(tmp_path: Path) -> None:
-    async with client_of(standing()) as client:
-        catalogue = await client.object_info()
-    missing = [node["class_type"] for node in film().values() if not catalogue.has_class(node["class_type"])]
-    if missing:
-        pytest.skip(f"this server has no {missing[0]}")
+    await needs_nodes_of(film())
     async with real_core(tmp_path, standing()) as running:
         job = await running.end_of(await running.submit(film()))
         assert job.status == "completed", job.error
@@ -131,6 +127,9 @@ async def refusal(running: Core, graph: Graph) -> str:
 async def test_what_the_server_would_refuse_is_refused_before_it_is_queued(
     tmp_path: Path, width: object, told: str
 ) -> None:
+    async with client_of(standing()) as client:
+        if (await client.object_info()).python_module("EmptyImage") is None:
+            pytest.skip("this server does not tell its own nodes from those of packs, whose checks are not known")
     graph = picture_graph(own_prefix())
     graph["4"] = {"class_type": "EmptyImage", "inputs": {**graph["1"]["inputs"], "width": width}}
     graph["2"]["inputs"]["image"] = ["4", 0]
@@ -172,6 +171,7 @@ async def test_a_job_whose_node_class_is_nowhere_is_refused(tmp_path: Path) -> N
 
 async def test_progress_rises_to_the_end_and_names_nodes_of_the_graph(tmp_path: Path) -> None:
     graph = blurred(4, size=512, colour=0x102030)
+    await needs_nodes_of(graph)
     async with real_core(tmp_path, standing()) as running:
         job_id = await running.submit(graph)
         fractions: list[float] = []

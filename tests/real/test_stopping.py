@@ -10,7 +10,7 @@ from orchestrator_mcp.backends.history import chosen_outputs
 from tests.backends.talk import ended, send
 from tests.partners import picture_graph
 from tests.real.graphs import blurred, long, own_prefix
-from tests.real.partner import WAIT, client_of, needs_server, real_core, standing
+from tests.real.partner import WAIT, client_of, needs_nodes_of, needs_server, real_core, standing
 
 pytestmark = needs_server
 
@@ -69,8 +69,10 @@ async def test_one_prompt_stands_by_while_another_renders_and_never_more(tmp_pat
 
 
 async def test_a_render_that_goes_on_without_us_is_adopted_by_the_next_start(tmp_path: Path) -> None:
+    graph = blurred(6, size=512, colour=0x140001)
+    await needs_nodes_of(graph)
     async with real_core(tmp_path, standing()) as running:
-        job_id = await running.submit(blurred(6, size=512, colour=0x140001))
+        job_id = await running.submit(graph)
         held = await running.until(job_id, "running", stage="rendering")
     async with real_core(tmp_path, standing()) as running:
         job = await running.end_of(job_id)
