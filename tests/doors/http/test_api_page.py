@@ -24,6 +24,7 @@ from orchestrator_mcp.doors.http.batch_operations import BATCH_OPERATIONS
 from orchestrator_mcp.doors.http.operations import OPERATIONS, ErrorDocument, WrongFieldsDocument
 from orchestrator_mcp.doors.http.reading import JobFilters
 from tests.doors.http.farm import JOB, ServiceDouble, finished
+from tests.pages import GRAPH, picture
 
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"(?:<!-- model: (?P<model>\S+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```", re.DOTALL)
@@ -84,8 +85,9 @@ async def test_every_curl_command_works_word_for_word(client: httpx.AsyncClient,
     assert script != command
     script = script.replace("curl ", "curl --silent --show-error --fail --noproxy '*' ")
     (tmp_path / "face.png").write_bytes(b"a picture")
+    (tmp_path / "render.png").write_bytes(picture(prompt=GRAPH))
     found = await anyio.run_process(["sh", "-c", script], cwd=tmp_path)
-    made = set(os.listdir(tmp_path)) - {"face.png"}
+    made = set(os.listdir(tmp_path)) - {"face.png", "render.png"}
     assert made if " -o " in command else json.loads(found.stdout)
 
 
