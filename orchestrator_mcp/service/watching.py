@@ -143,7 +143,11 @@ class Watching:
         now = self._clock.monotonic()
         if before is not None and stored == before.stored and now - before.at < FRESH:
             return replace(before, after=after)  # the store had said already what the event told of
-        return _Look(stored=stored, at=now, after=after)
+        look = _Look(stored=stored, at=now, after=after)
+        for base_url in {base_url for _, base_url in before.told} if before is not None else ():
+            # before a thousand readers wake, who would ask for it one after the other
+            await self.told(page, look, "end" if stored.job.state.final else "job", base_url)
+        return look
 
     async def linger(self) -> None:
         """Keep a told reader for a moment: taking leave of one in a crowd would keep the others from their end."""

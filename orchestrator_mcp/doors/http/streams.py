@@ -6,8 +6,8 @@ listener waits for another one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Final, Protocol
 
 import anyio
@@ -59,19 +59,29 @@ class StreamShutdown:
     """Ends every open stream when the server stops; streams that are opened afterwards end at once."""
 
     def __init__(self) -> None:
-        self._closed = anyio.Event()
+        self._open: set[anyio.CancelScope] = set()
+        self._closed = False
 
     def close(self) -> None:
         """End them all."""
-        self._closed.set()
+        self._closed = True
+        for scope in self._open:
+            scope.cancel()
 
-    @property
-    def closed(self) -> bool:
-        return self._closed.is_set()
+    @contextmanager
+    def ending(self, scope: anyio.CancelScope) -> Iterator[None]:
+        """Cancel a scope when the streams end, for as long as the block lasts.
 
-    async def wait(self) -> None:
-        """Until `close`."""
-        await self._closed.wait()
+        Args:
+            scope: of one stream.
+        """
+        if self._closed:
+            scope.cancel()
+        self._open.add(scope)
+        try:
+            yield
+        finally:
+            self._open.discard(scope)
 
 
 def chosen_subprotocol(offered: list[str]) -> str | None:
@@ -158,14 +168,10 @@ async def _tell_websocket(
                 pass
             tasks.cancel_scope.cancel()
 
-        async def stop() -> None:
-            await shutdown.wait()
-            tasks.cancel_scope.cancel()
-
-        tasks.start_soon(_left_quietly, tell, tasks.cancel_scope)
-        tasks.start_soon(mind)
-        tasks.start_soon(listen)
-        tasks.start_soon(stop)
+        with shutdown.ending(tasks.cancel_scope):
+            tasks.start_soon(_left_quietly, tell, tasks.cancel_scope)
+            tasks.start_soon(mind)
+            await listen()
     return code
 
 
@@ -302,15 +308,11 @@ class EventStreamResponse(Response):
                     pass
                 tasks.cancel_scope.cancel()
 
-            async def stop() -> None:
-                await self._shutdown.wait()
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(_left_quietly, tell, tasks.cancel_scope)
-            tasks.start_soon(_left_quietly, keep_alive, tasks.cancel_scope)
-            tasks.start_soon(mind)
-            tasks.start_soon(listen)
-            tasks.start_soon(stop)
+            with self._shutdown.ending(tasks.cancel_scope):
+                tasks.start_soon(_left_quietly, tell, tasks.cancel_scope)
+                tasks.start_soon(_left_quietly, keep_alive, tasks.cancel_scope)
+                tasks.start_soon(mind)
+                await listen()
 
 
 def event_lines(event: Told) -> bytes:
