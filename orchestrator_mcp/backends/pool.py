@@ -35,7 +35,7 @@ from orchestrator_mcp.domain.placement import Candidate
 from orchestrator_mcp.domain.situation import LastRender
 from orchestrator_mcp.domain.views import BackendView
 from orchestrator_mcp.domain.wishes import Wish
-from orchestrator_mcp.errors import BackendError, NotFoundError
+from orchestrator_mcp.errors import AnswerTooLargeError, BackendError, NotFoundError
 from orchestrator_mcp.logs import log_context
 from orchestrator_mcp.settings import BackendSettings, CurrentSettings, Settings
 
@@ -371,6 +371,8 @@ class BackendPool:
         if backend.misses == 1 and backend.online and not gone:
             return
         reason = error.message.rstrip(".")
+        if isinstance(error, AnswerTooLargeError):
+            reason = f"{reason}; limits.backend_json_bytes in config.yaml sets what is taken"
         if backend.reason != reason:
             log.warning("backend is offline: %s", reason)
         was_online, backend.online, backend.reason = backend.online, False, reason

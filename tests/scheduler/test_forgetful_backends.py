@@ -148,3 +148,12 @@ async def test_a_render_that_failed_half_way_is_no_success_where_history_does_no
             server.clear_faults("oom")
             job = await running.end_of(await running.submit(half_done()))
             assert (job.status, len(job.outputs)) == ("completed", 2)
+
+
+async def test_a_backend_whose_node_list_is_over_the_limit_says_which_setting_lets_it_in(tmp_path: Path) -> None:
+    limits = LimitSettings(backend_json_bytes=10_000)
+    async with Sandbox(FAST).serve() as server, core(tmp_path, [backend_for(server, "one")], limits=limits) as running:
+        with anyio.fail_after(20):
+            while "limits.backend_json_bytes" not in (running.service.backend("one").reason or ""):  # noqa: ASYNC110 - views have no events
+                await anyio.sleep(0.01)
+        assert running.service.backend("one").status == "offline"
