@@ -224,15 +224,14 @@ class Decision:
 
     def choose(self, lanes: Sequence[Lane], candidates: Sequence[Candidate], now: int) -> list[Choice]:
         """Decide; on the store's thread. See `Outlook.choose`."""
-        choices = self.outlook.choose(lanes, candidates, now)
+        known = self.outlook.known(lanes)
+        choices = self.outlook.placed(known, candidates, now)
         given = Counter(choice.lane_id for choice in choices)
         busy = {choice.backend_id for choice in choices}
         self._idle = frozenset(one.backend_id for one in candidates if one.idle and one.backend_id not in busy)
-        if len(lanes) <= MOST_LANES:
-            known = self.outlook.known(lanes)
-            self.lanes = {lane.id: with_facts(lane, count=lane.count - given[lane.id]) for lane in known}
-        else:
-            self.lanes = {lane.id: lane for lane in lanes}
+        self.lanes = {
+            lane.id: with_facts(lane, count=lane.count - given[lane.id]) if lane.id in given else lane for lane in known
+        }
         return choices
 
     def left_idle(self, spec: LaneSpec) -> frozenset[str]:

@@ -54,8 +54,18 @@ class Outlook:
             candidates: every backend; pass `self.candidates`, others are taken as they are.
             now: milliseconds.
         """
-        self.sources = frozenset(lane.spec.source for lane in lanes)
-        return choose(self.known(lanes), candidates, now, self.eligibility, patience=self.patience)
+        return self.placed(self.known(lanes), candidates, now)
+
+    def placed(self, known: Sequence[Lane], candidates: Sequence[Candidate], now: int) -> list[Choice]:
+        """The same, for who has asked already what is `known` of the lanes.
+
+        Args:
+            known: those with work, with what has been learned of them.
+            candidates: every backend.
+            now: milliseconds.
+        """
+        self.sources = frozenset(lane.spec.source for lane in known)
+        return choose(known, candidates, now, self.eligibility, patience=self.patience)
 
     def eta(self, lane_id: int, position: int, lanes: Sequence[Lane]) -> Estimate | None:
         """Seconds until a queued job is done; None while that cannot be known.

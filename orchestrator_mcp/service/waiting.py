@@ -138,9 +138,12 @@ class Waiting:
     def _told(
         self, lane: LaneSpec, shown: Sequence[Candidate], candidates: Sequence[Candidate], pack_of: PackOf
     ) -> Reasons:
+        foresight = self._pool.foresight
+        limits, left_idle = foresight.held_back(lane), foresight.left_idle(lane)
+        present = [reason for _, reason in waiting_reasons(lane, shown, limits=limits, left_idle=left_idle)]
         reasons: Reasons = [
-            (candidate.backend_id, self._lacks(lane, candidate, pack_of) or self._present(lane, candidate))
-            for candidate in shown
+            (candidate.backend_id, self._lacks(lane, candidate, pack_of) or reason)
+            for candidate, reason in zip(shown, present, strict=False)
         ]
         if not shown and lane.pin is not None and candidates:
             return [(None, f"the job is pinned to {lane.pin}, which is not in the configuration")]
@@ -148,11 +151,6 @@ class Waiting:
             return list(waiting_reasons(lane, []))
         left_out = 0 if lane.pin is not None else len(candidates) - len(shown)
         return [*reasons, (None, f"{left_out} more backends are not told of")] if left_out else reasons
-
-    def _present(self, lane: LaneSpec, candidate: Candidate) -> str:
-        foresight = self._pool.foresight
-        limits, left_idle = foresight.held_back(lane), foresight.left_idle(lane)
-        return next(reason for _, reason in waiting_reasons(lane, [candidate], limits=limits, left_idle=left_idle))
 
     def _lacks(self, lane: LaneSpec, candidate: Candidate, pack_of: PackOf) -> str | None:
         """What a backend lacks that may run the jobs otherwise; None when it has all, or has not said."""
