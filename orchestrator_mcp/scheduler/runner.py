@@ -320,7 +320,6 @@ class Runner:
             await self.resources.persist(
                 lambda: self.resources.store.warn(self.held, words, self.resources.clock.now())
             )
-        await self.resources.right_of_way.to_fetch()
         self._stages.enter(Stage.COLLECTING, Step.COLLECTING)
         artifacts = await self._collect(backend, entry)
         await self._stages.settle()
