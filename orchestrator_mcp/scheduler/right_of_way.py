@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 import anyio
-import anyio.lowlevel
 
 LONGEST: Final = 0.02  # seconds for which one who fetches stands back; more would be felt by whoever waits for the job
 
@@ -14,14 +13,12 @@ class RightOfWay:
     """Keeps what fetches the end of a render out of the way of what sends the next one.
 
     Both take milliseconds of the loop, and when many renders end in one moment, the last backend would stand idle
-    until all are through. They also begin one by one, each in a turn of the loop of its own: else nobody else would
-    have a turn for as long as a hundred of them take together.
+    until all are through.
     """
 
     def __init__(self) -> None:
         self._hurrying: set[str] = set()
         self._clear = anyio.Event()
-        self._gate = anyio.Lock()
 
     def hurry(self, who: str) -> None:
         """Somebody is on the way to send until `arrived`.
@@ -38,17 +35,8 @@ class RightOfWay:
             self._clear.set()
             self._clear = anyio.Event()
 
-    async def to_send(self) -> None:
-        """Wait for a turn to send."""
-        await self._turn_of_its_own()
-
     async def to_fetch(self) -> None:
         """Wait for a turn to fetch: until those who send are through, or `LONGEST`."""
         if self._hurrying:
             with anyio.move_on_after(LONGEST):
                 await self._clear.wait()
-        await self._turn_of_its_own()
-
-    async def _turn_of_its_own(self) -> None:
-        async with self._gate:
-            await anyio.lowlevel.checkpoint()

@@ -209,7 +209,6 @@ class Runner:
 
     async def _send(self, backend: Backend, graph: Graph) -> tuple[str, Stage] | Ended | NeverArrived:
         """Hand the graph over; the intent to do so is stored already."""
-        await self.resources.right_of_way.to_send()
         if self._wishes.any:
             return self._unsent()
         self.resources.at_step(Step.INTENT)
