@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 SLOW_SCAN: Final = 5.0  # seconds: events only make it faster
 _ROUND: Final = "a round of the dispatcher"
+LAST_WRITES: Final = 2.0  # seconds that giving back what was never sent may take at the end
 MOST_COLLECTING: Final = 8  # attempts of one backend whose files are fetched while it renders the next
 
 
@@ -42,6 +43,7 @@ class Dispatcher:
         self._runners: dict[str, Runner] = {}
         self._occupying: dict[str, set[Runner]] = {}
         self._open: Counter[str] = Counter()
+        self._claimed: set[Runner] = set()
         self._wake = anyio.Event()
         self._due: int | None = None
         self._knows_due = False
@@ -62,7 +64,13 @@ class Dispatcher:
         return held + max(0, self._open[backend_id] - held - MOST_COLLECTING)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Adopt what was open, then dispatch for ever. Reports readiness when the adopted runners are started."""
+        """Adopt what was open, then dispatch until cancelled. Ready when the adopted runners have started."""
+        try:
+            await self._run(task_status)
+        finally:
+            await self._give_back()
+
+    async def _run(self, task_status: TaskStatus[None]) -> None:
         async with anyio.create_task_group() as tasks:
             await self._adopt(tasks)
             task_status.started()
@@ -87,6 +95,12 @@ class Dispatcher:
         for held in await store.adopt(epochs):
             log.info("adopting an attempt that was open", extra=_fields(held))
             self._start(tasks, held, adopted=True)
+
+    async def _give_back(self) -> None:
+        """Queue the jobs again that were claimed and never sent: the next start need not ask what became of them."""
+        with anyio.move_on_after(LAST_WRITES, shield=True):
+            for runner in [runner for runner in self._claimed if not runner.sent]:
+                await runner.give_back()
 
     async def _recall(self) -> None:
         """Beside the work: it looks through every attempt that is on record."""
@@ -120,9 +134,10 @@ class Dispatcher:
         pool, clock = self._resources.pool, self._resources.clock
         decision = pool.foresight.outlook(pool, candidates)
         with pool.placing():
-            held_now = await self._resources.store.claim(
-                lambda: decision.outlook.candidates, clock.now(), decision.choose
-            )
+            with anyio.CancelScope(shield=True):  # what is claimed is known here, to be given back at the end
+                held_now = await self._resources.store.claim(
+                    lambda: decision.outlook.candidates, clock.now(), decision.choose
+                )
             for held in held_now:
                 self._start(tasks, held, adopted=False)
         pool.foresight.decided(decision)
@@ -139,6 +154,7 @@ class Dispatcher:
         self._occupying.setdefault(held.backend_id, set()).add(runner)
         self._open[held.backend_id] += 1
         if not adopted:
+            self._claimed.add(runner)
             self._resources.right_of_way.hurry(runner.name)
         self._resources.pool.foresight.given(runner.name, held.backend_id, held.lane_id, held.lane)
         tasks.start_soon(self._supervise, runner, name=f"run {held.job_id}/{held.number}")
@@ -150,7 +166,9 @@ class Dispatcher:
         """
         try:
             await runner.run()
+            self._claimed.discard(runner)
         except Exception:
+            self._claimed.discard(runner)
             log.exception("the attempt broke off", extra=_fields(runner.held))
         finally:
             if self._runners.get(runner.held.job_id) is runner:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 
 from orchestrator_mcp.backends.history import HistoryEntry, chosen_outputs
 from orchestrator_mcp.backends.pool import Backend
@@ -101,6 +102,11 @@ class Runner:
         return attempt_name(self.held.job_id, self.held.number)
 
     @property
+    def sent(self) -> bool:
+        """The backend may have got it, from this process."""
+        return self._sent_at is not None
+
+    @property
     def revoked(self) -> bool:
         """It is being taken back."""
         return self._wishes.revoke
@@ -138,6 +144,14 @@ class Runner:
                 self._release()
                 if self.backend is not None:
                     self.resources.pool.leave(self.backend)
+
+    async def give_back(self) -> None:
+        """Queue the job again, of which nothing was sent; for the end of the process, after `run`."""
+        with log_context(job_id=self.held.job_id, attempt=self.held.number, backend_id=self.held.backend_id):
+            try:
+                await self._conclude(self._unsent())
+            except LeaseLostError as error:
+                log.warning("%s", error)
 
     async def _render(self) -> Ended:
         backend = self.backend
@@ -220,6 +234,7 @@ class Runner:
         self.resources.at_step(Step.BROUGHT)
         await free_before(backend, self.held.lane)
         graph = with_files(graph, self.held.spec.inputs, names)
+        await anyio.lowlevel.checkpoint_if_cancelled()  # from here on it may have been sent
         self._falls, self._deaths = backend.falls, backend.deaths
         self._sent_as = backend.client_id
         self._sent_at = self.resources.clock.monotonic()
