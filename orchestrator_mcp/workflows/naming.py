@@ -103,6 +103,11 @@ class Names:
         """Names that the nodes' titles give to single inputs."""
         return titled(self._graph)
 
+    def exact(self, target: Target) -> str:
+        """The exact name of an input; where that could be another's too, with the other separator."""
+        spellings = (target.spelled, f"{target.node}:{target.input}")
+        return next((name for name in spellings if self.meaning(name).targets == (target,)), target.spelled)
+
     def meaning(self, name: str) -> Meaning:
         """Find the inputs that a name sets.
 

@@ -102,7 +102,8 @@ def infer_parameters(graph: Graph, types: InputTypes = UNKNOWN_TYPES) -> list[Pa
                 views[target.input] = _view(graph, target.input, meaning.targets, types)
                 covered.update(meaning.targets)
                 continue
-        views[target.spelled] = _view(graph, target.spelled, (target,), types)
+        exact = names.exact(target)
+        views[exact] = _view(graph, exact, (target,), types)
     return list(views.values())
 
 

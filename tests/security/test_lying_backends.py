@@ -134,13 +134,24 @@ async def test_files_that_the_server_does_not_give_end_the_job_in_plain_words(tm
     assert strangers(tmp_path) == []
 
 
-async def test_a_page_that_pretends_to_be_a_picture_is_never_shown_as_one(
+async def test_a_page_that_pretends_to_be_a_picture_is_no_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = tmp_path / "page.png"
     page.write_bytes(PAGE)
     gives(monkeypatch, page)
     async with lying(tmp_path, [named("card.png")]) as (farm, _):
+        job = await rendered(farm)
+        folder = await delivered(farm)
+    assert (job["status"], job["error"]["code"], job["outputs"]) == ("failed", "output_invalid", [])
+    assert [path.name for path in folder.iterdir()] == ["result.json"]
+
+
+async def test_a_page_that_is_an_output_is_never_shown_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.html"
+    page.write_bytes(PAGE)
+    gives(monkeypatch, page)
+    async with lying(tmp_path, [named("card.html")]) as (farm, _):
         job = await rendered(farm)
         assert job["status"] == "completed", job["error"]
         async with farm.client() as client:

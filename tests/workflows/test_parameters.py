@@ -347,3 +347,13 @@ def test_the_sockets_that_a_picture_leads_to_are_no_surprise_and_values_of_anoth
     graph = {"1": node("KSampler", seed=1), "2": node("Noise", seed=["9", 0]), "9": node("Draw", a=1, b=2)}
     [warning] = bind(graph, seed=7).warnings
     assert '"2.seed"' in warning
+
+
+def test_an_exact_name_that_could_mean_two_inputs_is_listed_with_the_other_separator() -> None:
+    graph = {
+        "12": {"class_type": "Custom", "inputs": {"steps": 4, "3.steps": 5}},
+        "12:3": {"class_type": "Custom", "inputs": {"steps": 6}},
+    }
+    listed = {view.name: view.targets for view in infer_parameters(graph)}
+    assert listed == {"12.steps": ["12.steps"], "3.steps": ["12.3.steps"], "12:3:steps": ["12:3.steps"]}
+    assert targets_for(graph, {"12:3:steps": 9}, {}).targets == {"12:3:steps": ["12:3.steps"]}
