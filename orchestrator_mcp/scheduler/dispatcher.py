@@ -177,11 +177,9 @@ class Dispatcher:
             self._fetched(runner.held.backend_id)
 
     def _fetched(self, backend_id: str) -> None:
-        """An attempt is over; its slot was free before, unless too many wait for their files."""
-        taken = self._taken_of(backend_id)
+        """An attempt is over; its slot was free before, and by now the job that has it may be given a standby."""
         self._open[backend_id] -= 1
-        if self._taken_of(backend_id) < taken:
-            self._wake.set()
+        self._wake.set()
 
     def _slot_free(self, runner: Runner) -> None:
         self._occupying[runner.held.backend_id].discard(runner)

@@ -279,3 +279,22 @@ async def test_a_job_that_was_collecting_when_we_died_goes_on_there_and_its_hist
     order = [stage.value for stage in Stage]
     assert [order.index(stage) for stage, _ in told] == sorted(order.index(stage) for stage, _ in told)
     assert ("collecting", "found again on one: ended") in told
+
+
+async def test_the_job_that_takes_a_free_slot_is_given_a_standby_before_it_ends(tmp_path: Path) -> None:
+    async with Sandbox(SLOW).serve() as server:
+        two = backend_for(server, "one", max_concurrent_jobs=2)
+        async with core(tmp_path, [two]) as running:
+            ids: dict[int, str] = {}
+
+            async def submit(place: int) -> None:
+                ids[place] = await running.submit(render(steps=8, seed=place), priority=-place)
+
+            async with anyio.create_task_group() as tasks:  # at once, so that no later one wakes the dispatcher
+                for place in range(3):
+                    tasks.start_soon(submit, place)
+            first, second, third = (ids[place] for place in range(3))
+            await running.until(first, "completed")
+            await running.until(third, "running", stage="waiting")
+            assert (await running.service.job(second)).stage == "rendering"
+            assert (await running.end_of(third)).status == "completed"
