@@ -57,11 +57,10 @@ class Dispatcher:
     @property
     def _taking_slots(self) -> dict[str, int]:
         """The same, with those whose files are fetched as far as they are too many: else renders would outrun disks."""
-        return {backend_id: self._taken_of(backend_id) for backend_id in self._occupying}
-
-    def _taken_of(self, backend_id: str) -> int:
-        held = len(self._occupying[backend_id])
-        return held + max(0, self._open[backend_id] - held - MOST_COLLECTING)
+        return {
+            backend_id: held + max(0, self._open[backend_id] - held - MOST_COLLECTING)
+            for backend_id, held in self.running.items()
+        }
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Adopt what was open, then dispatch until cancelled. Ready when the adopted runners have started."""
@@ -174,11 +173,11 @@ class Dispatcher:
             if self._runners.get(runner.held.job_id) is runner:
                 del self._runners[runner.held.job_id]
             self._resources.right_of_way.arrived(runner.name)
-            self._fetched(runner.held.backend_id)
+            self._ended(runner)
 
-    def _fetched(self, backend_id: str) -> None:
+    def _ended(self, runner: Runner) -> None:
         """An attempt is over; its slot was free before, and by now the job that has it may be given a standby."""
-        self._open[backend_id] -= 1
+        self._open[runner.held.backend_id] -= 1
         self._wake.set()
 
     def _slot_free(self, runner: Runner) -> None:
