@@ -252,13 +252,16 @@ class AssetSettings(BaseModel):
 
 
 class RetentionSettings(BaseModel):
-    """How long finished files are kept in `data_dir`. The Outbox is never pruned."""
+    """How long finished jobs and their files are kept in `data_dir`. The Outbox is never pruned."""
 
     model_config = SECTION
 
     days: Annotated[float, Field(strict=True), Needs("a number")] = Field(
-        default=14, gt=0, le=36500, description="Files of jobs that ended longer ago may be deleted."
+        default=14, gt=0, le=36500, description="Jobs that ended longer ago are forgotten, with their files."
+    )
+    jobs: Whole = Field(
+        default=1_000_000, ge=0, description="When more have ended, the oldest are forgotten, with their files."
     )
     bytes: Size = Field(
-        default=20 * 10**9, ge=0, le=2**50, description="When there is more, the oldest are deleted first."
+        default=20 * 10**9, ge=0, le=2**50, description="When files take more, the oldest jobs are forgotten first."
     )

@@ -87,7 +87,7 @@ class Settings(BaseModel):
     limits: LimitSettings = Field(default=LimitSettings(), description="What is refused as too much.")
     policy: PolicySettings = Field(default=PolicySettings(), description="What the farm is not for.")
     assets: AssetSettings = Field(default=AssetSettings(), description="Where input files may be taken from.")
-    retention: RetentionSettings = Field(default=RetentionSettings(), description="How long files are kept.")
+    retention: RetentionSettings = Field(default=RetentionSettings(), description="How long finished jobs are kept.")
     warnings: tuple[str, ...] = Field(default=(), exclude=True)
 
     @field_validator("config_file", mode="after")

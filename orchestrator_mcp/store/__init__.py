@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from orchestrator_mcp.store.batch_records import BatchAcceptance, BatchJob, BatchSpec, NewBatch, StoredBatch
 from orchestrator_mcp.store.job_lists import JobFilter
-from orchestrator_mcp.store.records import Acceptance, JobSpec, LeftBehind, NewJob, OpenAttempt, Place, StoredJob
+from orchestrator_mcp.store.records import (
+    Acceptance,
+    Forgotten,
+    JobSpec,
+    LeftBehind,
+    NewJob,
+    OpenAttempt,
+    Place,
+    StoredJob,
+)
 from orchestrator_mcp.store.store import HistoryRow, JobStore
 from orchestrator_mcp.store.writer import Written
 
@@ -13,6 +22,7 @@ __all__ = [
     "BatchAcceptance",
     "BatchJob",
     "BatchSpec",
+    "Forgotten",
     "HistoryRow",
     "JobFilter",
     "JobSpec",

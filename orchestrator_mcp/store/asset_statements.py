@@ -35,7 +35,7 @@ def reads() -> dict[str, sa.Executable]:
     """What only looks."""
     return {
         "asset_by_sha256": sa.select(asset).where(asset.c.sha256 == P("b_sha256")),
-        "oldest_assets": sa.select(asset.c.sha256)
+        "oldest_assets": sa.select(asset.c.sha256, asset.c.size)
         .where(asset.c.used_at < P("b_before"), ~sa.exists().where(job_asset.c.sha256 == asset.c.sha256))
         .order_by(asset.c.used_at)
         .limit(P("b_count", type_=sa.Integer)),

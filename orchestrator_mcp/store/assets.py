@@ -11,6 +11,7 @@ from datetime import datetime
 from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.domain.assets import KINDS, Asset
 from orchestrator_mcp.domain.chains import extension_of
+from orchestrator_mcp.store.records import Forgotten
 from orchestrator_mcp.store.sqlite import Transaction
 
 
@@ -54,7 +55,7 @@ def find(tx: Transaction, sha256: str) -> Asset | None:
     return _asset(row, extension_of(row["name"])) if row is not None and row["kind"] in KINDS else None
 
 
-def forget(tx: Transaction, before: datetime, count: int) -> tuple[int, list[str]]:
+def forget(tx: Transaction, before: datetime, count: int) -> Forgotten:
     """Take the files off the record that no job begins with and nobody has used for long.
 
     Args:
@@ -65,10 +66,11 @@ def forget(tx: Transaction, before: datetime, count: int) -> tuple[int, list[str
     Returns:
         How many went, and those of them that no job made either.
     """
-    hashes = [str(row["sha256"]) for row in tx.all("oldest_assets", b_before=to_millis(before), b_count=count)]
-    for sha256 in hashes:
-        tx.run("forget_asset", b_sha256=sha256)
-    return len(hashes), [sha256 for sha256 in hashes if tx.one("artifact_in_use", b_sha256=sha256) is None]
+    rows = tx.all("oldest_assets", b_before=to_millis(before), b_count=count)
+    for row in rows:
+        tx.run("forget_asset", b_sha256=row["sha256"])
+    unused = [row for row in rows if tx.one("artifact_in_use", b_sha256=row["sha256"]) is None]
+    return Forgotten(count=len(rows), files={row["sha256"]: row["size"] for row in unused})
 
 
 def _asset(row: sqlite3.Row, extension: str) -> Asset:

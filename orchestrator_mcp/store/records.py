@@ -191,6 +191,20 @@ class LeftBehind:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Forgotten:
+    """What went off the record in one step.
+
+    Attributes:
+        count: how many jobs, or input files.
+        files: the files that nothing names any more, by hash, with what `stored_bytes` counted for each: 0 for one that
+            jobs only began with.
+    """
+
+    count: int
+    files: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """What orders a queued job among others.
 

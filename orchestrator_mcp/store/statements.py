@@ -324,6 +324,7 @@ def _reads() -> dict[str, sa.Executable]:
             sa.select(job_asset.c.job_id).where(job_asset.c.sha256 == P("b_sha256")),
             sa.select(asset.c.size).where(asset.c.sha256 == P("b_sha256")),
         ).limit(1),
+        "finished_total": sa.select(sa.func.count()).where(job.c.delivery == _code("2")),
         "stored_bytes": sa.select(sa.func.coalesce(sa.func.sum(_distinct_files().c.size), 0)),
         "undelivered": sa.select(job.c.uid)
         .where(job.c.delivery == _code("1"), job.c.id > P("b_after"))

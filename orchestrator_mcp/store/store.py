@@ -31,7 +31,7 @@ from orchestrator_mcp.store.batch_store import BatchStore
 from orchestrator_mcp.store.claiming import Chooser
 from orchestrator_mcp.store.job_lists import JobFilter, page_query
 from orchestrator_mcp.store.places import place, places
-from orchestrator_mcp.store.records import Acceptance, LeftBehind, NewJob, OpenAttempt, Place, StoredJob
+from orchestrator_mcp.store.records import Acceptance, Forgotten, LeftBehind, NewJob, OpenAttempt, Place, StoredJob
 from orchestrator_mcp.store.sqlite import Database, Transaction, storage_errors
 from orchestrator_mcp.store.whole_jobs import job_row, whole_job
 from orchestrator_mcp.store.writer import Writer, Written
@@ -282,9 +282,9 @@ class JobStore:
         """The result of a job is delivered."""
         await self._writer.write(lambda tx: upkeep.record_delivery(tx, job_id, path))
 
-    async def forget(self, before: datetime, *, count: int) -> tuple[int, list[str]]:
+    async def forget(self, before: datetime, *, count: int, enough: int | None = None) -> Forgotten:
         """Delete the oldest ended and delivered jobs; how many, and the files that nobody names any more."""
-        return await self._writer.write(lambda tx: upkeep.forget(tx, before, count))
+        return await self._writer.write(lambda tx: upkeep.forget(tx, before, count, enough))
 
     async def keep_asset(self, asset: Asset, now: datetime) -> bool:
         """Put an input file on record, or note that it was used; whether it was on record before."""
@@ -294,7 +294,7 @@ class JobStore:
         """A file that is on record as an input, or as an output that could be one."""
         return await self._read(lambda tx: assets.find(tx, sha256))
 
-    async def forget_assets(self, before: datetime, *, count: int) -> tuple[int, list[str]]:
+    async def forget_assets(self, before: datetime, *, count: int) -> Forgotten:
         """Forget input files that nobody needs; how many, and the files that nobody names any more."""
         return await self._writer.write(lambda tx: assets.forget(tx, before, count))
 
@@ -335,6 +335,11 @@ class JobStore:
             )
             for row in rows
         ]
+
+    async def finished(self) -> int:
+        """How many jobs have ended and are delivered; it reads an index of them all: not a question for every job."""
+        row = await self._read(lambda tx: tx.one("finished_total"))
+        return int(row[0]) if row else 0
 
     async def stored_bytes(self) -> int:
         """How much the files of all jobs take, each file once."""

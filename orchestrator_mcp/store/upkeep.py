@@ -8,7 +8,7 @@ from datetime import datetime
 from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.domain.jobs import Stage
 from orchestrator_mcp.domain.lanes import LaneSpec
-from orchestrator_mcp.store.records import OpenAttempt, open_attempt
+from orchestrator_mcp.store.records import Forgotten, OpenAttempt, open_attempt
 from orchestrator_mcp.store.sqlite import Transaction
 
 
@@ -56,30 +56,32 @@ def record_delivery(tx: Transaction, job_id: str, path: str | None) -> None:
         tx.run("deliver_job", b_id=row["id"], b_path=path)
 
 
-def forget(tx: Transaction, before: datetime, count: int) -> tuple[int, list[str]]:
+def forget(tx: Transaction, before: datetime, count: int, enough: int | None = None) -> Forgotten:
     """Delete the oldest ended and delivered jobs.
 
     Args:
         tx: the transaction.
         before: only jobs that ended before then.
         count: how many at the most.
-
-    Returns:
-        How many were deleted, and the hashes of files that no job names any more.
+        enough: bytes of files; once these are freed, no further job is deleted.
     """
     tx.settle()
-    rows = tx.all("oldest_finished", b_before=to_millis(before), b_count=count)
-    hashes: set[str] = set()
-    for row in rows:
-        hashes.update(item["sha256"] for item in tx.all("artifacts_of", b_id=row["id"]))
-        hashes.update(item["sha256"] for item in tx.all("inputs_of", b_id=row["id"]))
+    gone = []
+    freed: dict[str, int] = {}
+    for row in tx.all("oldest_finished", b_before=to_millis(before), b_count=count):
+        if enough is not None and sum(freed.values()) >= enough:
+            break
+        gone.append(row)
+        files = {str(item["sha256"]): 0 for item in tx.all("inputs_of", b_id=row["id"])}
+        files |= {item["sha256"]: item["size"] for item in tx.all("artifacts_of", b_id=row["id"])}
         for name in ("forget_artifacts", "forget_inputs", "forget_attempts", "forget_history", "forget_job"):
             tx.run(name, b_id=row["id"])
-    for document_id in {row["document_id"] for row in rows}:
+        freed |= {hash_: size for hash_, size in files.items() if tx.one("artifact_in_use", b_sha256=hash_) is None}
+    for document_id in {row["document_id"] for row in gone}:
         tx.run("forget_document", b_document=document_id)
-    for batch_id in {row["batch_id"] for row in rows if row["batch_id"] is not None}:
+    for batch_id in {row["batch_id"] for row in gone if row["batch_id"] is not None}:
         tx.run("forget_batch", b_id=batch_id)
-    return len(rows), [sha256 for sha256 in sorted(hashes) if tx.one("artifact_in_use", b_sha256=sha256) is None]
+    return Forgotten(count=len(gone), files=freed)
 
 
 def touch(tx: Transaction) -> None:

@@ -1,9 +1,9 @@
-"""Finished work goes by age and by size, in small steps. Outbox is never touched: it holds copies."""
+"""Finished work goes by age, by count and by size, in small steps. Outbox is never touched: it holds copies."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Final
 
@@ -11,7 +11,7 @@ from orchestrator_mcp.artifacts import ArtifactStore
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.errors import StorageError
 from orchestrator_mcp.settings import RetentionSettings
-from orchestrator_mcp.store import JobStore
+from orchestrator_mcp.store import Forgotten, JobStore
 
 log = logging.getLogger(__name__)
 
@@ -50,43 +50,64 @@ class Retention:
             await self._clock.sleep(ROUND)
 
     async def forget_old(self) -> int:
-        """One round: first by age, then the oldest until the files fit.
+        """One round: first by age, then the oldest until no more are left than are wanted, and the files fit.
 
         Returns:
             How many jobs went.
         """
+        kept = self._settings()
         await self._delete_files(await self._store.unused(sorted(self._spared)))
-        gone = 0
-        while (step := await self._step(timedelta(days=self._settings().days))) > 0:
-            gone += step
-        while await self._step_of_assets(timedelta(days=self._settings().days)) > 0:
-            pass
-        while await self._store.stored_bytes() > self._settings().bytes:
-            step = await self._step(timedelta(0))
-            if step == 0 and await self._step_of_assets(SETTLED) == 0:
-                break
-            gone += step
+        gone = await self._forget_by_age(timedelta(days=kept.days))
+        gone += await self._forget_by_count(kept.jobs)
+        gone += await self._forget_by_size(kept.bytes)
         if gone:
             log.info("forgot %d old jobs", gone)
         return gone
 
-    async def _step(self, age: timedelta) -> int:
-        count, files = await self._store.forget(self._clock.now() - age, count=STEP)
-        await self._delete_files(files)
-        if count:
-            await self._clock.sleep(PAUSE)
-        return count
+    async def _forget_by_age(self, age: timedelta) -> int:
+        gone = 0
+        while (step := await self._step(age)).count:
+            gone += step.count
+        while (await self._step_of_assets(age)).count:
+            pass
+        return gone
 
-    async def _step_of_assets(self, age: timedelta) -> int:
+    async def _forget_by_count(self, most: int) -> int:
+        gone, surplus = 0, await self._store.finished() - most
+        while gone < surplus and (step := await self._step(timedelta(0), most=surplus - gone)).count:
+            gone += step.count
+        return gone
+
+    async def _forget_by_size(self, most: int) -> int:
+        """The sizes of all files are added up once, and each step tells what it freed."""
+        gone, surplus = 0, await self._store.stored_bytes() - most
+        while surplus > 0:
+            step = await self._step(timedelta(0), enough=surplus)
+            gone += step.count
+            if not step.count:
+                step = await self._step_of_assets(SETTLED)
+            if not step.count:
+                break
+            surplus -= sum(step.files.values())
+        return gone
+
+    async def _step(self, age: timedelta, *, most: int = STEP, enough: int | None = None) -> Forgotten:
+        step = await self._store.forget(self._clock.now() - age, count=min(most, STEP), enough=enough)
+        await self._delete_files(step.files)
+        if step.count:
+            await self._clock.sleep(PAUSE)
+        return step
+
+    async def _step_of_assets(self, age: timedelta) -> Forgotten:
         """Input files that no job begins with, and that nobody has used for so long."""
-        count, files = await self._store.forget_assets(self._clock.now() - age, count=STEP)
-        await self._delete_files(files)
-        if count:
-            log.info("forgot %d input files", count)
+        step = await self._store.forget_assets(self._clock.now() - age, count=STEP)
+        await self._delete_files(step.files)
+        if step.count:
+            log.info("forgot %d input files", step.count)
             await self._clock.sleep(PAUSE)
-        return count
+        return step
 
-    async def _delete_files(self, files: list[str]) -> None:
+    async def _delete_files(self, files: Iterable[str]) -> None:
         """Delete files that no job names; one that came in just now may belong to a job that is being published."""
         settled = self._clock.now() - SETTLED
         for sha256 in files:

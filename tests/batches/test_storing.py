@@ -312,11 +312,11 @@ async def test_jobs_of_a_batch_are_kept_until_the_batch_is_delivered_and_go_with
     accepted = await store.batches.accept(new_batch(2))
     await end_all(store, [JobState.COMPLETED, JobState.COMPLETED])
     await deliver(store, accepted.batch_id)
-    assert (await store.forget(later(99), count=50))[0] == 0
+    assert (await store.forget(later(99), count=50)).count == 0
     await store.batches.record_delivery(accepted.batch_id, None)
-    assert (await store.forget(later(99), count=1))[0] == 1
+    assert (await store.forget(later(99), count=1)).count == 1
     assert (await store.batches.batch(accepted.batch_id)).total == 1
-    assert (await store.forget(later(99), count=50))[0] == 1
+    assert (await store.forget(later(99), count=50)).count == 1
     with pytest.raises(NotFoundError):
         await store.batches.batch(accepted.batch_id)
 

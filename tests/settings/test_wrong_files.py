@@ -26,7 +26,7 @@ BACKEND = "backends:\n  - id: a\n    host: r1\n    "
 WRONG: dict[str, tuple[str | bytes, str]] = {
     "unknown key": ("data_dri: x\n", "1: data_dri: there is no such key. Did you mean data_dir?"),
     "unknown key inside": (BACKEND + "prot: 1", "4: backends[0].prot: there is no such key. Did you mean port?"),
-    "unlike any key": ("retention: {zzz: 1}", "1: retention.zzz: there is no such key. Known here: bytes, days."),
+    "unlike any key": ("retention: {zzz: 1}", "1: retention.zzz: there is no such key. Known here: bytes, days, jobs."),
     "not a key of the file": ("config_file: x", "1: config_file: there is no such key."),
     "field name, not key": ("workflows_dirs: x", "1: workflows_dirs: there is no such key. Did you mean workflows_dir"),
     "word for a port": (

@@ -11,7 +11,7 @@ from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import JobFailure, JobState, Outcome
 from orchestrator_mcp.domain.limits import QueueLimits
 from orchestrator_mcp.errors import ManifestError, QueueFullError
-from orchestrator_mcp.store import Acceptance, JobSpec, JobStore, OpenAttempt
+from orchestrator_mcp.store import Acceptance, Forgotten, JobSpec, JobStore, OpenAttempt
 from tests.store.building import artifact, candidate, free, later, look, new_job, opened
 
 PICTURE = artifact("card.png", sha256="aa" * 32)
@@ -239,12 +239,12 @@ async def test_a_file_that_was_handed_over_outlives_the_job_that_made_it(store: 
     child = await child_of(store, held.job_id, handovers=[wants(held.job_id)])
     await complete(store, held, PICTURE, FILM)
     await store.record_delivery(held.job_id, None)
-    assert await store.forget(later(100), count=9) == (1, [FILM.sha256])
+    assert await store.forget(later(100), count=9) == Forgotten(count=1, files={FILM.sha256: FILM.size})
     assert await store.unused([PICTURE.sha256]) == []
     [taken] = await store.claim(free(candidate()), later(6))
     await complete(store, taken)
     await store.record_delivery(child.job_id, None)
-    assert await store.forget(later(100), count=9) == (1, [PICTURE.sha256])
+    assert await store.forget(later(100), count=9) == Forgotten(count=1, files={PICTURE.sha256: 0})
 
 
 async def test_nothing_of_a_chain_is_lost_by_a_restart(path: Path) -> None:

@@ -48,8 +48,9 @@ async def one_backend(folder: Path) -> AsyncIterator[Core]:
         yield running
 
 
-async def delivered_job(running: Core) -> str:
-    job_id = await running.submit(PICTURE)
+async def delivered_job(running: Core, color: int = 255) -> str:
+    plain = {"class_type": "EmptyImage", "inputs": {**PICTURE["1"]["inputs"], "color": color}}
+    job_id = await running.submit({**PICTURE, "1": plain})
     await running.end_of(job_id)
     await running.service.deliveries.record(job_id, None)
     return job_id
@@ -72,6 +73,27 @@ async def test_jobs_go_by_size_when_the_files_take_too_much(tmp_path: Path) -> N
     async with one_backend(tmp_path) as running:
         await delivered_job(running)
         assert await retention(running, timedelta(hours=1), bytes=0).forget_old() == 1
+
+
+async def test_the_oldest_jobs_go_when_more_have_ended_than_are_kept(tmp_path: Path) -> None:
+    async with one_backend(tmp_path) as running:
+        first, second, third = [await delivered_job(running) for _ in range(3)]
+        keeper = retention(running, timedelta(hours=1), jobs=2)
+        assert await keeper.forget_old() == 1
+        with pytest.raises(NotFoundError):
+            await running.service.job(first)
+        assert [(await running.service.job(job_id)).status for job_id in (second, third)] == ["completed", "completed"]
+        assert await keeper.forget_old() == 0
+
+
+async def test_no_more_jobs_go_by_size_than_must(tmp_path: Path) -> None:
+    async with one_backend(tmp_path) as running:
+        sizes = []
+        for number in range(3):
+            job_id = await delivered_job(running, number)
+            sizes += [output.size for output in (await running.service.job(job_id)).outputs]
+        keeper = retention(running, timedelta(hours=1), bytes=sum(sizes) - 1)
+        assert await keeper.forget_old() == 1
 
 
 async def test_a_job_that_is_not_delivered_yet_never_goes(tmp_path: Path) -> None:
