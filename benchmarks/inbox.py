@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import signal
 import sqlite3
 import statistics
@@ -55,6 +56,11 @@ def drop(folder: Path, name: str, content: bytes) -> float:
     return at
 
 
+async def between_drops() -> None:
+    """Wait a while, never equally long: a watcher that looks every few milliseconds would always see at one moment."""
+    await anyio.sleep(random.uniform(0.05, 0.05 + 2 * STEP / 1000))
+
+
 @contextmanager
 def counting(database: Path) -> Iterator[Callable[[], int]]:
     """How many jobs a database has, asked from outside."""
@@ -82,7 +88,7 @@ async def bare_events(folder: Path, count: int) -> list[float]:
             with anyio.move_on_after(2):
                 await heard.wait()
                 spans.append(time.perf_counter() - at)
-            await anyio.sleep(0.05)
+            await between_drops()
         stop.set()
     return sorted(spans)
 
@@ -98,7 +104,7 @@ async def dropped(folder: Path, database: Path, count: int) -> list[float]:
                 while jobs() == before:  # noqa: ASYNC110 - the row is what is measured
                     await anyio.sleep(QUICK)
             spans.append(time.perf_counter() - at)
-            await anyio.sleep(0.05)
+            await between_drops()
     return sorted(spans)
 
 

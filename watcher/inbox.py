@@ -7,7 +7,7 @@ that a share that hangs keeps nobody else waiting.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -100,7 +100,8 @@ class Inbox:
         self._network = network
         self._thread = CapacityLimiter(1)
         self._submitter = Submitter(service, clock=clock, most=self._limits.submissions, at_step=at_step)
-        self._wake = anyio.Event()
+        self._woken = False
+        self._asleep = anyio.CancelScope()
         self._asked_at: float | None = None
         self._trouble: str | None = None
         self._unusual = Unusual()
@@ -181,7 +182,7 @@ class Inbox:
 
     async def _round(self, scanner: Scanner) -> float:
         """One look at everything. Returns the seconds until the next."""
-        self._wake = anyio.Event()
+        self._woken = False
         interval = self._interval or _LOCAL_INTERVAL
         if self._trouble is not None:
             await self._in_thread(self._claims.prepare)
@@ -314,17 +315,13 @@ class Inbox:
         return new_claim_id(self._clock.now())
 
     def _wake_up(self) -> None:
-        self._wake.set()
+        self._woken = True
+        self._asleep.cancel()
 
     async def _sleep_until_woken(self, seconds: float) -> None:
-        async with anyio.create_task_group() as tasks:
-
-            async def wait_for(done: Callable[[], Awaitable[object]]) -> None:
-                await done()
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(wait_for, partial(self._clock.sleep, seconds))
-            tasks.start_soon(wait_for, self._wake.wait)
+        with anyio.CancelScope() as self._asleep:
+            if not self._woken:
+                await self._clock.sleep(seconds)
 
     async def _in_thread(self, deed: Callable[[], _Result]) -> _Result:
         """Touch files. On cancellation a thread that hangs is left behind; the next start finds what it claims."""
