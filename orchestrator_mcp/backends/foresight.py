@@ -7,9 +7,8 @@ decision itself, which takes a frozen outlook to the store's thread.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Final
 
 from orchestrator_mcp.backends.backend import Backend
@@ -20,17 +19,18 @@ from orchestrator_mcp.domain.experience import Experience, Standby, Work
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.outlook import Outlook
 from orchestrator_mcp.domain.placement import Candidate, Choice, Eligibility, Lane
-from orchestrator_mcp.domain.situation import with_facts
 from orchestrator_mcp.domain.speeds import Learned
 from orchestrator_mcp.settings import SchedulingSettings
 
 MOST_LANES: Final = 512
-"""With more lanes than this nothing is said of when a queued job will be done: working it out would take too long."""
+"""With more lanes than this nothing is said of when a queued job's turn comes: working it out would take too long."""
 
 MOST_STEPS: Final = 30_000
 """Pairs of a lane with another or a backend that are looked at, at most, for what is told within `FRESH`."""
 
-FRESH: Final = 500  # milliseconds for which a look at all backends does for saying when a job will be done
+FRESH: Final = (
+    500  # milliseconds for which a look at the queue and all backends does for saying when a job will be done
+)
 
 
 class Foresight:
@@ -48,7 +48,7 @@ class Foresight:
         self._falls: dict[str, tuple[int, int]] = {}
         self._eligibility = Eligibility()
         self._decided: Decision | None = None
-        self._seen: _Seen | None = None
+        self._seen: _Look | None = None
 
     def configure(self, scheduling: SchedulingSettings) -> None:
         """Take other weights, limits and patience; they hold from the next decision on."""
@@ -164,27 +164,35 @@ class Foresight:
         estimate = self._experience.left(attempt, backend_id, self._now())
         return estimate.mean if estimate is not None else None
 
-    def eta(self, lane: Lane, position: int, candidates: Callable[[], Sequence[Candidate]]) -> float | None:
-        """Seconds until a queued job is done; None while that is not known.
+    def looked(self) -> bool:
+        """Whether somebody looked at the queue and all backends just now."""
+        return self._seen is not None and 0 <= self._now() - self._seen.at < FRESH
+
+    def look(self, lanes: Sequence[Lane] | None, candidates: Sequence[Candidate]) -> None:
+        """Look at the queue and all backends: what is said of queued jobs follows from it.
+
+        A decision would not do: while every slot is taken none is made, whatever comes in.
 
         Args:
-            lane: where it waits.
-            position: its place there, from 1.
-            candidates: every backend as it is now; asked for only where that may help.
+            lanes: those with work, as the store has them; None when they are more than `MOST_LANES`.
+            candidates: every backend as it is now.
         """
-        decided = self._decided
-        if decided is None or len(decided.lanes) > MOST_LANES:
-            return None
         now = self._now()
-        if self._seen is None or not 0 <= now - self._seen.at < FRESH or self._seen.decided is not decided:
-            self._seen = _Seen(now, decided, self._experience.seen(candidates(), now))
-        waits, seen = self._seen.waits, self._seen.candidates
-        if lane.id not in waits:
-            if len(waits) * (len(decided.lanes) + len(seen)) > MOST_STEPS:
-                return None
-            waits[lane.id] = decided.wait(lane, seen, self._eligibility, now)
-        found = waits[lane.id].at(position - 1)
-        return found.mean if found is not None else None
+        outlook = self._decided.outlook if self._decided is not None else self._experience.outlook(candidates, now)
+        self._seen = _Look(
+            at=now,
+            outlook=outlook,
+            lanes=None if lanes is None else {lane.id: lane for lane in outlook.known(lanes)},
+            candidates=self._experience.seen(candidates, now),
+        )
+
+    def wait(self, lane: Lane) -> Wait | None:
+        """What the jobs of a lane wait for; None before the first look, and where working it out takes too long.
+
+        Args:
+            lane: where they wait.
+        """
+        return self._seen.wait(lane, self._eligibility) if self._seen is not None else None
 
     def left_idle(self, spec: LaneSpec) -> frozenset[str]:
         """The backends that the last decision left idle although such jobs waited."""
@@ -214,64 +222,65 @@ class Decision:
 
     Attributes:
         outlook: the same.
-        lanes: those with work, less what was given, with what is known of them.
     """
 
     def __init__(self, outlook: Outlook) -> None:
         self.outlook = outlook
-        self.lanes: Mapping[int, Lane] = {}
+        self._passed_over: frozenset[LaneSpec] = frozenset()
         self._idle: frozenset[str] = frozenset()
 
     def choose(self, lanes: Sequence[Lane], candidates: Sequence[Candidate], now: int) -> list[Choice]:
         """Decide; on the store's thread. See `Outlook.choose`."""
-        known = self.outlook.known(lanes)
-        choices = self.outlook.placed(known, candidates, now)
+        choices = self.outlook.choose(lanes, candidates, now)
         given = Counter(choice.lane_id for choice in choices)
         busy = {choice.backend_id for choice in choices}
         self._idle = frozenset(one.backend_id for one in candidates if one.idle and one.backend_id not in busy)
-        self.lanes = {
-            lane.id: with_facts(lane, count=lane.count - given[lane.id]) if lane.id in given else lane for lane in known
-        }
+        self._passed_over = frozenset(lane.spec for lane in lanes if lane.count > given[lane.id])
         return choices
 
     def left_idle(self, spec: LaneSpec) -> frozenset[str]:
         """The backends that it left idle although such jobs waited; none when it saw no such job."""
         return self._idle if spec in self._passed_over else frozenset()
 
-    @cached_property
-    def _passed_over(self) -> frozenset[LaneSpec]:
-        return frozenset(lane.spec for lane in self.lanes.values() if lane.count > 0)
 
-    def wait(self, lane: Lane, candidates: Sequence[Candidate], eligibility: Eligibility, now: int) -> Wait:
-        """What the jobs of a lane wait for.
-
-        Args:
-            lane: where they wait.
-            candidates: every backend as it is now.
-            eligibility: another one than that of the decision, which may be at work on the store's thread.
-            now: milliseconds.
-        """
-        [own] = self.outlook.known([self.lanes.get(lane.id, lane)])
-        lanes = {**self.lanes, lane.id: own}
-        speed = sum(1 / candidate.pace for candidate in candidates if candidate.unavailable is None)
-        raised = raised_priorities(lanes.values(), now, speed)
-        return Wait(
-            own, lanes.values(), candidates, lambda one, candidate: eligibility.can_run(one.spec, candidate), raised
-        )
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """A look at all backends, and what was worked out from it.
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """A look at the queue and all backends, and what was worked out from it.
 
     Attributes:
         at: when, milliseconds.
-        decided: the decision that held then.
+        outlook: what is known beside them.
+        lanes: those with work, with what is known of them; None when they are too many.
         candidates: the backends.
         waits: lane -> what its jobs wait for.
     """
 
     at: int
-    decided: Decision
+    outlook: Outlook
+    lanes: Mapping[int, Lane] | None
     candidates: Sequence[Candidate]
     waits: dict[int, Wait] = field(default_factory=dict)
+
+    def wait(self, lane: Lane, eligibility: Eligibility) -> Wait | None:
+        """See `Foresight.wait`.
+
+        Args:
+            lane: where jobs wait.
+            eligibility: another one than that of a decision, which may be at work on the store's thread.
+        """
+        if self.lanes is None:
+            return None
+        if lane.id not in self.waits:
+            if len(self.waits) * (len(self.lanes) + len(self.candidates)) > MOST_STEPS:
+                return None
+            [own] = self.outlook.known([self.lanes.get(lane.id, lane)])
+            lanes = {**self.lanes, lane.id: own}
+            speed = sum(1 / candidate.pace for candidate in self.candidates if candidate.unavailable is None)
+            self.waits[lane.id] = Wait(
+                own,
+                lanes.values(),
+                self.candidates,
+                lambda one, candidate: eligibility.can_run(one.spec, candidate),
+                raised_priorities(lanes.values(), self.at, speed),
+            )
+        return self.waits[lane.id]

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator_mcp.domain.eligibility import Eligibility
-from orchestrator_mcp.domain.estimates import Estimate
-from orchestrator_mcp.domain.eta import Wait
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import Limit
 from orchestrator_mcp.domain.placement import PATIENCE, choose
@@ -54,34 +52,9 @@ class Outlook:
             candidates: every backend; pass `self.candidates`, others are taken as they are.
             now: milliseconds.
         """
-        return self.placed(self.known(lanes), candidates, now)
-
-    def placed(self, known: Sequence[Lane], candidates: Sequence[Candidate], now: int) -> list[Choice]:
-        """The same, for who has asked already what is `known` of the lanes.
-
-        Args:
-            known: those with work, with what has been learned of them.
-            candidates: every backend.
-            now: milliseconds.
-        """
+        known = self.known(lanes)
         self.sources = frozenset(lane.spec.source for lane in known)
         return choose(known, candidates, now, self.eligibility, patience=self.patience)
-
-    def eta(self, lane_id: int, position: int, lanes: Sequence[Lane]) -> Estimate | None:
-        """Seconds until a queued job is done; None while that cannot be known.
-
-        Args:
-            lane_id: where it waits.
-            position: how many jobs of the lane go before it.
-            lanes: those with work, as the store has them.
-        """
-        known = {lane.id: lane for lane in self.known(lanes)}
-        if lane_id not in known:
-            return None
-        return Wait(known[lane_id], known.values(), self.candidates, self._able).at(position)
-
-    def _able(self, lane: Lane, candidate: Candidate) -> bool:
-        return self.eligibility.can_run(lane.spec, candidate)
 
     def known(self, lanes: Sequence[Lane]) -> list[Lane]:
         """The same lanes with what has been learned of them."""

@@ -93,7 +93,9 @@ class JobView(View):
     attempts: list[AttemptView] = Field(default_factory=list)
     waiting_because: list[WaitingView] = Field(default_factory=list)
     queue_position: int | None = Field(
-        default=None, description="1 is next; about, deep in a long queue; null when it is not queued."
+        default=None,
+        description="How many jobs will be begun before it, itself included: 1 is next. About, where the queue is long "
+        "or several sources take turns; null when it is not queued, and where nobody can say.",
     )
     eta_seconds: float | None = None
     deadline: Time | None = Field(default=None, description="When it is to be done.")

@@ -235,7 +235,8 @@ class BatchService:
     async def _show(self, stored: StoredBatch, base_url: str | None = None) -> BatchView:
         progress = (self._events.progress(job_id) for job_id in stored.running)
         done = sum(one.fraction for one in progress if one is not None)
-        live = BatchLive(done=done, seconds_left=self._waiting.batch_seconds_left(stored), at=self._clock.now())
+        seconds = await self._waiting.batch_seconds_left(stored)
+        live = BatchLive(done=done, seconds_left=seconds, at=self._clock.now())
         return batch_view(stored, live, base_url or self._base_url)
 
     async def _sheet(self, stored: StoredBatch) -> Picture:

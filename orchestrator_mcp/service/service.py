@@ -84,7 +84,7 @@ class JobService:
         )
         self._watching = Watching(store, events, clock, self._show)
         self._previewing = Previewing(store=store, pool=pool, artifacts=parts.artifacts)
-        self._waiting = Waiting(pool=pool, running=parts.running, events=events, clock=clock)
+        self._waiting = Waiting(lanes=store.lanes, pool=pool, running=parts.running, events=events, clock=clock)
         self.operators = Operators(store=store, pool=pool, running=parts.running, clock=clock)
         self.batches = BatchService(
             parts, entry=entry, waiting=self._waiting, previewing=self._previewing, base_url=self.base_url

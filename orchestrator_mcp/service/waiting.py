@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import cache
-from typing import Final
+from typing import Final, Protocol
 from weakref import WeakKeyDictionary
 
 import anyio.to_thread
 
+from orchestrator_mcp.backends.foresight import MOST_LANES
 from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.clock import Clock
-from orchestrator_mcp.domain.jobs import JobState, attempt_name
+from orchestrator_mcp.domain.eta import Wait
+from orchestrator_mcp.domain.jobs import Job, JobState, attempt_name
 from orchestrator_mcp.domain.lanes import LaneSpec, Requirements
 from orchestrator_mcp.domain.placement import Candidate, Catalogue, Lane, refusal, waiting_reasons
 from orchestrator_mcp.domain.preflight import Finding, PackOf, in_words, lacking
@@ -28,10 +31,17 @@ MOST_REMEMBERED: Final = 1_024  # answers kept for each catalogue
 Reasons = list[tuple[str | None, str]]
 
 
+class LanesWithWork(Protocol):
+    """Tells the lanes with queued jobs."""
+
+    async def __call__(self, *, most: int) -> Sequence[Lane] | None: ...
+
+
 class Waiting:
     """Says what is known of jobs beside the store: their progress, or why they wait.
 
     Args:
+        lanes: tells the lanes with queued jobs, or None when they are more than so many.
         pool: the backends.
         running: attempts that each backend holds now.
         events: knows how far renders are.
@@ -39,8 +49,15 @@ class Waiting:
     """
 
     def __init__(
-        self, *, pool: BackendPool, running: Callable[[], Mapping[str, int]], events: Events, clock: Clock
+        self,
+        *,
+        lanes: LanesWithWork,
+        pool: BackendPool,
+        running: Callable[[], Mapping[str, int]],
+        events: Events,
+        clock: Clock,
     ) -> None:
+        self._lanes = lanes
         self._pool = pool
         self._running = running
         self._events = events
@@ -56,29 +73,39 @@ class Waiting:
         """
         lanes = {one.lane for one in page if one.job.state is JobState.QUEUED}
         by_lane = await self._reasons(lanes) if lanes else {}
+        if lanes:
+            await self._look()
         now = self._clock.now()
         return [
-            Live(
+            self._queued(one, positions.get(one.row), _with_failures(one, by_lane[one.lane]), now)
+            if one.job.state is JobState.QUEUED
+            else Live(
                 at=now,
                 progress=self._events.progress(one.job.job_id),
-                position=positions.get(one.row),
-                seconds_left=self._seconds_left(one, positions.get(one.row)),
-                reasons=_with_failures(one, by_lane[one.lane])
-                if one.job.state is JobState.QUEUED
-                else self._held_back(one),
+                seconds_left=self._seconds_left(one.job),
+                reasons=self._held_back(one),
             )
             for one in page
         ]
 
-    def _seconds_left(self, stored: StoredJob, position: int | None) -> float | None:
-        job, foresight = stored.job, self._pool.foresight
-        if job.state is JobState.RUNNING and job.backend_id is not None and job.attempts:
-            return foresight.left(attempt_name(job.job_id, job.attempts[-1].number), job.backend_id)
-        if job.state is not JobState.QUEUED or position is None:
-            return None
-        return self._queued_seconds(stored.place, stored.lane, position)
+    def _queued(self, stored: StoredJob, position: int | None, reasons: Reasons, now: datetime) -> Live:
+        wait = self._wait(stored.place, stored.lane, position) if position is not None else None
+        if wait is None or position is None:
+            return Live(at=now, reasons=reasons)
+        done = wait.at(position - 1)
+        return Live(
+            at=now,
+            position=wait.place(position - 1),
+            seconds_left=done.mean if done is not None else None,
+            reasons=reasons,
+        )
 
-    def _queued_seconds(self, at: Place, spec: LaneSpec, position: int) -> float | None:
+    def _seconds_left(self, job: Job) -> float | None:
+        if job.state is not JobState.RUNNING or job.backend_id is None or not job.attempts:
+            return None
+        return self._pool.foresight.left(attempt_name(job.job_id, job.attempts[-1].number), job.backend_id)
+
+    def _wait(self, at: Place, spec: LaneSpec, position: int) -> Wait | None:
         lane = Lane(
             id=at.lane_id,
             spec=spec,
@@ -90,9 +117,19 @@ class Waiting:
             deadline=at.due or None,
             last_deadline=at.due,
         )
-        return self._pool.foresight.eta(lane, position, lambda: self._pool.candidates(self._running()))
+        return self._pool.foresight.wait(lane)
 
-    def batch_seconds_left(self, stored: StoredBatch) -> float | None:
+    async def _look(self) -> None:
+        foresight = self._pool.foresight
+        if not foresight.looked():
+            foresight.look(await self._lanes(most=MOST_LANES), self._pool.candidates(self._running()))
+
+    def _queued_seconds(self, at: Place, spec: LaneSpec, position: int) -> float | None:
+        wait = self._wait(at, spec, position)
+        done = wait.at(position - 1) if wait is not None else None
+        return done.mean if done is not None else None
+
+    async def batch_seconds_left(self, stored: StoredBatch) -> float | None:
         """Seconds until the last job of a batch is done; None while that is not known, and when all have ended.
 
         Args:
@@ -100,6 +137,8 @@ class Waiting:
         """
         if stored.over or stored.counts.get(JobState.WAITING):
             return None
+        if stored.ends:
+            await self._look()
         queued = [
             None if one.position is None else self._queued_seconds(one.place, one.lane, one.position)
             for one in stored.ends

@@ -34,10 +34,11 @@ def claim(
     """
     at = to_millis(now)
     tx.settle_lanes()
-    lanes = {lane.id: lane for row in tx.all("lanes_with_work") if (lane := _lane(tx, row)) is not None}
-    choices = chooser(list(lanes.values()), candidates, at) if lanes else []
+    waiting = lanes_with_work(tx) or []
+    choices = chooser(waiting, candidates, at) if waiting else []
     if not choices:
         return []
+    lanes = {lane.id: lane for lane in waiting}
     by_id = {candidate.backend_id: candidate for candidate in candidates}
     claimed = [_attempt(*given) for given in _given(tx, lanes, by_id, choices)]
     _take(tx, claimed, by_id, at)
@@ -135,6 +136,22 @@ def promote_due(tx: Transaction, now: datetime, *, due_by: int | None = None) ->
             enters(tx, row["lane_id"], state)
             tell(tx, row["id"], row["uid"], left, state, seq=seq, at=at, attempt=row["attempt"], reason="retry")
     return promoted
+
+
+def lanes_with_work(tx: Transaction, *, most: int | None = None) -> list[Lane] | None:
+    """Every lane with queued jobs, as placement sees it.
+
+    Args:
+        tx: the transaction.
+        most: how many there may be.
+
+    Returns:
+        None when there are more.
+    """
+    rows = tx.all("lanes_with_work")
+    if most is not None and len(rows) > most:
+        return None
+    return [lane for row in rows if (lane := _lane(tx, row)) is not None]
 
 
 def _lane(tx: Transaction, row: sqlite3.Row) -> Lane | None:

@@ -20,7 +20,7 @@ from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.domain.jobs import Artifact, JobFailure, JobState, Outcome, Stage
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import NO_LIMITS, QueueLimits
-from orchestrator_mcp.domain.placement import Candidate, choose
+from orchestrator_mcp.domain.placement import Candidate, Lane, choose
 from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.domain.situation import LastRender
 from orchestrator_mcp.errors import StorageError
@@ -418,6 +418,10 @@ class JobStore:
         """What the jobs that wait need, lane by lane; at most so many lanes."""
         rows = await self._read(lambda tx: tx.all("lanes_with_work"))
         return [LaneSpec.from_json(row["spec"]) for row in rows[:most]]
+
+    async def lanes(self, *, most: int) -> list[Lane] | None:
+        """The lanes with queued jobs, as placement sees them; None when they are more than so many."""
+        return await self._read(lambda tx: claiming.lanes_with_work(tx, most=most))
 
     async def knows(self, new: NewJob) -> bool:
         """Whether a job came before under the same claim, or by the same owner under the same idempotency key."""

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
+
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.sandbox import Sandbox, SandboxOptions
 from tests.scheduler.core import Core, backend_for, core, render
 
 STEADY = SandboxOptions(step_ms=200, load_ms=0)
+
+
+async def places(running: Core) -> list[int]:
+    """The place of each queued job, in order."""
+    jobs = (await running.service.jobs(status=["queued"])).jobs
+    return sorted(job.queue_position for job in jobs if job.queue_position is not None)
 
 
 async def learn(running: Core) -> None:
@@ -31,6 +39,20 @@ async def test_a_list_tells_place_and_time_of_each_queued_job_as_its_own_view_do
     known = [seconds for seconds in times if seconds is not None]
     assert len(known) == len(times) and known == sorted(known)
     assert all(alone[job_id].queue_position in (None, listed[job_id].queue_position) for job_id in jobs[3:])
+
+
+async def test_the_place_of_a_job_counts_what_others_have_queued(tmp_path: Path) -> None:
+    async with Sandbox(STEADY).serve() as server, core(tmp_path, [backend_for(server, "one")]) as running:
+        busy = await running.submit(render(steps=9, seed=1))
+        await running.until(busy, "running")
+        for source in ("alice", "bob"):
+            for seed in (2, 3):
+                await running.submit(render(seed=seed), metadata={"source": source})
+        urgent = await running.submit(render(seed=4), priority=9)
+        with anyio.fail_after(10):
+            while await places(running) != [1, 2, 3, 4, 5]:  # noqa: ASYNC110 - it may be half a second old
+                await anyio.sleep(0.05)
+        assert (await running.service.job(urgent)).queue_position == 1
 
 
 async def test_a_batch_tells_when_its_last_job_will_be_done_and_whether_that_is_late(tmp_path: Path) -> None:
