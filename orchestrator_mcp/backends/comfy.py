@@ -86,9 +86,12 @@ class ComfyClient:
         self._probe_seconds = scheduling.probe_timeout
         self._control_seconds = scheduling.probe_timeout * _CONTROL_FACTOR
         self._version: tuple[int, ...] | None = None
-        self._downloads = anyio.Semaphore(_DOWNLOADS)
+        self._downloads = anyio.Semaphore(_DOWNLOADS, fast_acquire=True)
         self._transport = Transport(
-            backend, connect_timeout=scheduling.connect_timeout, json_bytes=limits.backend_json_bytes
+            backend,
+            connect_timeout=scheduling.connect_timeout,
+            json_bytes=limits.backend_json_bytes,
+            clock=clock,
         )
 
     async def __aenter__(self) -> Self:
@@ -309,7 +312,7 @@ class ComfyClient:
         with mapped, anyio.fail_after(self._control_seconds):
             async with opening as response:
                 length = response.headers.get("content-length", "")
-                there = response.status_code == 200 and length.isascii() and length.isdecimal() and len(length) < 19
+                there = response.status == 200 and length.isascii() and length.isdecimal() and len(length) < 19
                 return int(length) if there else None
 
     async def upload(self, name: str, content: bytes | Path, media_type: str) -> str:

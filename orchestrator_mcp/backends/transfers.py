@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 import anyio
-import httpx
 
 from orchestrator_mcp.backends import shapes
+from orchestrator_mcp.backends.connections import Response
 from orchestrator_mcp.backends.transport import foreign_errors_mapped, require_identity, status_error
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.errors import ArtifactError, BackendAmbiguousError
@@ -36,9 +36,7 @@ class OutputStream:
         clock: measures how fast it comes.
     """
 
-    def __init__(
-        self, response: httpx.Response, *, backend_id: str, action: str, most_bytes: int, clock: Clock
-    ) -> None:
+    def __init__(self, response: Response, *, backend_id: str, action: str, most_bytes: int, clock: Clock) -> None:
         self._response = response
         self._backend_id = backend_id
         self._action = action
@@ -60,7 +58,7 @@ class OutputStream:
         """
         started, received = self._clock.monotonic(), 0
         with foreign_errors_mapped(self._backend_id, self._action, sent=lambda: True):
-            async for chunk in self._response.aiter_raw():
+            async for chunk in self._response.pieces():
                 received += len(chunk)
                 if received > self._most_bytes:
                     raise self._too_large(f"more than {self._most_bytes} bytes")
@@ -82,7 +80,7 @@ class OutputStream:
         )
 
 
-def check_view(response: httpx.Response, *, backend_id: str, action: str) -> None:
+def check_view(response: Response, *, backend_id: str, action: str) -> None:
     """Refuse an answer to `GET /view` that is not the file.
 
     Args:
@@ -94,14 +92,14 @@ def check_view(response: httpx.Response, *, backend_id: str, action: str) -> Non
         ArtifactError: the backend does not have the file, or will not give it.
         BackendError: anything else but 200.
     """
-    if response.status_code in (400, 403, 404):
+    if response.status in (400, 403, 404):
         raise ArtifactError(
-            f"Backend {backend_id} does not give the file it declared: {action} answers {response.status_code}.",
+            f"Backend {backend_id} does not give the file it declared: {action} answers {response.status}.",
             hint="Its temp folder is emptied at each start; otherwise somebody deleted the file there.",
-            details={"reason": "missing", "status": response.status_code},
+            details={"reason": "missing", "status": response.status},
         )
-    if response.status_code != 200:
-        raise status_error(response.status_code, b"", backend_id=backend_id, action=action)
+    if response.status != 200:
+        raise status_error(response.status, b"", backend_id=backend_id, action=action)
     require_identity(response, backend_id=backend_id, action=action)
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from types import MappingProxyType, TracebackType
+from typing import Final, Self, TypeVar
+from urllib.parse import quote, urlencode
 
 import anyio
 import anyio.to_thread
-import httpx
 from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
 
 from orchestrator_mcp.backends import shapes
+from orchestrator_mcp.backends.connections import Connections, Response
+from orchestrator_mcp.backends.incoming import TornError
+from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.errors import AnswerTooLargeError, BackendAmbiguousError, BackendError, BackendRefusedError
 from orchestrator_mcp.settings import BackendSettings
 
@@ -25,27 +29,9 @@ USER_AGENT: Final = "orchestrator-mcp"
 NOBODY_LISTENS: Final = ConnectionRefusedError.__name__
 """The `reason` in the details of an error when the machine answered that no program has that port."""
 
-_CONNECTIONS: Final = 8
-_KEEPALIVE_SECONDS: Final = 30.0
 _INLINE_BYTES: Final = 1_000_000
-_NEVER_SENT: Final = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
-    InvalidURI,
-    ConnectionRefusedError,
-    socket.gaierror,
-)
-_FOREIGN: Final = (
-    httpx.HTTPError,
-    httpx.InvalidURL,
-    httpx.CookieConflict,
-    httpx.StreamError,
-    WebSocketException,
-    OSError,
-)
+_NEVER_SENT: Final = (InvalidURI, ConnectionRefusedError, socket.gaierror)
+_FOREIGN: Final = (TornError, WebSocketException, OSError)
 _TITLE: Final = re.compile(r"<title[^>]{0,200}>(?P<text>[^<]{1,300})", re.IGNORECASE)
 _REFUSING_STATUSES: Final = frozenset({401, 403})
 
@@ -61,12 +47,11 @@ class SendWatch:
         self.sent = False
         self._before_send = before_send
 
-    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        """The `trace` extension of httpx."""
-        if event.endswith("send_request_headers.started"):
-            if self._before_send is not None:
-                self._before_send()
-            self.sent = True
+    def leave(self) -> None:
+        """The connection stands, and the first byte goes next."""
+        if self._before_send is not None:
+            self._before_send()
+        self.sent = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,17 +112,18 @@ def backend_error(error: Exception, *, backend_id: str, action: str, sent: bool)
     """Our word for a foreign error.
 
     Args:
-        error: what httpx, websockets or the system raised.
+        error: what our connections, websockets or the system raised.
         backend_id: whom it was about.
         action: what was tried, for people.
         sent: whether a byte of the request may have left.
     """
     if isinstance(error, InvalidStatus) and error.response.status_code in _REFUSING_STATUSES:
         return status_error(error.response.status_code, b"", backend_id=backend_id, action=action)
-    timed_out = isinstance(error, httpx.TimeoutException | TimeoutError)
+    timed_out = isinstance(error, TimeoutError)
     reason = shapes.words(str(error), 300).rstrip(".") or ("it took too long" if timed_out else type(error).__name__)
-    connecting = isinstance(error, httpx.ConnectError | OSError)
-    details = {"reason": NOBODY_LISTENS if connecting and _nobody_listens(error) else type(error).__name__}
+    details = {
+        "reason": NOBODY_LISTENS if isinstance(error, OSError) and _nobody_listens(error) else type(error).__name__
+    }
     if not sent or isinstance(error, _NEVER_SENT):
         return BackendRefusedError(
             f"Backend {backend_id} cannot be reached for {action}: {reason}.",
@@ -151,10 +137,7 @@ def backend_error(error: Exception, *, backend_id: str, action: str, sent: bool)
 
 
 def _nobody_listens(error: BaseException) -> bool:
-    """Whether the connection was refused at each address; what is slow, unreachable or unknown was not.
-
-    httpx hides the cause of its errors, and leaves it as their context.
-    """
+    """Whether the connection was refused at each address; what is slow, unreachable or unknown was not."""
     if isinstance(error, BaseExceptionGroup):
         return all(map(_nobody_listens, error.exceptions))
     if isinstance(error, ConnectionRefusedError):
@@ -197,7 +180,7 @@ def _gist(body: str) -> str:
 
 @contextmanager
 def foreign_errors_mapped(backend_id: str, action: str, *, sent: Callable[[], bool]) -> Iterator[None]:
-    """Within it, whatever httpx, websockets and sockets raise becomes a `BackendError`.
+    """Within it, whatever connections, websockets and sockets raise becomes a `BackendError`.
 
     Args:
         backend_id: whom the work is about.
@@ -211,39 +194,41 @@ def foreign_errors_mapped(backend_id: str, action: str, *, sent: Callable[[], bo
 
 
 class Transport:
-    """One HTTP client for one backend: no proxies from the environment, no redirects, no compression.
+    """HTTP to one backend: no proxies from the environment, no redirects, no compression.
 
     Args:
         backend: where it is.
         connect_timeout: seconds to connect, and to wait for a free connection.
         json_bytes: the largest answer that is read whole.
+        clock: tells for how long a connection was not needed.
     """
 
-    def __init__(self, backend: BackendSettings, *, connect_timeout: float, json_bytes: int) -> None:
+    def __init__(self, backend: BackendSettings, *, connect_timeout: float, json_bytes: int, clock: Clock) -> None:
         self.backend_id = backend.id
-        self._connect_timeout = connect_timeout
         self._json_bytes = json_bytes
-        self._client = httpx.AsyncClient(
-            base_url=backend.url,
-            headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT, **secret_headers(backend)},
-            trust_env=False,
-            follow_redirects=False,
-            verify=backend.scheme == "https",
-            limits=httpx.Limits(
-                max_connections=_CONNECTIONS,
-                max_keepalive_connections=_CONNECTIONS,
-                keepalive_expiry=_KEEPALIVE_SECONDS,
-            ),
+        self._connections = Connections(
+            backend.host,
+            backend.port,
+            tls=ssl.create_default_context() if backend.scheme == "https" else None,
+            patience=connect_timeout,
+            clock=clock,
         )
+        always = {
+            "host": backend.url.partition("://")[2],
+            "accept": "*/*",
+            "accept-encoding": "identity",
+            "user-agent": USER_AGENT,
+        }
+        chosen = {name.lower(): text for name, text in secret_headers(backend).items()}
+        self._headers = _lines({**always, **chosen})
 
     async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.__aexit__(kind, error, trace)
+        await self._connections.close()
 
     async def ask(
         self,
@@ -263,7 +248,7 @@ class Transport:
             path: the path, quoted.
             within: seconds for all of it.
             json: a JSON body.
-            content: any other body; give its headers too.
+            content: any other body; give its headers too, with its length.
             headers: headers for this request.
             before_send: see `SendWatch`.
 
@@ -273,23 +258,19 @@ class Transport:
         """
         action = f"{method} {path}"
         watch = SendWatch(before_send)
-        all_headers = {**({"Content-Type": "application/json"} if json is not None else {}), **(headers or {})}
+        own = dict(headers or {})
+        if json is not None:
+            own |= {"content-type": "application/json", "content-length": str(len(json))}
+        request = self._head(method, path, own) + (json or b"")
         with foreign_errors_mapped(self.backend_id, action, sent=lambda: watch.sent), anyio.fail_after(within):
-            async with self._client.stream(
-                method,
-                path,
-                content=json if json is not None else content,
-                headers=all_headers,
-                timeout=self._timeout(within),
-                extensions={"trace": watch},
-            ) as response:
+            async with self._connections.answered(request, content, leaving=watch.leave) as response:
                 body = await self._read_whole(response, action)
-        return Answer(backend_id=self.backend_id, action=action, status=response.status_code, content=body)
+        return Answer(backend_id=self.backend_id, action=action, status=response.status, content=body)
 
     @asynccontextmanager
     async def stream(
         self, path: str, *, params: Mapping[str, str], idle: float, watch: SendWatch, method: str = "GET"
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncIterator[Response]:
         """Ask for something large; its body is read by the caller.
 
         Args:
@@ -299,19 +280,18 @@ class Transport:
             watch: learns whether the request has left.
             method: `GET`, or `HEAD`.
         """
-        async with self._client.stream(
-            method, path, params=params, timeout=self._timeout(idle), extensions={"trace": watch}
-        ) as response:
+        request = self._head(method, f"{path}?{urlencode(params, quote_via=quote)}")
+        async with self._connections.answered(request, idle=idle, leaving=watch.leave) as response:
             yield response
 
-    def _timeout(self, idle: float) -> httpx.Timeout:
-        return httpx.Timeout(idle, connect=self._connect_timeout, pool=self._connect_timeout)
+    def _head(self, method: str, target: str, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
+        return f"{method} {target} HTTP/1.1\r\n".encode("ascii") + self._headers + _lines(headers) + b"\r\n"
 
-    async def _read_whole(self, response: httpx.Response, action: str) -> bytes:
+    async def _read_whole(self, response: Response, action: str) -> bytes:
         require_identity(response, backend_id=self.backend_id, action=action)
         body = bytearray()
-        async for chunk in response.aiter_raw():
-            body += chunk
+        async for piece in response.pieces():
+            body += piece
             if len(body) > self._json_bytes:
                 raise AnswerTooLargeError(
                     f"Backend {self.backend_id} answers {action} with more than {self._json_bytes} bytes.",
@@ -321,7 +301,7 @@ class Transport:
         return bytes(body)
 
 
-def require_identity(response: httpx.Response, *, backend_id: str, action: str) -> None:
+def require_identity(response: Response, *, backend_id: str, action: str) -> None:
     """Refuse a compressed answer: none was asked for, and a small one may unpack to any size.
 
     Args:
@@ -339,6 +319,10 @@ def require_identity(response: httpx.Response, *, backend_id: str, action: str) 
             backend_id=backend_id,
             hint="Switch compression off in the proxy before this backend.",
         )
+
+
+def _lines(headers: Mapping[str, str]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("ascii")
 
 
 def secret_headers(backend: BackendSettings) -> dict[str, str]:
