@@ -197,25 +197,11 @@ class Inbox:
         return max(pause, self._pause_left())
 
     async def _take_all(self, scanner: Scanner) -> None:
-        """Take what lies there, step by step; while the files of one step are submitted, the next ones are read."""
-        settled, now = Settlement(), self._clock.monotonic()
+        """Take what lies there, step by step. Reading ahead while a step is submitted gains nothing: both compute."""
+        now = self._clock.monotonic()
         batch = await self._in_thread(lambda: scanner.take(scanner.entries(), now, self._new_claim_id))
         while batch.taken or batch.open or batch.left:
-            submitted: list[Settlement] = []
-            following, failure = Batch(), None
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._submit_step, batch, submitted)
-                try:
-                    following = await self._next_step(scanner, batch.left, settled)
-                except OSError as error:
-                    failure = error  # what was taken before is submitted first
-            if failure is not None:
-                raise failure
-            batch, [settled] = following, submitted
-        await self._put_away(settled)
-
-    async def _submit_step(self, batch: Batch, submitted: list[Settlement]) -> None:
-        submitted.append(await self._submitted(batch))
+            batch = await self._next_step(scanner, batch.left, await self._submitted(batch))
 
     async def _next_step(self, scanner: Scanner, left: list[Entry], settled: Settlement) -> Batch:
         """Put away what is settled, and take more unless the service wants to be left alone; one trip to a thread."""

@@ -31,6 +31,10 @@ _LONGEST_PAUSE: Final = 30.0
 _LOOKS: Final = 3  # for a manifest that the Inbox moves meanwhile: it does so once
 
 
+class _NoInboxError(Exception):
+    """The folder in which manifests are put away cannot be made; the cause says why."""
+
+
 class Outbox:
     """Delivers finished jobs and batches into one folder.
 
@@ -83,10 +87,9 @@ class Outbox:
         try:
             await to_thread.run_sync(self._prepare, limiter=self._threads, abandon_on_cancel=True)
         except OSError as failure:
-            words = f"The Outbox {self._results.outbox} is not served now: {failure}"
-            if self._trouble != words:
-                logger.warning("%s It is tried again.", words)
-            self._trouble = words
+            self._in_trouble(f"The Outbox {self._results.outbox} is not served now: {failure}")
+        except _NoInboxError as failure:
+            self._in_trouble(f"Deliveries wait, for the Inbox {self._claims.inbox} cannot be used: {failure.__cause__}")
         except Exception:
             logger.exception("The Outbox cannot be prepared; it is tried again.")
             self._trouble = "The Outbox cannot be prepared; the log says why."
@@ -94,8 +97,16 @@ class Outbox:
             self._trouble = None
         return self._trouble is None
 
+    def _in_trouble(self, words: str) -> None:
+        if self._trouble != words:
+            logger.warning("%s It is tried again.", words)
+        self._trouble = words
+
     def _prepare(self) -> None:
-        self._claims.make()
+        try:
+            self._claims.make()
+        except OSError as failure:
+            raise _NoInboxError from failure
         self._results.prepare()
 
     def _place(self, delivery: Delivery) -> Path | None:

@@ -12,7 +12,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from itertools import accumulate
 from typing import Any, Final, NoReturn
 
 from orchestrator_mcp.errors import ManifestError, Problem, TooLargeError
@@ -27,12 +26,13 @@ MAX_INTEGER: Final = 2**64 - 1
 """ComfyUI's seeds are unsigned 64-bit numbers."""
 
 _MAX_NUMBER_LENGTH = 400  # characters; more digits than any finite double has
+_SURELY_64_BITS: Final = 19  # characters; shorter whole numbers need no further look
 _LONE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
 _SUSPICIOUS_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _STRINGS = re.compile(r'(?:"[^"]*+"?)++')
-_NO_BRACKETS = re.compile(r"[^\[\]{}]++")
 _STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\Z)'
+_CONTAINERS: Final = (dict, list)
 _MARKS: Final = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF16_LE: "utf-16-le",
@@ -76,10 +76,12 @@ def parse_document(raw: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = M
     text = _decode(raw)
     if not text.strip():
         _refuse("empty", "The document is empty.")
-    _check_extent(text, max_depth)
+    _check_values(text)
     document = _load(text, max_depth)
     if not isinstance(document, dict):
         _refuse("not_an_object", f"The document is {describe(document)}; an object in braces {{…}} is needed.")
+    if _is_deeper(document, max_depth):
+        _refuse_depth(text, max_depth)
     if _SUSPICIOUS_ESCAPE.search(text):
         problems = list(value_problems(document, (), max_depth=max_depth))
         if problems:
@@ -176,18 +178,32 @@ def _decode(raw: bytes) -> str:
         _refuse("encoding", f"The document is not {name}: byte {place} cannot be read.", "Save it as UTF-8.")
 
 
-def _check_extent(text: str, max_depth: int) -> None:
-    """Count values and levels before the JSON reader makes objects of them, or runs out of stack."""
-    if len(text) < MAX_VALUES and text.count("{") + text.count("[") <= max_depth:
-        return  # no text can hold more values than letters, nor more levels than brackets
+def _check_values(text: str) -> None:
+    """Count the values before the JSON reader makes objects of them."""
+    if len(text) < MAX_VALUES:
+        return  # no text can hold more values than letters
     outside = _STRINGS.sub("", _ESCAPED.sub("", text) if "\\" in text else text)
     values = outside.count("{") + outside.count("[") + outside.count(",") + 1
     if values > MAX_VALUES:
         raise TooLargeError(f"The document has {values:,} values; at most {MAX_VALUES:,} are taken.")
-    brackets = _NO_BRACKETS.sub("", outside).encode("ascii")
-    if any(depth > max_depth for depth in accumulate(map(_STEP.__getitem__, brackets[: 2 * MAX_VALUES]))):
-        place = _place(text, _offset_of_depth(text, max_depth))
-        _refuse("depth", f"The document is nested deeper than {max_depth} levels at {place}.")
+
+
+def _is_deeper(document: Any, most: int) -> bool:
+    """Whether objects and lists lie in each other on more than so many levels."""
+    level = [document]
+    for _ in range(most):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [value for values in inner for value in values if isinstance(value, _CONTAINERS)]
+        if not level:
+            return False
+    return True
+
+
+def _refuse_depth(text: str, max_depth: int) -> NoReturn:
+    offset = _offset_of_depth(text, max_depth)
+    if offset == len(text):
+        _refuse("depth", f"The document is nested too deep to be read (the limit set is {max_depth} levels).")
+    _refuse("depth", f"The document is nested deeper than {max_depth} levels at {_place(text, offset)}.")
 
 
 def _offset_of_depth(text: str, max_depth: int) -> int:
@@ -210,7 +226,7 @@ def _load(text: str, max_depth: int) -> Any:
         message = f"The document is not JSON at line {error.lineno}, column {error.colno}: {error.msg}."
         _refuse("json", message, hint if usual else None)
     except RecursionError:
-        _refuse("depth", f"The document is nested too deep to be read (the limit set is {max_depth} levels).")
+        _refuse_depth(text, max_depth)
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -226,6 +242,8 @@ def _no_constant(literal: str) -> NoReturn:
 
 
 def _bounded_int(literal: str) -> int:
+    if len(literal) < _SURELY_64_BITS:
+        return int(literal)
     if len(literal) > 20 or not MIN_INTEGER <= int(literal) <= MAX_INTEGER:
         raise _RefusedError("number", f"The number {literal[:24]} does not fit into 64 bits", literal)
     return int(literal)

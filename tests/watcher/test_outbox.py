@@ -345,3 +345,14 @@ def test_a_result_keeps_every_field_of_the_job(tmp_path: Path) -> None:
     assert {key: document[key] for key in shown if key != "outputs"} == {
         key: value for key, value in shown.items() if key != "outputs"
     }
+
+
+async def test_an_inbox_that_cannot_be_used_is_not_told_of_as_the_outbox(
+    outbox: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "Inbox").write_text("not a folder", "utf-8")
+    async with delivering(outbox, tmp_path / "Inbox", RecordingService()) as serving:
+        await until(lambda: serving.trouble is not None)
+    assert serving.trouble is not None
+    assert serving.trouble.startswith(f"Deliveries wait, for the Inbox {tmp_path / 'Inbox'} cannot be used: ")
+    assert "Outbox" not in caplog.text.replace(str(outbox), "")
