@@ -54,5 +54,5 @@ class Sharing:
         wait = self.wait(now, patience)
         if not wait:
             return None
-        prompts = "a prompt" if self.foreign == 1 else f"{self.foreign} prompts"
-        return f"somebody else uses it: {prompts} of theirs in its queue go first; one of ours may in {wait:.0f} s"
+        theirs = "a prompt of theirs goes" if self.foreign == 1 else f"{self.foreign} prompts of theirs go"
+        return f"somebody else uses it: {theirs} first; one of ours may in {wait:.0f} s"
