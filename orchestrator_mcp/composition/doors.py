@@ -21,7 +21,7 @@ from orchestrator_mcp.domain.access import KnownToken, Scope, digest_of
 from orchestrator_mcp.doors.http import (
     BodyLimits,
     HttpProtocol,
-    StreamShutdown,
+    OpenStreams,
     build_middleware,
     build_routes,
     exception_handlers,
@@ -80,12 +80,13 @@ async def doors(
         service.condition.report_notice(lambda: NO_TOKEN)
     agents = build_server(service, version=__version__, public_url=settings.server.public_url)
     mcp = McpDoor(agents, max_message_bytes=settings.limits.body_bytes, count=service.counted_stream)
-    streams = StreamShutdown()
+    streams = OpenStreams()
     http = _http(_web(settings, service, tokens, mcp, streams))
     inbox, outbox = _watchers(settings, choices, clock, service)
     url = reachable_url(settings.server.host, settings.server.port)
     async with mcp.run(), anyio.create_task_group() as tasks:
         tasks.start_soon(http.run_on, [listener], name="http")
+        tasks.start_soon(streams.run, name="open streams")
         service.expect_deliveries()
         service.condition.report_notice(lambda: inbox.notice)
         for door in (inbox, outbox):
@@ -103,7 +104,7 @@ async def doors(
 
 
 def _web(
-    settings: Settings, service: JobService, tokens: tuple[KnownToken, ...], mcp: McpDoor, streams: StreamShutdown
+    settings: Settings, service: JobService, tokens: tuple[KnownToken, ...], mcp: McpDoor, streams: OpenStreams
 ) -> Starlette:
     most, deepest = settings.limits.body_bytes, settings.limits.graph_depth
     routes = build_routes(

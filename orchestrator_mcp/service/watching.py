@@ -13,13 +13,12 @@ from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged, JobDelivered, JobProgressed
 from orchestrator_mcp.domain.views import JobView, StreamEvent
 from orchestrator_mcp.errors import NotFoundError, StorageError
-from orchestrator_mcp.events import CROWD, Events, Subscription
+from orchestrator_mcp.events import Events, Subscription
 from orchestrator_mcp.service.pages import Page, Pages, told_once
 from orchestrator_mcp.store import JobStore, StoredJob
 
 SLOW_LOOK: Final = 10.0  # seconds after which the store is asked without an event
 CROWD_PAUSE: Final = 1.0  # seconds between two tellings of changes to a crowd
-LEAVE_TAKING: Final = 0.5  # seconds within which the last of a crowd has heard of the end
 FRESH: Final = 0.5  # seconds for which a look counts: queue positions change without an event of the job
 
 Show = Callable[[StoredJob, str | None], Awaitable[JobView]]
@@ -149,10 +148,6 @@ class Watching:
             await self.told(page, look, "end" if stored.job.state.final else "job", base_url)
         return look
 
-    async def linger(self) -> None:
-        """Keep a told reader for a moment: taking leave of one in a crowd would keep the others from their end."""
-        await self._clock.sleep(LEAVE_TAKING)
-
     def _fresh(self, page: _Page) -> _Look | None:
         known = page.look
         if known is None or known.after != page.told or self._clock.monotonic() - known.at >= FRESH:
@@ -205,8 +200,6 @@ class _Reader:
             await self._wait_for_delivery(grace)
             look = await self._watching.look(self._page, job_id)
         yield await self._tell("end", look)
-        if self._page.readers >= CROWD:
-            await self._watching.linger()
 
     async def _tell(self, kind: Literal["job", "end"], look: _Look) -> StreamEvent:
         return await self._watching.told(self._page, look, kind, self._base_url)

@@ -11,9 +11,9 @@ from orchestrator_mcp.domain.access import KnownToken
 from orchestrator_mcp.doors.http.answers import exception_handlers
 from orchestrator_mcp.doors.http.faults import FaultGuard
 from orchestrator_mcp.doors.http.guard import HostGuard, OriginGuard, TokenGuard
+from orchestrator_mcp.doors.http.open_streams import OpenStreams
 from orchestrator_mcp.doors.http.reading import BodyLimits
 from orchestrator_mcp.doors.http.routes import build_routes
-from orchestrator_mcp.doors.http.streams import StreamShutdown
 from orchestrator_mcp.doors.http.unreadable import HttpProtocol
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     "HostGuard",
     "HttpProtocol",
     "OriginGuard",
-    "StreamShutdown",
+    "OpenStreams",
     "TokenGuard",
     "build_middleware",
     "build_routes",

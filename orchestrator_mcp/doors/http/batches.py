@@ -13,8 +13,9 @@ from starlette.websockets import WebSocket
 
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.doors.http.answers import WrongRequest, answer
+from orchestrator_mcp.doors.http.open_streams import OpenStreams
 from orchestrator_mcp.doors.http.reading import ReadManifest, caller_of, last_event_id, location, read_query, urls_begin
-from orchestrator_mcp.doors.http.streams import FINAL, EventStreamResponse, StreamShutdown, serve_websocket
+from orchestrator_mcp.doors.http.streams import FINAL, EventStreamResponse, serve_websocket
 from orchestrator_mcp.service import JobService
 
 BATCH: Final = "/api/batch/{batch_id}"
@@ -41,7 +42,7 @@ class BatchDoor:
 
     service: JobService
     public_url: str | None
-    streams: StreamShutdown
+    streams: OpenStreams
 
     async def submit(self, request: Request, read: ReadManifest) -> Response:
         """Hand in a manifest with `batch`, which `POST /api/job` has read."""

@@ -21,6 +21,7 @@ from orchestrator_mcp.doors.http.answers import (
 from orchestrator_mcp.doors.http.assets import sent_file
 from orchestrator_mcp.doors.http.backends import BackendDoor
 from orchestrator_mcp.doors.http.batches import BATCH, BatchDoor
+from orchestrator_mcp.doors.http.open_streams import OpenStreams
 from orchestrator_mcp.doors.http.outputs import serve_output, serve_preview
 from orchestrator_mcp.doors.http.pages import page_routes
 from orchestrator_mcp.doors.http.reading import (
@@ -37,7 +38,7 @@ from orchestrator_mcp.doors.http.reading import (
     read_query,
     urls_begin,
 )
-from orchestrator_mcp.doors.http.streams import EventStreamResponse, StreamShutdown, is_final, serve_websocket
+from orchestrator_mcp.doors.http.streams import EventStreamResponse, is_final, serve_websocket
 from orchestrator_mcp.service import JobService
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -59,7 +60,7 @@ class HttpDoor:
     service: JobService
     public_url: str | None = None
     limits: Callable[[], BodyLimits] = BodyLimits
-    streams: StreamShutdown = field(default_factory=StreamShutdown)
+    streams: OpenStreams = field(default_factory=OpenStreams)
 
     @property
     def batches(self) -> BatchDoor:
@@ -168,7 +169,7 @@ def build_routes(
     version: str,
     public_url: str | None = None,
     limits: Callable[[], BodyLimits] = BodyLimits,
-    streams: StreamShutdown | None = None,
+    streams: OpenStreams | None = None,
 ) -> list[BaseRoute]:
     """Every route of the HTTP door, the documentation pages included.
 
@@ -186,7 +187,7 @@ def build_routes(
         service=service,
         public_url=public_url,
         limits=limits,
-        streams=streams or StreamShutdown(),
+        streams=streams or OpenStreams(),
     )
     return [*_http_routes(door), *_stream_routes(door), *page_routes(version)]
 

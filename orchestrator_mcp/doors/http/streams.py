@@ -1,35 +1,35 @@
 """A job's stream, as WebSocket messages and as server-sent events: the present state, each change, the end.
 
 Each listener is a subscription of its own at the service, which drops progress that a slow one cannot take; so no
-listener waits for another one.
+listener waits for another one. It has two tasks: that of the request waits until the client has left, and one tells. To
+the server the last word is the end of the request as well, so that nothing is cancelled when all has been told.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from typing import Final, Protocol
 
 import anyio
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.types import Message, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from orchestrator_mcp.clock import SystemClock
 from orchestrator_mcp.domain.views import JobView
 from orchestrator_mcp.doors.http.answers import error_document
 from orchestrator_mcp.doors.http.guard import SUBPROTOCOL_PREFIX
+from orchestrator_mcp.doors.http.open_streams import OpenStream, OpenStreams
 from orchestrator_mcp.errors import NotFoundError
 
 UNKNOWN_JOB: Final = 4404
 GOING_AWAY: Final = 1012  # "service restart": clients come back
 TOO_SLOW: Final = 1013  # "try again later"
-STALL_SECONDS: Final = 60.0
-"""A reader that takes nothing for this long is dropped; it learns the present state when it comes back."""
-KEEPALIVE_SECONDS: Final = 15.0
-_CLOSE_SECONDS: Final = 1.0
-_LOOKS: Final = 4  # at whether a reader takes what it is told, within the time that it has
 FINAL: Final = frozenset({"completed", "failed", "cancelled"})
+_CLOSE_SECONDS: Final = 1.0
+_GONE: Final = frozenset({"http.disconnect", "websocket.disconnect"})
+_RETRY: Final = b"retry: 2000\n\n"
+_COMMENT: Final[Message] = {"type": "http.response.body", "body": b": still here\n\n", "more_body": True}
 
 
 class Told(Protocol):
@@ -53,35 +53,6 @@ class Told(Protocol):
 
 
 Watch = AbstractAsyncContextManager[AsyncIterator[Told]]
-
-
-class StreamShutdown:
-    """Ends every open stream when the server stops; streams that are opened afterwards end at once."""
-
-    def __init__(self) -> None:
-        self._open: set[anyio.CancelScope] = set()
-        self._closed = False
-
-    def close(self) -> None:
-        """End them all."""
-        self._closed = True
-        for scope in self._open:
-            scope.cancel()
-
-    @contextmanager
-    def ending(self, scope: anyio.CancelScope) -> Iterator[None]:
-        """Cancel a scope when the streams end, for as long as the block lasts.
-
-        Args:
-            scope: of one stream.
-        """
-        if self._closed:
-            scope.cancel()
-        self._open.add(scope)
-        try:
-            yield
-        finally:
-            self._open.discard(scope)
 
 
 def chosen_subprotocol(offered: list[str]) -> str | None:
@@ -111,16 +82,13 @@ def is_final(job: JobView) -> bool:
     return job.status in FINAL
 
 
-async def serve_websocket(
-    websocket: WebSocket, watch: Watch, shutdown: StreamShutdown, *, stall: float = STALL_SECONDS
-) -> None:
+async def serve_websocket(websocket: WebSocket, watch: Watch, streams: OpenStreams) -> None:
     """Tell a WebSocket everything about a job.
 
     Args:
         websocket: not yet accepted.
         watch: the subscription, not yet entered.
-        shutdown: ends it early.
-        stall: seconds that one message may take.
+        streams: looks after it.
 
     Raises:
         TooManyError: before it is accepted, when the caller reads as many streams as it may.
@@ -129,98 +97,61 @@ async def serve_websocket(
     try:
         async with watch as events:
             await websocket.accept(chosen_subprotocol(offered))
-            code = await _tell_websocket(websocket, events, shutdown, stall)
+            await _tell_websocket(websocket, events, streams)
     except NotFoundError as error:
         await websocket.accept(chosen_subprotocol(offered))
         document = {"type": "error", **error_document(str(error), code=error.code)}
-        with anyio.move_on_after(_CLOSE_SECONDS):
-            await _quietly(lambda: websocket.send_json(document))
-        code = UNKNOWN_JOB
-    if websocket.client_state is WebSocketState.CONNECTED:
-        with anyio.move_on_after(_CLOSE_SECONDS):
-            await _quietly(lambda: websocket.close(code))
+        with _at_the_end():
+            await websocket.send_json(document)
+            await websocket.close(UNKNOWN_JOB)
 
 
-async def _tell_websocket(
-    websocket: WebSocket, events: AsyncIterator[Told], shutdown: StreamShutdown, stall: float
-) -> int:
-    code = GOING_AWAY
-    patience = _Patience(stall)
+async def _tell_websocket(websocket: WebSocket, events: AsyncIterator[Told], streams: OpenStreams) -> None:
+    async def tell(stream: OpenStream) -> None:
+        async for event in events:
+            await stream.say({"type": "websocket.send", "text": event.text})
+        await stream.say({"type": "websocket.close", "code": 1000})
+        stream.over = True
+
+    stream = await _follow(tell, websocket.receive, websocket.send, streams)
+    if not stream.over and not stream.left:
+        with _at_the_end():
+            await websocket.close(TOO_SLOW if stream.cut else GOING_AWAY)
+
+
+async def _follow(
+    tell: Callable[[OpenStream], Awaitable[None]],
+    receive: Receive,
+    send: Send,
+    streams: OpenStreams,
+    comment: Message | None = None,
+) -> OpenStream:
+    """Tell until all is told, the client leaves, or the stream is ended."""
     async with anyio.create_task_group() as tasks:
-
-        async def tell() -> None:
-            nonlocal code
-            async for event in events:
-                with patience:
-                    await websocket.send_text(event.text)
-            code = 1000
-            tasks.cancel_scope.cancel()
-
-        async def mind() -> None:
-            nonlocal code
-            await patience.lost()
-            code = TOO_SLOW
-            tasks.cancel_scope.cancel()
-
-        async def listen() -> None:
-            # What clients say means nothing here; that they leave does.
-            while (await websocket.receive())["type"] != "websocket.disconnect":
-                pass
-            tasks.cancel_scope.cancel()
-
-        with shutdown.ending(tasks.cancel_scope):
-            tasks.start_soon(_left_quietly, tell, tasks.cancel_scope)
-            tasks.start_soon(mind)
-            await listen()
-    return code
+        stream = OpenStream(tasks, send, comment)
+        with streams.opened(stream):
+            tasks.start_soon(_left_quietly, tell, stream)
+            while (await receive())["type"] not in _GONE:
+                pass  # what clients say means nothing here; that they leave does
+            stream.left = True
+            if not stream.over:
+                stream.end()
+    return stream
 
 
-class _Patience:
-    """Notices a reader that takes nothing, without a timer or a clock for each event: a thousand share the cost of few.
-
-    Args:
-        seconds: that one sending may take; it is noticed at most a quarter later.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._clock = SystemClock()
-        self._sending = 0
-        self._number = 0
-
-    def __enter__(self) -> None:
-        if not self._sending:
-            self._number += 1
-        self._sending += 1
-
-    def __exit__(self, *_error: object) -> None:
-        self._sending -= 1
-
-    async def lost(self) -> None:
-        """Return when a sending takes too long: it is under way at so many looks in a row."""
-        seen, times = 0, 0
-        while True:
-            stuck = self._sending > 0 and self._number == seen
-            times = times + 1 if stuck else min(self._sending, 1)
-            if times > _LOOKS:
-                return
-            seen = self._number
-            await self._clock.sleep(self._seconds / _LOOKS)
-
-
-async def _quietly(act: Callable[[], Awaitable[None]]) -> None:
+async def _left_quietly(tell: Callable[[OpenStream], Awaitable[None]], stream: OpenStream) -> None:
+    """Tell; when the reader has gone, end the stream instead of failing."""
     try:
-        await act()
-    except (WebSocketDisconnect, OSError, RuntimeError):
-        return
-
-
-async def _left_quietly(act: Callable[[], Awaitable[None]], scope: anyio.CancelScope) -> None:
-    """Do it; when the reader has gone, end the stream instead of failing."""
-    try:
-        await act()
+        await tell(stream)
     except (WebSocketDisconnect, OSError):
-        scope.cancel()
+        stream.end()
+
+
+@contextmanager
+def _at_the_end() -> Iterator[None]:
+    """Say a last word to somebody who may be gone, or take nothing."""
+    with anyio.move_on_after(_CLOSE_SECONDS), suppress(WebSocketDisconnect, OSError, RuntimeError):
+        yield
 
 
 class EventStreamResponse(Response):
@@ -230,99 +161,55 @@ class EventStreamResponse(Response):
 
     Args:
         watch: the subscription, not yet entered; its NotFoundError comes before any byte is sent.
-        shutdown: ends it early.
+        streams: looks after it.
         after: the number of the last event that the reader has seen.
         ended: whether the job has ended already, so that the first event is there at once.
-        keepalive: seconds of silence after which a comment is sent, so that proxies keep the connection.
-        stall: seconds that sending one event may take.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(
-        self,
-        watch: Watch,
-        shutdown: StreamShutdown,
-        *,
-        after: int | None = None,
-        ended: bool = False,
-        keepalive: float = KEEPALIVE_SECONDS,
-        stall: float = STALL_SECONDS,
-    ) -> None:
+    def __init__(self, watch: Watch, streams: OpenStreams, *, after: int | None = None, ended: bool = False) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._watch = watch
-        self._shutdown = shutdown
+        self._streams = streams
         self._after = after
         self._ended = ended
-        self._keepalive = keepalive
-        self._stall = stall
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._watch as events:
-            first: Told | None = None
             if self._ended and self._after is not None:
                 first = await anext(events, None)
                 if not is_news(first, self._after):
                     await Response(status_code=204)(scope, receive, send)
                     return
+                events = _beginning_with(first, events)
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            if scope["method"] != "HEAD":
-                await self._stream(first, events, receive, send)
-            await _finish(send)
+            if scope["method"] == "HEAD" or not await self._tell(events, receive, send):
+                with _at_the_end():
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _stream(self, first: Told | None, events: AsyncIterator[Told], receive: Receive, send: Send) -> None:
-        quiet = False
-        patience = _Patience(self._stall)
+    async def _tell(self, events: AsyncIterator[Told], receive: Receive, send: Send) -> bool:
+        """Tell all that there is; gives whether the answer ended with it."""
 
-        async def say(chunk: bytes) -> None:
-            with patience:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        async def tell(stream: OpenStream) -> None:
+            before = _RETRY
+            async for event in events:
+                last = event.type == "end"
+                body = before + event_lines(event)
+                await stream.say({"type": "http.response.body", "body": body, "more_body": not last})
+                stream.over, before = last, b""
 
-        async with anyio.create_task_group() as tasks:
+        return (await _follow(tell, receive, send, self._streams, _COMMENT)).over
 
-            async def tell() -> None:
-                nonlocal quiet
-                await say(b"retry: 2000\n\n")
-                if first is not None:
-                    await say(event_lines(first))
-                async for event in events:
-                    quiet = False
-                    await say(event_lines(event))
-                tasks.cancel_scope.cancel()
 
-            async def keep_alive() -> None:
-                nonlocal quiet
-                while True:
-                    quiet = True
-                    await anyio.sleep(self._keepalive)
-                    if quiet:
-                        await say(b": still here\n\n")
-
-            async def mind() -> None:
-                await patience.lost()
-                tasks.cancel_scope.cancel()
-
-            async def listen() -> None:
-                while (await receive())["type"] != "http.disconnect":
-                    pass
-                tasks.cancel_scope.cancel()
-
-            with self._shutdown.ending(tasks.cancel_scope):
-                tasks.start_soon(_left_quietly, tell, tasks.cancel_scope)
-                tasks.start_soon(_left_quietly, keep_alive, tasks.cancel_scope)
-                tasks.start_soon(mind)
-                await listen()
+async def _beginning_with(first: Told | None, events: AsyncIterator[Told]) -> AsyncIterator[Told]:
+    if first is not None:
+        yield first
+    async for event in events:
+        yield event
 
 
 def event_lines(event: Told) -> bytes:
     """One server-sent event; JSON has no raw line breaks, so that one `data:` line holds it."""
     return f"id: {event.seq}\nevent: {event.type}\ndata: {event.text}\n\n".encode()
-
-
-async def _finish(send: Send) -> None:
-    with anyio.move_on_after(_CLOSE_SECONDS):
-        try:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except OSError:
-            return

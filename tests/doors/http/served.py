@@ -13,7 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from orchestrator_mcp.doors.http import HttpProtocol, StreamShutdown, build_middleware, build_routes, exception_handlers
+from orchestrator_mcp.doors.http import HttpProtocol, OpenStreams, build_middleware, build_routes, exception_handlers
 from orchestrator_mcp.service import JobService
 
 
@@ -34,7 +34,7 @@ class Server(uvicorn.Server):
 
 
 def build_app(
-    service: JobService, *, streams: StreamShutdown | None = None, guard: dict[str, Any] | None = None, **choices: Any
+    service: JobService, *, streams: OpenStreams | None = None, guard: dict[str, Any] | None = None, **choices: Any
 ) -> ASGIApp:
     """The whole application.
 
@@ -54,7 +54,7 @@ def build_app(
 @asynccontextmanager
 async def served(service: JobService, **choices: Any) -> AsyncIterator[httpx.AsyncClient]:
     """Serve it on a free port of this machine, and stop it as the program does; see `build_app`."""
-    streams = choices.setdefault("streams", StreamShutdown())
+    streams = choices.setdefault("streams", OpenStreams())
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         build_app(service, **choices), log_config=None, lifespan="off", timeout_graceful_shutdown=5, http=HttpProtocol

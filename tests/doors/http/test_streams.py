@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from orchestrator_mcp.domain.views import StreamEvent
-from orchestrator_mcp.doors.http import StreamShutdown
+from orchestrator_mcp.doors.http import OpenStreams
 from orchestrator_mcp.doors.http.streams import EventStreamResponse, serve_websocket
 from orchestrator_mcp.errors import TooManyError
 from tests.doors.http.farm import JOB, ServiceDouble, finished
@@ -170,7 +170,7 @@ async def test_a_bug_in_a_stream_is_closed_and_logged(
 
 
 async def test_open_streams_end_when_the_server_stops(farm: ServiceDouble) -> None:
-    streams = StreamShutdown()
+    streams = OpenStreams()
     async with served(farm, streams=streams) as client, follow(client) as connection:
         await next_message(connection)
         async with client.stream("GET", f"/api/job/{JOB}/events") as response:
@@ -235,10 +235,13 @@ async def test_silence_is_broken_by_comments(farm: ServiceDouble) -> None:
         await enough.wait()
         return {"type": "http.disconnect"}
 
-    response = EventStreamResponse(farm.watch(JOB), StreamShutdown(), keepalive=0.01)
+    streams = OpenStreams(keepalive=0.01)
     with anyio.fail_after(10):
-        await response({"type": "http", "method": "GET"}, receive, send)
-    assert [message["body"][:5] for message in sent[1:5]] == [b"retry", b"id: 1", b": sti", b": sti"]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(streams.run)
+            await EventStreamResponse(farm.watch(JOB), streams)({"type": "http", "method": "GET"}, receive, send)
+            tasks.cancel_scope.cancel()
+    assert [message["body"][:14] for message in sent[1:5]] == [b"retry: 2000\n\ni", *[b": still here\n\n"] * 3]
 
 
 async def test_many_readers_that_leave_at_once_leave_a_clean_log(
@@ -276,12 +279,16 @@ async def test_one_that_takes_nothing_is_dropped_in_the_end(farm: ServiceDouble)
         raise AssertionError
 
     scope: Scope = {"type": "http", "method": "GET"}
+    streams = OpenStreams(stall=0.01)
     with anyio.fail_after(10):
-        await EventStreamResponse(farm.watch(JOB), StreamShutdown(), stall=0.01)(scope, receive, send)
-        assert sent == ["http.response.start", "http.response.body", "http.response.body"]
-        sent.clear()
-        scope = {"type": "websocket", "headers": [], "subprotocols": []}
-        await serve_websocket(WebSocket(scope, receive, send), farm.watch(JOB), StreamShutdown(), stall=0.01)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(streams.run)
+            await EventStreamResponse(farm.watch(JOB), streams)(scope, receive, send)
+            assert sent == ["http.response.start", "http.response.body", "http.response.body"]
+            sent.clear()
+            scope = {"type": "websocket", "headers": [], "subprotocols": []}
+            await serve_websocket(WebSocket(scope, receive, send), farm.watch(JOB), streams)
+            tasks.cancel_scope.cancel()
     assert sent == ["websocket.accept", "websocket.send", "websocket.close"]
     assert farm.listeners == 0
 
