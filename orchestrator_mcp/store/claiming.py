@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Any
 
 from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.domain.jobs import JobState, Stage, prompt_id_for
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.placement import Candidate, Choice, Lane, choose
-from orchestrator_mcp.store.gate import tell
+from orchestrator_mcp.store.gate import tell, tell_begun
 from orchestrator_mcp.store.lanes import enters, leaves
 from orchestrator_mcp.store.records import OpenAttempt, open_attempt
 from orchestrator_mcp.store.sqlite import Transaction
@@ -78,45 +77,27 @@ def _attempt(row: sqlite3.Row, candidate: Candidate, lane: Lane, document: str) 
 
 def _take(tx: Transaction, claimed: Sequence[OpenAttempt], candidates: Mapping[str, Candidate], at: int) -> None:
     """Give jobs to their backends, and write down the intents."""
-    seq = tx.take_seqs(len(claimed))
-    rows = (_taken(held, candidates[held.backend_id], seq + place, at) for place, held in enumerate(claimed))
-    if tx.many("take_job", rows) != len(claimed):
+    stage, seq = Stage.DISPATCHING, tx.take_seqs(len(claimed))
+    taken = tx.many_alike(
+        "take_job",
+        {"b_stage": stage.value, "b_now": at},
+        ("b_id", "b_seq", "b_backend", "b_epoch", "b_sandbox"),
+        (
+            (held.row, seq + place, held.backend_id, held.epoch, candidates[held.backend_id].sandbox)
+            for place, held in enumerate(claimed)
+        ),
+    )
+    if taken != len(claimed):
         raise AssertionError("a job left the queue between being picked and being taken, in one transaction")
-    for place, held in enumerate(claimed):
-        tx.later(
-            "add_attempt",
-            job_id=held.row,
-            number=held.number,
-            prompt_id=held.prompt_id,
-            backend_id=held.backend_id,
-            epoch=held.epoch,
-            started_at=at,
-        )
-        tell(
-            tx,
-            held.row,
-            held.job_id,
-            JobState.QUEUED,
-            JobState.RUNNING,
-            seq=seq + place,
-            at=at,
-            stage=held.stage,
-            attempt=held.number,
-        )
+    tx.later_alike(
+        "add_attempt",
+        {"started_at": at},
+        ("job_id", "number", "prompt_id", "backend_id", "epoch"),
+        ((held.row, held.number, held.prompt_id, held.backend_id, held.epoch) for held in claimed),
+    )
+    tell_begun(tx, [(held.row, held.job_id, held.number) for held in claimed], stage, seq, at)
     for lane_id, count in Counter(held.lane_id for held in claimed).items():
         leaves(tx, lane_id, JobState.QUEUED, count)
-
-
-def _taken(held: OpenAttempt, candidate: Candidate, seq: int, at: int) -> dict[str, Any]:
-    return {
-        "b_id": held.row,
-        "b_stage": held.stage.value,
-        "b_backend": held.backend_id,
-        "b_epoch": held.epoch,
-        "b_now": at,
-        "b_sandbox": candidate.sandbox,
-        "b_seq": seq,
-    }
 
 
 def _document(tx: Transaction, row: int) -> str:

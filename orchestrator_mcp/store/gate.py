@@ -59,6 +59,28 @@ def tell(
     tx.told.append(JobChanged(job_id=job_id, seq=seq, state=state, stage=stage, cancel=cancel))
 
 
+def tell_begun(tx: Transaction, jobs: Sequence[tuple[int, str, int]], stage: Stage, seq: int, at: int) -> None:
+    """Put on record that queued jobs run now, and tell of each after the commit.
+
+    Args:
+        tx: the transaction.
+        jobs: row, id and number of the attempt of each.
+        stage: what they begin with.
+        seq: the number of the first one's history row; the others follow.
+        at: when, milliseconds since the Unix epoch.
+    """
+    state = JobState.RUNNING
+    if not may_follow(JobState.QUEUED, state):
+        raise AssertionError(f"the state table has no way from {JobState.QUEUED} to {state}")
+    shared = {"at": at, "state": STATE_CODES[state], "stage": stage.value, "reason": None}
+    rows = ((seq + place, row, number) for place, (row, _, number) in enumerate(jobs))
+    tx.later_alike("add_history", shared, ("seq", "job_id", "attempt"), rows)
+    tx.told += [
+        JobChanged(job_id=job_id, seq=seq + place, state=state, stage=stage)
+        for place, (_, job_id, _) in enumerate(jobs)
+    ]
+
+
 def tell_new(
     tx: Transaction, first: tuple[int, str], states: Sequence[JobState], seq: int, at: int, reason: str
 ) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from pydantic_core import to_json
@@ -150,6 +151,9 @@ class OpenAttempt:
 
     Attributes:
         row: the job's row.
+        document: the graph as it is stored.
+        order: what is fixed since the job was accepted, as it is stored: it is read by whoever sends the job, not in
+            the transaction that claims it.
         accepted: whether the backend is known to have taken the prompt.
         charged: attempts that used up the retry budget so far, without this one.
         batch: the row of the job's batch.
@@ -164,7 +168,7 @@ class OpenAttempt:
     workflow_id: str
     stem: str
     document: str
-    spec: JobSpec
+    order: str
     charged: int
     lane_id: int
     lane: LaneSpec
@@ -178,6 +182,11 @@ class OpenAttempt:
         """The graph before its values are bound."""
         graph: Graph = json.loads(self.document)
         return graph
+
+    @cached_property
+    def spec(self) -> JobSpec:
+        """What is fixed since the job was accepted."""
+        return JobSpec.from_json(self.order)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,7 +280,7 @@ def open_attempt(
         workflow_id=row["workflow_id"],
         stem=row["stem"],
         document=document,
-        spec=JobSpec.from_json(row["spec"]),
+        order=row["spec"],
         charged=row["charged"],
         lane_id=row["lane_id"],
         lane=lane,

@@ -213,10 +213,14 @@ class Transaction:
 
     def many_alike(
         self, name: str, shared: Mapping[str, Any], names: Sequence[str], rows: Iterable[tuple[Any, ...]], /
-    ) -> None:
-        """Run a statement once for each of many rows that differ in some values only, see `Compiled.bind_alike`."""
+    ) -> int:
+        """Run a statement once for each of many rows that differ in some values only; the rows that it changed.
+
+        See `Compiled.bind_alike`.
+        """
         statement = self._statements[name]
         self._cursor.executemany(statement.sql, statement.bind_alike(shared, names, rows))
+        return self._cursor.rowcount
 
     def later(self, name: str, /, **values: Any) -> None:
         """Run a statement when the transaction settles, together with all of its kind; the same one only once.
@@ -224,6 +228,13 @@ class Transaction:
         For what nothing in the same transaction reads: many rows in one call cost a third of as many calls.
         """
         self._later.setdefault(name, {})[self._statements[name].bind(values)] = None
+
+    def later_alike(
+        self, name: str, shared: Mapping[str, Any], names: Sequence[str], rows: Iterable[tuple[Any, ...]], /
+    ) -> None:
+        """The same for many rows that differ in some values only, see `Compiled.bind_alike`."""
+        bound = self._statements[name].bind_alike(shared, names, rows)
+        self._later.setdefault(name, {}).update(dict.fromkeys(bound))
 
     def take_seqs(self, count: int = 1) -> int:
         """The number of the next history row; so many numbers from it on are the caller's."""
