@@ -16,6 +16,7 @@ VAGUE = {"manager", "handler", "helper", "helpers", "util", "utils", "common", "
 LOOP_BOUND = {
     "orchestrator_mcp/sandbox/command.py",  # asyncio.Runner chooses uvloop for a thousand servers
     "orchestrator_mcp/sandbox/listening.py",  # sockets without a task for each of a thousand ports
+    "orchestrator_mcp/store/writer.py",  # a word from its thread to the loop that does not wait to be heard
 }
 WITH_THREADS = {
     "orchestrator_mcp/command/serving.py",  # the child of --reload waits for its parent's end, beside any loop

@@ -68,8 +68,8 @@ class JobStore:
         self._database = Database(path, exclusive=exclusive)
         self._writer = Writer(self._database, tell=tell)
         self._exclusive = exclusive
-        self._reading = self._writer.thread if exclusive else anyio.CapacityLimiter(1)
-        self._backing_up = self._writer.thread if exclusive else anyio.CapacityLimiter(1)
+        self._reading = self._writer.connection if exclusive else anyio.CapacityLimiter(1)
+        self._backing_up = self._writer.connection if exclusive else anyio.CapacityLimiter(1)
         self.batches = BatchStore(self._writer, self._read)
         self.backends = BackendStore(self._writer, self._read)
 
