@@ -148,12 +148,15 @@ class Connections:
         async with self._one() as connection:
             leaving()
             incoming, first = Incoming(bodiless=head.startswith(b"HEAD ")), b""
-            sent = await _sent(connection.stream, head, body)
-            while not incoming.begun:
-                with anyio.fail_after(idle):
-                    first = await fed(incoming, connection.stream)
-            yield Response(connection.stream, incoming, first, idle)
-            connection.good = sent and incoming.whole and incoming.reusable
+            try:
+                sent = await _sent(connection.stream, head, body)
+                while not incoming.begun:
+                    with anyio.fail_after(idle):
+                        first = await fed(incoming, connection.stream)
+                yield Response(connection.stream, incoming, first, idle)
+                connection.good = sent and incoming.whole and incoming.reusable
+            finally:
+                incoming.let_go()
 
     @asynccontextmanager
     async def _one(self) -> AsyncIterator[_Connection]:

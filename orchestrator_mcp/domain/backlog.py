@@ -23,9 +23,39 @@ NEAR: Final = 3.0
 _NEVER: Final = 1 << 62
 
 Fits = Callable[[Lane], bool]
-Sort = Callable[[list[Lane]], None]
 
 _AGE: Final = attrgetter("since", "served", "id")
+
+
+@dataclass(slots=True)
+class Sort:
+    """What its deadline has raised goes first, then the oldest job; near the end the long ones, if none is old.
+
+    Of jobs that came at once the lane goes first that was served longest ago: else the last of them would look
+    neglected in the middle of a large batch.
+
+    Attributes:
+        now: milliseconds.
+        patience: how long a lane may be passed over, milliseconds.
+        raised: lane -> its priority, of those with a deadline.
+        near: the end is near.
+    """
+
+    now: int
+    patience: int
+    raised: Mapping[int, int]
+    near: bool = False
+
+    def __call__(self, lanes: list[Lane]) -> None:
+        """Put lanes into this order."""
+        lanes.sort(key=self._place if self.near or self.raised else _AGE)
+
+    def _place(self, lane: Lane) -> tuple[float, ...]:
+        if lane.deadline is not None and self.raised[lane.id] > lane.priority:
+            return (-1, lane.deadline, lane.id)
+        if self.near and self.now - lane.waiting_from < self.patience:
+            return (1, -(lane.seconds or 0.0), lane.since, lane.id)
+        return (0, lane.since, lane.served, lane.id)
 
 
 class Queue:
@@ -187,7 +217,8 @@ class Backlog:
         self._taken: dict[int, int] = defaultdict(int)
         self._tiers: dict[int, Tier] = {}
         self._longest = 0.0
-        self._arrange(lanes, now, patience, speed)
+        sort = Sort(now, patience, raised_priorities(lanes, now, speed))
+        self._arrange(lanes, sort)
         for tier in self._tiers.values():
             for cell in tier.cells.values():
                 waiting = self.models.setdefault(cell.eldest.spec.model_key, Waiting())
@@ -197,13 +228,11 @@ class Backlog:
                 waiting.known = waiting.known and cell.known
         total = sum(waiting.seconds for waiting in self.models.values())
         known = all(waiting.known for waiting in self.models.values())
-        self._near = known and total <= NEAR * self._longest * speed * slowest
+        sort.near = known and total <= NEAR * self._longest * speed * slowest
 
-    def _arrange(self, lanes: Sequence[Lane], now: int, patience: int, speed: float) -> None:
+    def _arrange(self, lanes: Sequence[Lane], sort: Sort) -> None:
         """The one pass over all lanes: to come back to thousands of them costs more than all that is done here."""
-        tiers, tags = self._tiers, self.tags
-        raised = raised_priorities(lanes, now, speed)
-        sort = self._sort_at(now, patience, raised)
+        tiers, tags, raised = self._tiers, self.tags, sort.raised
         for lane in lanes:
             spec = lane.spec
             source, kind = spec.source, spec.kind
@@ -239,25 +268,6 @@ class Backlog:
     def _keep_rooms(self, rooms: Mapping[str, int]) -> None:
         for name, room in rooms.items():
             self.rooms[name] = min(room, self.rooms.get(name, room))
-
-    def _sort_at(self, now: int, patience: int, raised: Mapping[int, int]) -> Sort:
-        """What its deadline has raised goes first, then the oldest job; near the end the long ones, if none is old.
-
-        Of jobs that came at once the lane goes first that was served longest ago: else the last of them would look
-        neglected in the middle of a large batch.
-        """
-
-        def order(lane: Lane) -> tuple[float, ...]:
-            if lane.deadline is not None and raised[lane.id] > lane.priority:
-                return (-1, lane.deadline, lane.id)
-            if self._near and now - lane.waiting_from < patience:
-                return (1, -(lane.seconds or 0.0), lane.since, lane.id)
-            return (0, lane.since, lane.served, lane.id)
-
-        def sort(lanes: list[Lane]) -> None:
-            lanes.sort(key=order if self._near or raised else _AGE)
-
-        return sort
 
     def specs(self) -> Iterator[LaneSpec]:
         """Every kind of need, once for each tier."""

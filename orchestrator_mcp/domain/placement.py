@@ -108,8 +108,12 @@ class _Round:
         speed = sum(1 / candidate.pace for candidate in candidates if candidate.unavailable is None)
         slowest = max(candidate.pace for candidate in candidates)
         self._backlog = Backlog(lanes, now, speed=speed, slowest=slowest, patience=patience)
-        self._group_of = _grouped(candidates, self._backlog, eligibility)
-        self._prospects = Prospects(candidates, self._backlog.models, self._able)
+        group_of = self._group_of = _grouped(candidates, self._backlog, eligibility)
+
+        def able(lane: Lane, candidate: Candidate) -> bool:  # no method: what circles goes only when all is looked at
+            return group_of[candidate.backend_id].fits(lane)
+
+        self._prospects = Prospects(candidates, self._backlog.models, able)
         self._kept: list[_Group] = []
         self._orders: dict[tuple[int, str | None], Order] = {}
         self._turns_of: dict[tuple[_Group, int, str | None], Turns] = {}
@@ -131,9 +135,6 @@ class _Round:
             self._turns_of.clear()
             given += self._fill(standing_by)
         return given
-
-    def _able(self, lane: Lane, candidate: Candidate) -> bool:
-        return self._group_of[candidate.backend_id].fits(lane)
 
     def _fits(self, group: _Group) -> Fits:
         """What a group can be given: in the second half only what no idle backend could take."""

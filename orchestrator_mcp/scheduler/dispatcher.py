@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 SLOW_SCAN: Final = 5.0  # seconds: events only make it faster
 _ROUND: Final = "a round of the dispatcher"
 LAST_WRITES: Final = 2.0  # seconds that giving back what was never sent may take at the end
-MOST_COLLECTING: Final = 8  # attempts of one backend whose files are fetched while it renders the next
+ALL_COLLECTING: Final = 64  # attempts whose files are fetched while their backends render on, shared out evenly
+MOST_COLLECTING: Final = 8  # of them on one backend
+FEWEST_COLLECTING: Final = 2  # on however large a farm
 
 
 class Dispatcher:
@@ -57,8 +59,9 @@ class Dispatcher:
     @property
     def _taking_slots(self) -> dict[str, int]:
         """The same, with those whose files are fetched as far as they are too many: else renders would outrun disks."""
+        allowed = most_collecting(len(self._occupying))
         return {
-            backend_id: held + max(0, self._open[backend_id] - held - MOST_COLLECTING)
+            backend_id: held + max(0, self._open[backend_id] - held - allowed)
             for backend_id, held in self.running.items()
         }
 
@@ -220,6 +223,17 @@ class Dispatcher:
                 self._wake.set()
         elif isinstance(event, BackendChanged):
             self._wake.set()
+
+
+def most_collecting(backends: int) -> int:
+    """Of how many attempts of each backend the files may be fetched while it renders the next.
+
+    Each of them keeps memory and makes the turns of the event loop longer.
+
+    Args:
+        backends: how many work at the same time.
+    """
+    return max(FEWEST_COLLECTING, min(MOST_COLLECTING, ALL_COLLECTING // max(1, backends)))
 
 
 def _fields(held: OpenAttempt) -> dict[str, object]:

@@ -189,6 +189,7 @@ class Runner:
             if isinstance(end, Ended):
                 return end
             self._report = report_of(backend, graph, end, self._follower.node_timings(messages))
+            self._follower = None  # it knows this runner: a circle stays in memory until all of that is looked at
         self._learn(backend, graph, end)
         return await self._judge(backend, end)
 

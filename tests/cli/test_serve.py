@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import socket
@@ -158,3 +159,20 @@ def test_while_a_server_runs_other_threads_come_to_their_turn_soon(
     assert serving.serve(serving.ServeChoices(config=config)) == 0
     assert seen == [pytest.approx(serving.TURN_OF_A_THREAD)]
     assert sys.getswitchinterval() == before
+
+
+def test_while_a_server_runs_what_is_old_is_seldom_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("backends: []\n", encoding="utf-8")
+    seen: list[tuple[int, int, int]] = []
+
+    async def look(*_: object, **__: object) -> None:
+        seen.append(gc.get_threshold())
+
+    monkeypatch.setattr(app, "serve", look)
+    before = gc.get_threshold()
+    assert serving.serve(serving.ServeChoices(config=config)) == 0
+    assert seen == [(*before[:2], serving.OLD_ONCE_IN)]
+    assert gc.get_threshold() == before
