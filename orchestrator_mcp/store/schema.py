@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from orchestrator_mcp.domain.jobs import JobState
+from orchestrator_mcp.domain.jobs import JobState, Outcome
 
-SCHEMA_REVISION: Final = "0006"
+SCHEMA_REVISION: Final = "0007"
 """The newest migration; a database with another number is upgraded, or refused when it is newer."""
 
 STATE_CODES: Final = {
@@ -24,6 +24,9 @@ STATE_CODES: Final = {
     JobState.CANCELLED: 5,
 }
 STATES: Final = {code: state for state, code in STATE_CODES.items()}
+
+DOUBTFUL_ENDS: Final = (Outcome.LOST, Outcome.TIMED_OUT, Outcome.CANCELLED)
+"""How an attempt ends without proof that its backend no longer holds the prompt."""
 
 DELIVERY_NONE: Final = 0
 DELIVERY_DUE: Final = 1
@@ -190,7 +193,7 @@ attempt = sa.Table(
     metadata,
     sa.Column("job_id", RowId, sa.ForeignKey("job.id"), primary_key=True, autoincrement=False),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("prompt_id", sa.Text, nullable=False, unique=True),
+    sa.Column("prompt_id", sa.Text, nullable=False),
     sa.Column("backend_id", sa.Text, nullable=False),
     sa.Column("epoch", RowId, nullable=False),
     sa.Column("started_at", RowId, nullable=False),
@@ -199,6 +202,12 @@ attempt = sa.Table(
     sa.Column("outcome", sa.Text),
     sa.Column("reason", sa.Text),
     sa.Column("report", sa.Text),  # what is known of the render itself, as JSON
+    sqlite_with_rowid=False,  # one tree instead of two: every claim and every end writes here
+)
+sa.Index(
+    "ix_attempt_left_behind",
+    attempt.c.ended_at,
+    **_where(attempt.c.outcome.in_([sa.literal_column(f"'{outcome}'") for outcome in DOUBTFUL_ENDS])),
 )
 
 artifact = sa.Table(

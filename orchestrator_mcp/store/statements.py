@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator_mcp.store import asset_statements, backend_statements, batch_statements, place_statements
 from orchestrator_mcp.store.schema import (
+    DOUBTFUL_ENDS,
     artifact,
     asset,
     attempt,
@@ -304,7 +305,7 @@ def _reads() -> dict[str, sa.Executable]:
         .join(job, job.c.id == attempt.c.job_id)
         .where(
             attempt.c.ended_at > P("b_since"),
-            attempt.c.outcome.in_([_code("'lost'"), _code("'timed_out'"), _code("'cancelled'")]),
+            attempt.c.outcome.in_([_code(f"'{outcome}'") for outcome in DOUBTFUL_ENDS]),
         )
         .order_by(attempt.c.ended_at.desc())
         .limit(P("b_count", type_=sa.Integer)),

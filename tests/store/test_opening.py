@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 
+from orchestrator_mcp.domain.jobs import Outcome
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.errors import StartError
 from orchestrator_mcp.store import migrations
@@ -151,9 +152,17 @@ async def test_a_database_of_the_first_schema_is_upgraded_with_every_job_that_it
             "INSERT INTO job (uid, owner, lane_id, rank, state, document_id, workflow_id, door, stem, spec,"
             " submitted_at) VALUES ('old', 'anonymous', 1, 0, 2, 1, 'card', 'http', 'card', '{\"parameters\": {}}', 1)"
         )
+        connection.exec_driver_sql(
+            "INSERT INTO attempt (job_id, number, prompt_id, backend_id, epoch, started_at, ended_at, outcome)"
+            " VALUES (1, 1, 'the first', 'beast', 1, 2, 3, 'lost')"
+        )
         connection.commit()
     engine.dispose()
     async with opened(path) as store:
-        assert (await store.job("old")).job.workflow_id == "card"
+        old = (await store.job("old")).job
+        assert (old.workflow_id, [(one.prompt_id, one.outcome) for one in old.attempts]) == (
+            "card",
+            [("the first", Outcome.LOST)],
+        )
     assert look(path, "SELECT source, queued, held FROM lane") == [("s", 0, 1)]
     assert look(path, "SELECT version_num FROM alembic_version") == [(SCHEMA_REVISION,)]

@@ -33,6 +33,7 @@ EXPECTED = {
     "next_due": ["INDEX ix_job_due"],
     "children_of": ["USING INDEX ix_dependency_parent (parent_id=?)", ROW],
     "undelivered": ["INDEX ix_job_delivery (id>?)"],
+    "left_behind": ["INDEX ix_attempt_left_behind (ended_at>?)"],
     "oldest_finished": ["INDEX ix_job_finished (finished_at<?)"],
 }
 
