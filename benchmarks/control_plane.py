@@ -85,7 +85,7 @@ async def stored_turnover(folder: Path, backends: int, jobs: int) -> Pace:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
         watch = Stopwatch()
-        held = await store.claim(lambda: free, datetime.now(UTC))
+        held = await _claimed(store, free)
         for _ in range(rounds):
             if len(held) != backends:
                 raise SystemExit(f"{len(held)} jobs were claimed for {backends} backends")
@@ -96,11 +96,11 @@ async def stored_turnover(folder: Path, backends: int, jobs: int) -> Pace:
 
 
 async def _round(store: JobStore, held: Sequence[OpenAttempt], free: Sequence[Candidate]) -> list[OpenAttempt]:
-    """All of these end, and the next are claimed, as the dispatcher has it: in one moment, so in one commit."""
+    """All of these end, and the next are claimed, as the dispatcher has it: in one moment, so in few commits."""
     claimed: list[OpenAttempt] = []
 
     async def claim() -> None:
-        claimed.extend(await store.claim(lambda: free, datetime.now(UTC)))
+        claimed.extend(await _claimed(store, free))
 
     async with anyio.create_task_group() as tasks:
         now = datetime.now(UTC)
@@ -108,6 +108,20 @@ async def _round(store: JobStore, held: Sequence[OpenAttempt], free: Sequence[Ca
             finish = functools.partial(store.finish, one, JobState.COMPLETED, Outcome.SUCCEEDED, now, reason="rendered")
             tasks.start_soon(finish)
         tasks.start_soon(claim)
+    return claimed
+
+
+async def _claimed(store: JobStore, free: Sequence[Candidate]) -> list[OpenAttempt]:
+    """A job for each of these, in as many claims as the dispatcher needs."""
+    claimed: list[OpenAttempt] = []
+    taken: set[str] = set()
+    while len(claimed) < len(free):
+        left = [one for one in free if one.backend_id not in taken]
+        found = await store.claim(lambda left=left: left, datetime.now(UTC))  # type: ignore[misc]
+        if not found:
+            break
+        claimed += found
+        taken.update(held.backend_id for held in found)
     return claimed
 
 

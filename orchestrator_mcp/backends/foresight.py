@@ -18,7 +18,7 @@ from orchestrator_mcp.domain.eta import Wait
 from orchestrator_mcp.domain.experience import Experience, Standby, Work
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.outlook import Outlook
-from orchestrator_mcp.domain.placement import Candidate, Choice, Eligibility, Lane
+from orchestrator_mcp.domain.placement import MOST_AT_ONCE, Candidate, Choice, Eligibility, Lane
 from orchestrator_mcp.domain.speeds import Learned
 from orchestrator_mcp.settings import SchedulingSettings
 
@@ -222,11 +222,13 @@ class Decision:
 
     Attributes:
         outlook: the same.
+        goes_on: whether there may be more to give at once.
     """
 
     def __init__(self, outlook: Outlook) -> None:
         self.outlook = outlook
         self._passed_over: frozenset[LaneSpec] = frozenset()
+        self.goes_on = False
         self._idle: frozenset[str] = frozenset()
 
     def choose(self, lanes: Sequence[Lane], candidates: Sequence[Candidate], now: int) -> list[Choice]:
@@ -234,7 +236,9 @@ class Decision:
         choices = self.outlook.choose(lanes, candidates, now)
         given = Counter(choice.lane_id for choice in choices)
         busy = {choice.backend_id for choice in choices}
-        self._idle = frozenset(one.backend_id for one in candidates if one.idle and one.backend_id not in busy)
+        self.goes_on = len(choices) >= MOST_AT_ONCE
+        left = () if self.goes_on else candidates
+        self._idle = frozenset(one.backend_id for one in left if one.idle and one.backend_id not in busy)
         self._passed_over = frozenset(lane.spec for lane in lanes if lane.count > given[lane.id])
         return choices
 

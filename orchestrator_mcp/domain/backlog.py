@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
 from typing import Final
@@ -114,7 +114,6 @@ class Cell:
         eldest: the most neglected of them.
         waiting_from: since when that is so, milliseconds.
         of_model: source -> the lanes of the tier for the same model.
-        lanes: all of them.
         jobs: how many they hold.
         seconds: how long these take on a backend of pace 1.
         known: whether it is known of all.
@@ -123,7 +122,6 @@ class Cell:
     eldest: Lane
     waiting_from: int
     of_model: dict[str, Queue]
-    lanes: list[Lane] = field(default_factory=list)
     jobs: int = 0
     seconds: float = 0.0
     known: bool = True
@@ -134,18 +132,38 @@ class Tier:
 
     Args:
         priority: with which they came.
+        sort: puts lanes into the order in which they are served.
 
     Attributes:
-        by_source: source -> lanes.
+        priority: the same.
         by_model: model key -> source -> its lanes for the model.
         cells: kind of need -> what is known of its lanes together.
     """
 
-    def __init__(self, priority: int) -> None:
+    def __init__(self, priority: int, sort: Sort) -> None:
         self.priority = priority
-        self.by_source: dict[str, Queue] = {}
         self.by_model: dict[str, dict[str, Queue]] = {}
         self.cells: dict[str, Cell] = {}
+        self._sort = sort
+
+    @cached_property
+    def by_source(self) -> dict[str, Queue]:
+        """source -> its lanes."""
+        found: dict[str, Queue] = {}
+        for queues in self.by_model.values():
+            for source, own in queues.items():
+                queue = found.get(source)
+                if queue is None:
+                    queue = found[source] = Queue(source, self._sort)
+                queue.any_order += own.any_order
+                if own.eldest < queue.eldest:
+                    queue.eldest = own.eldest
+        return found
+
+    @cached_property
+    def waiting_from(self) -> int:
+        """Since when its most neglected lane waits, milliseconds."""
+        return min(cell.waiting_from for cell in self.cells.values())
 
     @cached_property
     def kinds(self) -> dict[str, dict[str, Lane]]:
@@ -191,7 +209,9 @@ def _neglected_from(cell: Cell, is_open: Fits) -> int | None:
     """Since when its most neglected lane that may go on has waited: one that a limit holds back stops no other."""
     if is_open(cell.eldest):
         return cell.waiting_from
-    return min((lane.waiting_from for lane in cell.lanes if is_open(lane)), default=None)
+    kind = cell.eldest.spec.kind
+    lanes = (lane for queue in cell.of_model.values() for lane in queue.any_order if lane.spec.kind == kind)
+    return min((lane.waiting_from for lane in lanes if is_open(lane)), default=None)
 
 
 def _steps(cell: Cell, since: int, now: int) -> float:
@@ -226,6 +246,7 @@ class Backlog:
                 waiting.seconds += cell.seconds
                 waiting.left += cell.seconds
                 waiting.known = waiting.known and cell.known
+        self._least_served, self._most_served = min(self.tags.values()), max(self.tags.values())
         total = sum(waiting.seconds for waiting in self.models.values())
         known = all(waiting.known for waiting in self.models.values())
         sort.near = known and total <= NEAR * self._longest * speed * slowest
@@ -240,20 +261,18 @@ class Backlog:
             priority = lane.priority if lane.deadline is None else raised[lane.id]
             tier = tiers.get(priority)
             if tier is None:
-                tier = tiers[priority] = Tier(priority)
+                tier = tiers[priority] = Tier(priority, sort)
             cell = tier.cells.get(kind)
             if cell is None:
                 cell = tier.cells[kind] = Cell(lane, since, tier.by_model.setdefault(spec.model_key, {}))
             elif since < cell.waiting_from or (since == cell.waiting_from and lane.id < cell.eldest.id):
                 cell.eldest, cell.waiting_from = lane, since
-            for queues in (tier.by_source, cell.of_model):
-                queue = queues.get(source)
-                if queue is None:
-                    queue = queues[source] = Queue(source, sort)
-                queue.any_order.append(lane)
-                if since < queue.eldest:
-                    queue.eldest = since
-            cell.lanes.append(lane)
+            queue = cell.of_model.get(source)
+            if queue is None:
+                queue = cell.of_model[source] = Queue(source, sort)
+            queue.any_order.append(lane)
+            if since < queue.eldest:
+                queue.eldest = since
             count, seconds = lane.count, lane.seconds
             cell.jobs += count
             if seconds is None:
@@ -261,7 +280,7 @@ class Backlog:
             elif seconds > self._longest:
                 self._longest = seconds
             cell.seconds += seconds * count
-            tags.setdefault(source, lane.share)
+            tags[source] = lane.share
             if lane.rooms:
                 self._keep_rooms(lane.rooms)
 
@@ -293,8 +312,19 @@ class Backlog:
 
     def take(self, lane: Lane) -> None:
         """One job of a lane is given: its source has been served by what it takes."""
+        seconds = lane.seconds or UNKNOWN
         self._taken[lane.id] += 1
-        self.tags[lane.spec.source] += (lane.seconds or UNKNOWN) / lane.weight
-        self.models[lane.spec.model_key].left -= lane.seconds or UNKNOWN
+        served = self.tags[lane.spec.source] + seconds / lane.weight
+        self.tags[lane.spec.source] = served
+        if served > self._most_served:
+            self._most_served = served
+        self.models[lane.spec.model_key].left -= seconds
         for name in lane.rooms:
             self.rooms[name] -= 1
+
+    def anybody_ahead(self, lead: float) -> bool:
+        """Whether a source was served so many weighted seconds more than another."""
+        if self._most_served - self._least_served <= lead:
+            return False
+        self._least_served = min(self.tags.values())  # it only rises, so it is looked up only where that may help
+        return self._most_served - self._least_served > lead

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Final
@@ -83,7 +84,7 @@ class LaneSpec:
     @cached_property
     def kind(self) -> str:
         """A short name for the needs alone: lanes that differ only in whose and which jobs they hold have the same."""
-        return lane_key(replace(self, source="", dated=None, workflow="").to_json())
+        return sys.intern(lane_key(replace(self, source="", dated=None, workflow="").to_json()))
 
     @cached_property
     def anywhere(self) -> LaneSpec:

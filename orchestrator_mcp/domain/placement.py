@@ -13,16 +13,18 @@ free, whatever it costs: every preference ends.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from orchestrator_mcp.domain.backlog import AGEING, Backlog, Fits, Tier
 from orchestrator_mcp.domain.eligibility import Eligibility, has_model, refusal, waiting_reasons
-from orchestrator_mcp.domain.prospects import Best, Prospects
+from orchestrator_mcp.domain.prospects import Best, InNeed, Prospects
 from orchestrator_mcp.domain.situation import Candidate, Catalogue, Choice, Lane
 from orchestrator_mcp.domain.turns import Order, Replayed, Turns
 
 __all__ = [
     "AGEING",
+    "MOST_AT_ONCE",
     "PATIENCE",
     "Candidate",
     "Catalogue",
@@ -37,6 +39,10 @@ __all__ = [
 
 PATIENCE: Final = 60_000
 """Milliseconds for which a lane may be passed over for what is warm, or elsewhere sooner, unless somebody says more."""
+MOST_AT_ONCE: Final = 200
+"""Jobs that one decision gives at the most, so that a farm that is idle as a whole holds up nobody else; who decides
+asks again at once."""
+
 LEAD: Final = 60.0  # weighted seconds by which a source may be ahead of another because its models are warm
 STINT: Final = 10.0  # a backend goes on with a model for at least so many times what loading the next one takes
 
@@ -48,6 +54,7 @@ def choose(
     eligibility: Eligibility | None = None,
     *,
     patience: int = PATIENCE,
+    most: int = MOST_AT_ONCE,
 ) -> list[Choice]:
     """Give free slots to the heads of lanes.
 
@@ -57,13 +64,14 @@ def choose(
         now: milliseconds since the Unix epoch.
         eligibility: keep one from decision to decision, and what a catalogue has is looked up once.
         patience: how long a lane may be passed over, milliseconds.
+        most: how many jobs it gives at the most, the most urgent first; if it gives so many, ask again.
 
     Returns:
         What to claim, in this order; never more jobs than slots, never a backend that cannot run the lane.
     """
     if not lanes or not any(candidate.idle or candidate.standing_by for candidate in candidates):
         return []
-    return _Round(lanes, candidates, now, eligibility or Eligibility(), patience).choices()
+    return list(islice(_Round(lanes, candidates, now, eligibility or Eligibility(), patience).choices(), most))
 
 
 class _Group:
@@ -119,22 +127,20 @@ class _Round:
         self._turns_of: dict[tuple[_Group, int, str | None], Turns] = {}
         self._turns_for: dict[tuple[int, str | None, frozenset[str]], Turns] = {}
         self._offers: dict[_Group, Replayed[Lane]] = {}
-        self._by_need: dict[int, list[str]] = {}
-        self._needs: dict[str, tuple[float, float, str]] = {}
+        self._by_need: dict[int, InNeed] = {}
         self._best = Best(())
 
-    def choices(self) -> list[Choice]:
+    def choices(self) -> Iterator[Choice]:
         """Renders for those who are idle first, then standbys."""
-        idle = [candidate for candidate in self._candidates if candidate.idle]
-        given = list(self._fill(idle))
+        idle = {candidate.backend_id: candidate for candidate in self._candidates if candidate.idle}
+        for choice in self._fill(list(idle.values())):
+            del idle[choice.backend_id]
+            yield choice
         standing_by = [candidate for candidate in self._candidates if candidate.standing_by]
         if standing_by:
-            taken = {choice.backend_id for choice in given}
-            left = (self._group_of[c.backend_id] for c in idle if c.backend_id not in taken)
-            self._kept = list(dict.fromkeys(left))
+            self._kept = list(dict.fromkeys(self._group_of[backend_id] for backend_id in idle))
             self._turns_of.clear()
-            given += self._fill(standing_by)
-        return given
+            yield from self._fill(standing_by)
 
     def _fits(self, group: _Group) -> Fits:
         """What a group can be given: in the second half only what no idle backend could take."""
@@ -174,20 +180,23 @@ class _Round:
         self._backlog.take(lane)
         self._prospects.given(lane, candidate)
         self._offers.clear()
-        self._by_need.clear()
-        for model in (candidate.warm, lane.spec.model_key):
-            self._needs.pop(model, None)
+        for models in self._by_need.values():
+            models.moved(candidate.warm)
+            models.moved(lane.spec.model_key)
 
     def _next(self, tier: Tier, candidate: Candidate, *, loading: bool) -> Lane | None:
         """What a backend does next; only what it has warm, unless it is the time for `loading`."""
-        first = self._turns(tier, candidate, None).first()
-        if first is None:
-            return None
-        if self._must(tier, candidate, first[1]):
-            return first[1]
+        if self._presses(tier):
+            first = self._turns(tier, candidate, None).first()
+            if first is None or self._must(tier, candidate, first[1]):
+                return first[1] if first else None
         if loading:
             return self._worth_loading(tier, candidate)
-        return self._needed_more(tier, candidate, first[1]) or self._warm(tier, candidate)
+        return self._needed_more(tier, candidate) or self._warm(tier, candidate)
+
+    def _presses(self, tier: Tier) -> bool:
+        """Whether any lane, or any source, could have been passed over for so long that preferences end."""
+        return self._now - tier.waiting_from >= self._patience or self._backlog.anybody_ahead(LEAD)
 
     def _turns(self, tier: Tier, candidate: Candidate, model: str | None) -> Turns:
         """Whose turn it is among the lanes of a tier, of one model or (None) of all."""
@@ -199,7 +208,8 @@ class _Round:
             kinds = frozenset(kind for kind, lane in tier.examples(model) if fits(lane))
             alike = (tier.priority, model, kinds)
             if alike not in self._turns_for:
-                self._turns_for[alike] = Turns(self._order(tier, model), self._backlog, kinds)
+                order = self._order(tier, model) if kinds else Order((), self._backlog)
+                self._turns_for[alike] = Turns(order, self._backlog, kinds)
             turns = self._turns_of[key] = self._turns_for[alike]
         return turns
 
@@ -250,23 +260,24 @@ class _Round:
     def _warm_with(self, tier: Tier, candidate: Candidate, model: str) -> tuple[float, int, int, Lane] | None:
         turns = self._turns(tier, candidate, model)
         left: set[str] = set()
-        for tag, queue in turns.in_order():
-            for lane in turns.lanes(queue):
-                if lane.spec.kind in left:
-                    continue
-                if not self._leaves(lane, candidate, True):
-                    return (tag, lane.waiting_from, lane.id, lane)
-                if not self._passed_over(tier.cells[lane.spec.kind].eldest):
-                    left.add(lane.spec.kind)
-            if len(left) == len(turns.kinds):
-                break
+        for tag, lane in turns.lanes():
+            kind = lane.spec.kind
+            if kind in left:
+                continue
+            if not self._leaves(lane, candidate, True):
+                return (tag, lane.waiting_from, lane.id, lane)
+            if not self._passed_over(tier.cells[kind].eldest):
+                left.add(kind)
+                if len(left) == len(turns.kinds):
+                    break
         return None
 
-    def _needed_more(self, tier: Tier, candidate: Candidate, first: Lane) -> Lane | None:
+    def _needed_more(self, tier: Tier, candidate: Candidate) -> Lane | None:
         """What it had better load although it has warm work: others see to that in time, and not to this."""
         if candidate.warm not in tier.kinds or not self._prospects.others_suffice(candidate):
             return None
-        found = next(self._coldest(tier, candidate, first.spec.source), None)
+        first = self._turns(tier, candidate, None).first()
+        found = next(self._coldest(tier, candidate, first[1].spec.source), None) if first else None
         return found if found and self._prospects.late(found, candidate) else None
 
     def _worth_loading(self, tier: Tier, candidate: Candidate) -> Lane | None:
@@ -279,8 +290,8 @@ class _Round:
 
     def _offered(self, tier: Tier, candidate: Candidate) -> Iterator[Lane]:
         """What backends like this one might load, less what none of those that are left would."""
-        for _, queue in self._turns(tier, candidate, None).in_order():
-            for lane in self._coldest(tier, candidate, queue.source):
+        for source in self._turns(tier, candidate, None).sources():
+            for lane in self._coldest(tier, candidate, source):
                 if not candidate.idle or self._passed_over(lane) or not self._left_by_all(lane):
                     yield lane
 
@@ -290,23 +301,16 @@ class _Round:
     def _coldest(self, tier: Tier, candidate: Candidate, source: str) -> Iterator[Lane]:
         """A lane of each model that a source has work for, first the one that would be ready last."""
         for model in self._in_need(tier):
-            own = tier.by_model[model].get(source)
-            lane = self._turns(tier, candidate, model).head(own) if own is not None else None
-            if lane is not None:
+            turns = self._turns(tier, candidate, model)
+            own = tier.by_model[model].get(source) if turns.kinds else None
+            if own is not None and (lane := turns.head(own)) is not None:
                 yield lane
 
-    def _in_need(self, tier: Tier) -> list[str]:
+    def _in_need(self, tier: Tier) -> InNeed:
         """The models of a tier, first the one that would be ready last."""
         found = self._by_need.get(tier.priority)
         if found is None:
-            found = self._by_need[tier.priority] = sorted(tier.kinds, key=self._need)
-        return found
-
-    def _need(self, model: str) -> tuple[float, float, str]:
-        found = self._needs.get(model)
-        if found is None:
-            found = (-self._prospects.finish(model), -self._backlog.models[model].left, model)
-            self._needs[model] = found
+            found = self._by_need[tier.priority] = InNeed(tier.kinds, self._prospects)
         return found
 
 

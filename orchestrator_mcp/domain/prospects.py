@@ -9,8 +9,9 @@ of those jobs gains, and the wait is shorter than the render that is not begun.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
@@ -113,6 +114,10 @@ class Prospects:
         """When those who have a model would be done with all that waits for it, seconds; infinite if nobody has it."""
         speed = self._everybody if not model else self._speeds.get(model, 0.0)
         return self._models[model].left / speed if speed > 1e-9 else math.inf
+
+    def need(self, model: str) -> tuple[float, float, str]:
+        """Sorts models: first the one that would be ready last, of equals the one with the most work."""
+        return (-self.finish(model), -self._models[model].left, model)
 
     def others_suffice(self, candidate: Candidate) -> bool:
         """Whether those who have the same model as a backend will be done with it in time without it.
@@ -240,6 +245,30 @@ class Prospects:
         if not other.has_warm(lane.spec):
             return False
         return other.warm == lane.spec.model_key or other.warm not in self._models
+
+
+class InNeed:
+    """Some models, first the one that would be ready last.
+
+    Args:
+        models: which.
+        prospects: know when they would be.
+    """
+
+    def __init__(self, models: Iterable[str], prospects: Prospects) -> None:
+        self._prospects = prospects
+        self._needs = {model: prospects.need(model) for model in models}
+        self._order = sorted(self._needs.values())
+
+    def __iter__(self) -> Iterator[str]:
+        return (model for _, _, model in self._order)
+
+    def moved(self, model: str) -> None:
+        """Somebody was given a job for it, or has it no more; nobody may be looking through them."""
+        if (before := self._needs.get(model)) is not None:
+            del self._order[bisect_left(self._order, before)]
+            self._needs[model] = self._prospects.need(model)
+            insort(self._order, self._needs[model])
 
 
 def _top_speed(candidate: Candidate) -> float:

@@ -71,11 +71,25 @@ class Turns:
         self._empty = True
         return None
 
-    def in_order(self) -> Iterator[tuple[float, Queue]]:
-        """The sources that have something for them, least served first; nothing may be taken meanwhile."""
+    def sources(self) -> Iterator[str]:
+        """Who has something for them, least served first; nothing may be taken meanwhile."""
         if self._empty:
             return iter(())
-        return ((tag, queue) for tag, queue in self._order if self.head(queue) is not None)
+        return (queue.source for _, queue in self._order if self.head(queue) is not None)
+
+    def lanes(self) -> Iterator[tuple[float, Lane]]:
+        """All that they can run, and where its source stands, in order; nothing may be taken meanwhile."""
+        if self._empty:
+            return
+        kinds, is_open = self.kinds, self._backlog.open
+        for tag, queue in self._order:
+            if (head := self.head(queue)) is None:
+                continue
+            yield tag, head
+            lanes = queue.lanes
+            for at in range(self._next[queue.source] + 1, len(lanes)):
+                if lanes[at].spec.kind in kinds and is_open(lanes[at]):
+                    yield tag, lanes[at]
 
     def head(self, queue: Queue) -> Lane | None:
         """Its first lane that these backends can run; what is passed here never comes back in this round."""
@@ -90,15 +104,6 @@ class Turns:
                 return lane
         self._done.add(source)
         return None
-
-    def lanes(self, queue: Queue) -> Iterator[Lane]:
-        """What these backends can run of a source, in order."""
-        if self.head(queue) is None:
-            return
-        lanes = queue.lanes
-        for at in range(self._next[queue.source], len(lanes)):
-            if lanes[at].spec.kind in self.kinds and self._backlog.open(lanes[at]):
-                yield lanes[at]
 
 
 class Replayed(Generic[_One]):

@@ -119,8 +119,10 @@ class Dispatcher:
             self._take_back()
             candidates = self._resources.pool.candidates(self._taking_slots)
             if any(c.idle or c.standing_by for c in candidates):
-                await self._claim(tasks, candidates)
-                self._revoke_standbys()
+                if await self._claim(tasks, candidates):
+                    self._wake.set()
+                else:
+                    self._revoke_standbys()
             if not self._knows_due:
                 self._knows_due = True  # unless somebody begins to wait meanwhile
                 self._due = await store.next_due()
@@ -132,7 +134,8 @@ class Dispatcher:
             return SLOW_SCAN
         return max(0.0, min(SLOW_SCAN, (self._due - to_millis(clock.now())) / 1000))
 
-    async def _claim(self, tasks: TaskGroup, candidates: Sequence[Candidate]) -> None:
+    async def _claim(self, tasks: TaskGroup, candidates: Sequence[Candidate]) -> bool:
+        """Give free slots to jobs; whether there may be more to give at once."""
         pool, clock = self._resources.pool, self._resources.clock
         decision = pool.foresight.outlook(pool, candidates)
         with pool.placing():
@@ -143,6 +146,7 @@ class Dispatcher:
             for held in held_now:
                 self._start(tasks, held, adopted=False)
         pool.foresight.decided(decision)
+        return decision.goes_on
 
     def _is_due(self, due: int) -> bool:
         """Whether a pause is over; one that is longer than any can be means that the calendar was set back."""

@@ -10,6 +10,7 @@ from orchestrator_mcp.backends.foresight import Decision
 from orchestrator_mcp.domain.experience import Experience
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.outlook import Outlook
+from orchestrator_mcp.domain.placement import MOST_AT_ONCE
 from orchestrator_mcp.domain.situation import Candidate, Lane
 
 NOW = 10_000_000
@@ -25,6 +26,30 @@ class Everything:
         return None
 
 
+def idle(backend_id: str) -> Candidate:
+    return Candidate(
+        backend_id=backend_id,
+        epoch=1,
+        unavailable=None,
+        capabilities=frozenset(),
+        slots=1,
+        running=0,
+        catalogue=Everything(),
+    )
+
+
+def test_a_decision_that_gave_as_much_as_it_may_says_that_it_goes_on_and_that_nobody_was_left_idle() -> None:
+    farm = [idle(f"g{number:03}") for number in range(MOST_AT_ONCE + 1)]
+    lane = Lane(id=1, spec=LaneSpec(source="x"), priority=0, since=NOW, count=MOST_AT_ONCE + 1)
+    decision = Decision(Experience().outlook(farm, NOW))
+    assert len(decision.choose([lane], decision.outlook.candidates, NOW)) == MOST_AT_ONCE
+    assert decision.goes_on
+    assert not decision.left_idle(lane.spec)
+    few = Decision(Experience().outlook(farm[:2], NOW))
+    assert len(few.choose([lane], few.outlook.candidates, NOW)) == 2
+    assert not few.goes_on
+
+
 def test_a_decision_looks_up_once_what_is_known_of_each_lane(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -37,15 +62,6 @@ def test_a_decision_looks_up_once_what_is_known_of_each_lane(
 
     monkeypatch.setattr(Outlook, "known", counted)
     lanes = [Lane(id=number, spec=LaneSpec(source="x"), priority=0, since=NOW - number, count=3) for number in (1, 2)]
-    free = Candidate(
-        backend_id="a",
-        epoch=1,
-        unavailable=None,
-        capabilities=frozenset(),
-        slots=1,
-        running=0,
-        catalogue=Everything(),
-    )
-    decision = Decision(Experience().outlook([free], NOW))
+    decision = Decision(Experience().outlook([idle("a")], NOW))
     assert len(decision.choose(lanes, decision.outlook.candidates, NOW)) == 1
     assert looked_up == [1, 2]

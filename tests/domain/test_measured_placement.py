@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator_mcp.domain.lanes import LaneSpec, ModelFile, Requirements
-from orchestrator_mcp.domain.placement import PATIENCE, STINT, Candidate, Choice, Lane, choose, refusal
+from orchestrator_mcp.domain.placement import (
+    MOST_AT_ONCE,
+    PATIENCE,
+    STINT,
+    Candidate,
+    Choice,
+    Lane,
+    choose,
+    refusal,
+)
 
 NOW = 10_000_000_000
 
@@ -287,3 +296,23 @@ def test_a_backend_stays_idle_only_where_others_are_proven_to_be_sooner_and_not_
                 alike = [other for other in lanes if other.spec.model_key == one.spec.model_key]
                 spans = [candidate.load_seconds(other) + (other.seconds or 0) * candidate.pace for other in alike]
                 assert NOW - one.waiting_from < max(PATIENCE, 1000 * max(spans))
+
+
+def test_a_farm_that_is_idle_as_a_whole_is_filled_in_several_decisions_the_most_urgent_first() -> None:
+    farm = [gpu(f"g{n:03}") for n in range(MOST_AT_ONCE + 7)]
+    lanes = [lane(1, count=999, seconds=None), lane(2, count=MOST_AT_ONCE, priority=1, seconds=None)]
+    first = choose(lanes, farm, NOW)
+    assert Counter(choice.lane_id for choice in first) == {2: MOST_AT_ONCE}
+    taken = {choice.backend_id for choice in first}
+    left = [replace(one, running=1) if one.backend_id in taken else one for one in farm]
+    second = choose(lanes[:1], left, NOW)
+    assert Counter(choice.lane_id for choice in second) == {1: 7}
+    assert taken.isdisjoint(choice.backend_id for choice in second)
+    assert choose(lanes, farm, NOW, most=3) == first[:3]
+
+
+def test_standbys_are_given_only_when_every_idle_backend_had_its_turn() -> None:
+    farm = [gpu("busy", busy=1.0, slots=2), *[gpu(f"g{n}") for n in range(3)]]
+    lanes = [lane(1, count=9, seconds=None)]
+    assert "busy" not in [choice.backend_id for choice in choose(lanes, farm, NOW, most=3)]
+    assert pairs(choose(lanes, farm, NOW, most=4))[-1] == (1, "busy")
