@@ -146,7 +146,7 @@ class Dispatcher:
             for held in held_now:
                 self._start(tasks, held, adopted=False)
         pool.foresight.decided(decision)
-        return decision.goes_on
+        return decision.goes_on and bool(held_now)
 
     def _is_due(self, due: int) -> bool:
         """Whether a pause is over; one that is longer than any can be means that the calendar was set back."""
