@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 try:
     import fcntl
@@ -66,8 +66,7 @@ class ChangedWhileReadError(OSError):
     """Somebody wrote to the file while it was read; what was read may be torn."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Signature:
+class Signature(NamedTuple):
     """What tells one content of a file from the next without reading it; times in nanoseconds."""
 
     device: int
@@ -285,10 +284,18 @@ def open_regular(path: Path) -> io.BufferedReader:
     Raises:
         NotRegularError: it is no plain file.
     """
-    return open(path, "rb", opener=lambda *_: _open_regular(path))
+    return open(path, "rb", opener=lambda *_: open_descriptor(path))
 
 
-def _open_regular(path: Path) -> int:
+def open_descriptor(path: Path) -> int:
+    """Open a file that a stranger left, without a reader around it; who calls closes it. See `read_regular`.
+
+    Args:
+        path: the file.
+
+    Raises:
+        NotRegularError: it is no plain file.
+    """
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise NotRegularError(errno.EINVAL, "not a plain file", str(path))
     try:

@@ -5,14 +5,16 @@ Elsewhere, on network shares and for files of another user nobody can tell. Sync
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
-from orchestrator_mcp.files import Signature, open_regular
+from orchestrator_mcp.files import ChangedWhileReadError, FileTooLargeError, Signature, open_descriptor
 
 try:
     import fcntl
@@ -23,45 +25,70 @@ except ImportError:  # Windows
 class HeldFile:
     """A plain file that is open, with a lease if there is one: who wants to write waits until it is closed.
 
+    Use it as a context manager; it closes the file.
+
     Args:
-        source: the file; nothing of it was read yet.
-        ask: whether to ask for a lease.
+        path: the file; a stranger left it.
+        ask: whether the system can be asked about writers there.
 
     Attributes:
-        source: the file.
+        path: the file, where it was opened.
         signature: its content, as far as a stat tells.
         writer: whether somebody has it open for writing; None when that cannot be known.
+
+    Raises:
+        NotRegularError: it is no plain file.
+        OSError: it cannot be opened.
     """
 
-    def __init__(self, source: io.BufferedReader, *, ask: bool) -> None:
-        self.source = source
-        self.writer = _lease_refused(source.fileno()) if ask else None
-        self.signature = Signature.of(os.fstat(source.fileno()))
+    def __init__(self, path: Path, *, ask: bool = True) -> None:
+        self.path = path
+        self._opened = open_descriptor(path)
+        self.writer = _lease_refused(self._opened) if ask else None
+        self.signature = Signature.of(os.fstat(self._opened))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._opened)
+
+    def read(self, most: int) -> bytes:
+        """The whole content. Whether it still holds, `is_still` says, for which there is time until it counts.
+
+        Args:
+            most: largest size in bytes that is read.
+
+        Raises:
+            FileTooLargeError: it is larger; nothing was read.
+            ChangedWhileReadError: it is longer or shorter now.
+        """
+        size = self.signature.size
+        if size > most:
+            raise FileTooLargeError(
+                errno.EFBIG, f"the file has {size:,} bytes, {most:,} are allowed", os.fspath(self.path)
+            )
+        content = os.read(self._opened, size + 1)
+        while len(content) < size and (more := os.read(self._opened, size + 1 - len(content))):
+            content += more
+        if len(content) != size:
+            raise ChangedWhileReadError(errno.EAGAIN, "the file changed while it was read", os.fspath(self.path))
+        return content
+
+    @contextmanager
+    def reader(self) -> Iterator[io.BufferedReader]:
+        """What reads parts of it."""
+        with open(self._opened, "rb", closefd=False) as reader:
+            yield reader
 
     def is_still(self, path: Path) -> bool:
         """Whether a path leads to this very file, and nobody wrote to it, or came to, since it was opened."""
         try:
             if Signature.of(os.lstat(path)) != self.signature:
                 return False
-            return self.writer is None or fcntl.fcntl(self.source, fcntl.F_GETLEASE) == fcntl.F_RDLCK
+            return self.writer is None or fcntl.fcntl(self._opened, fcntl.F_GETLEASE) == fcntl.F_RDLCK
         except OSError:
             return False
-
-
-@contextmanager
-def hold(path: Path, *, ask: bool = True) -> Iterator[HeldFile]:
-    """Open a file that a stranger left, and keep writers off meanwhile.
-
-    Args:
-        path: the file.
-        ask: whether the system can be asked about writers there.
-
-    Raises:
-        NotRegularError: it is no plain file.
-        OSError: it cannot be opened.
-    """
-    with open_regular(path) as source:
-        yield HeldFile(source, ask=ask)
 
 
 def has_writer(path: Path) -> bool | None:
@@ -71,7 +98,7 @@ def has_writer(path: Path) -> bool | None:
         NotRegularError: it is no plain file.
         OSError: it cannot be opened.
     """
-    with hold(path) as file:
+    with HeldFile(path) as file:
         return file.writer
 
 

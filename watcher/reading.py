@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ from orchestrator_mcp.domain.manifests import Manifest, problems_in
 from orchestrator_mcp.domain.results import is_result, stem_of_result
 from orchestrator_mcp.domain.workflow_documents import as_manifest
 from orchestrator_mcp.errors import ManifestError, OrchestratorError, Problem, TooLargeError
-from orchestrator_mcp.files import ChangedWhileReadError, FileTooLargeError, Signature, read_open
+from orchestrator_mcp.files import ChangedWhileReadError, FileTooLargeError
 from orchestrator_mcp.service import manifest_in_file
+from watcher.leases import HeldFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,6 @@ class Document:
         content: the JSON object; not checked yet.
         size: bytes of the file.
         sha256: of its bytes.
-        signature: of the file that it was read from.
         warnings: what of a picture could not be read and does not matter.
         stem: how the folder of a result was called that is to be done again.
     """
@@ -40,16 +39,15 @@ class Document:
     content: dict[str, Any]
     size: int
     sha256: str
-    signature: Signature
     warnings: tuple[str, ...] = ()
     stem: str | None = None
 
 
-def read_document(source: io.BufferedReader, *, label: str, most: int = MAX_BYTES, depth: int = MAX_DEPTH) -> Document:
+def read_document(file: HeldFile, *, label: str, most: int = MAX_BYTES, depth: int = MAX_DEPTH) -> Document:
     """Read a dropped manifest whole; a workflow that stands alone, or a result, is a manifest with that workflow.
 
     Args:
-        source: the file, open; nothing of it was read yet.
+        file: nothing of it was read yet.
         label: what a workflow is called that stands alone.
         most: bytes that it may have.
         depth: levels that its JSON may have.
@@ -60,26 +58,25 @@ def read_document(source: io.BufferedReader, *, label: str, most: int = MAX_BYTE
         OSError: it cannot be read, or changed meanwhile.
     """
     try:
-        reading = read_open(source, most=most)
+        content = file.read(most)
     except FileTooLargeError as large:
         raise TooLargeError(f"The manifest is too large: {large.strerror}.") from large
-    document = parse_document(reading.content, max_bytes=most, max_depth=depth)
+    document = parse_document(content, max_bytes=most, max_depth=depth)
     return Document(
         content=as_manifest(document, label=label),
-        size=len(reading.content),
-        sha256=hashlib.sha256(reading.content).hexdigest(),
-        signature=reading.signature,
+        size=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
         stem=stem_of_result(document) if is_result(document) else None,
     )
 
 
 def read_picture(
-    source: io.BufferedReader, *, label: str, most: int, most_json: int = MAX_BYTES, depth: int = MAX_DEPTH
+    file: HeldFile, *, label: str, most: int, most_json: int = MAX_BYTES, depth: int = MAX_DEPTH
 ) -> Document:
     """Read the workflow that a dropped picture, film or sound carries.
 
     Args:
-        source: the file, open; nothing of it was read yet.
+        file: nothing of it was read yet.
         label: what the workflow is called.
         most: bytes that the file may have.
         most_json: bytes that the workflow may have.
@@ -90,17 +87,18 @@ def read_picture(
         TooLargeError: it, or the workflow in it, is too large.
         OSError: it cannot be read, or changed meanwhile.
     """
-    before = Signature.of(os.fstat(source.fileno()))
-    if before.size > most:
+    size = file.signature.size
+    if size > most:
         raise TooLargeError(
-            f"The file has {before.size:,} bytes; at most {most:,} are taken.", hint="Raise limits.upload_bytes."
+            f"The file has {size:,} bytes; at most {most:,} are taken.", hint="Raise limits.upload_bytes."
         )
-    digest = hashlib.file_digest(source, "sha256").hexdigest()
-    source.seek(0)
-    found = manifest_in_file(source, label=label, most=most_json, depth=depth)
-    if Signature.of(os.fstat(source.fileno())) != before:
-        raise ChangedWhileReadError(errno.EAGAIN, "the file changed while it was read", str(source.name))
-    return Document(content=found.document, size=before.size, sha256=digest, signature=before, warnings=found.warnings)
+    with file.reader() as source:
+        digest = hashlib.file_digest(source, "sha256").hexdigest()
+        source.seek(0)
+        found = manifest_in_file(source, label=label, most=most_json, depth=depth)
+    if not file.is_still(file.path):
+        raise ChangedWhileReadError(errno.EAGAIN, "the file changed while it was read", os.fspath(file.path))
+    return Document(content=found.document, size=size, sha256=digest, warnings=found.warnings)
 
 
 def manifest_in(document: dict[str, Any]) -> Manifest:

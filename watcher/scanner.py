@@ -18,7 +18,7 @@ from orchestrator_mcp.errors import ManifestError, OrchestratorError
 from orchestrator_mcp.files import ChangedWhileReadError, NotRegularError, Signature, printable
 from watcher.claims import Claim, ClaimFolder, stem_of
 from watcher.folders import FolderSighting, contents_of, document_in, has_writers
-from watcher.leases import HeldFile, hold
+from watcher.leases import HeldFile
 from watcher.reading import Document, manifest_in, read_document, read_picture
 from watcher.rules import (
     RERENDER,
@@ -219,7 +219,7 @@ class Scanner:
         if entry.sort is Sort.LINK:
             return self._claimed(entry, _no_plain_file(path), None, new_claim_id, batch)
         try:
-            with hold(path, ask=self._leases) as file:
+            with HeldFile(path, ask=self._leases) as file:
                 document = self._examine(self._seen, entry.name, path, file, now, _label(entry))
                 return self._claimed(entry, document, file, new_claim_id, batch)
         except NotRegularError:
@@ -265,7 +265,7 @@ class Scanner:
             return _settled(claim, _no_plain_file(claim.path))
         memory, document = self._waiting_claims, claim.document
         try:
-            with hold(document, ask=self._leases) as file:
+            with HeldFile(document, ask=self._leases) as file:
                 found = self._examine(memory, claim.claim_id, document, file, now, claim.stem)
         except NotRegularError:
             found = self._refused(memory, claim.claim_id, document, now)
@@ -310,10 +310,8 @@ class Scanner:
         most, depth = self._limits.file_bytes, self._limits.depth
         try:
             if is_document(path.name):
-                return read_document(file.source, label=label, most=most, depth=depth)
-            return read_picture(
-                file.source, label=label, most=self._limits.picture_bytes(), most_json=most, depth=depth
-            )
+                return read_document(file, label=label, most=most, depth=depth)
+            return read_picture(file, label=label, most=self._limits.picture_bytes(), most_json=most, depth=depth)
         except ChangedWhileReadError:
             return None
         except OrchestratorError as refusal:

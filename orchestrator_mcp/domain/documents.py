@@ -80,7 +80,7 @@ def parse_document(raw: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = M
     document = _load(text, max_depth)
     if not isinstance(document, dict):
         _refuse("not_an_object", f"The document is {describe(document)}; an object in braces {{…}} is needed.")
-    if _is_deeper(document, max_depth):
+    if text.count("{") + text.count("[") > max_depth and _is_deeper(document, max_depth):
         _refuse_depth(text, max_depth)
     if _SUSPICIOUS_ESCAPE.search(text):
         problems = list(value_problems(document, (), max_depth=max_depth))

@@ -26,7 +26,7 @@ from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.access import Caller
 from orchestrator_mcp.domain.deliveries import InboxClaim
-from orchestrator_mcp.domain.jobs import Door
+from orchestrator_mcp.domain.jobs import Door, new_job_ids
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.policy import denials
 from orchestrator_mcp.domain.steps import AtStep, Step
@@ -136,9 +136,9 @@ class Ground:
         new = settled.onto(template.job(parameters, job_id))
         return new if self.earlier is None else self.earlier.carried(new)
 
-    def only_job(self, settled: Settled) -> NewJob:
-        """The job of a manifest that makes one. Raises what `job` raises."""
-        return self.job(settled, self.template(settled.manifest), settled.manifest.parameters)
+    def only_job(self, settled: Settled, job_id: str | None = None) -> NewJob:
+        """The job of a manifest that makes one, under a fresh id unless one is given. Raises what `job` raises."""
+        return self.job(settled, self.template(settled.manifest), settled.manifest.parameters, job_id)
 
 
 class Submissions:
@@ -200,11 +200,12 @@ class Submissions:
         """
         answers: list[Acceptance | OrchestratorError | None] = [None] * len(several)
         jobs: dict[int, NewJob] = {}
+        ids = new_job_ids(self._clock.now(), len(several))
         for place, wanted in enumerate(several):
             if place % _IN_ONE_BREATH == 0:
                 await anyio.lowlevel.checkpoint()
             try:
-                jobs[place] = await self._checked(wanted)
+                jobs[place] = await self._checked(wanted, ids[place])
             except OrchestratorError as error:
                 answers[place] = error
         found = await self._store.accept_each(list(jobs.values()), limits=self._settings.queue_limits)
@@ -216,10 +217,10 @@ class Submissions:
             answers[place] = answer
         return [answer for answer in answers if answer is not None]
 
-    async def _checked(self, wanted: Submission) -> NewJob:
+    async def _checked(self, wanted: Submission, job_id: str | None = None) -> NewJob:
         """Everything that comes before storing, at the door and by the backends' words."""
         self._gate.pass_submission(wanted.by)
-        new = await self.prepared(wanted)
+        new = await self.prepared(wanted, job_id)
         self._condition.require_open()
         await self._require_able(new)
         return await self._preflight.steered(new)
@@ -228,11 +229,12 @@ class Submissions:
         self._at_step(Step.STORED)
         log.info("accepted through %s: %s", new.door.value, new.workflow_id, extra={"job_id": accepted.job_id})
 
-    async def prepared(self, wanted: Submission) -> NewJob:
+    async def prepared(self, wanted: Submission, job_id: str | None = None) -> NewJob:
         """Everything that comes before storing: find the workflow, check it, bind the parameters.
 
         Args:
             wanted: a manifest, and how it came.
+            job_id: what the job is called; a fresh one unless given.
 
         Raises:
             ManifestError: a field, parameter or the graph is wrong.
@@ -242,8 +244,8 @@ class Submissions:
         ground = await self.looked_up(wanted)
         settled = await self._inputs.settle(ground.manifest, ground.found, beside=wanted.beside)
         if is_large(ground.found.graph):
-            return await anyio.to_thread.run_sync(ground.only_job, settled)
-        return ground.only_job(settled)
+            return await anyio.to_thread.run_sync(ground.only_job, settled, job_id)
+        return ground.only_job(settled, job_id)
 
     async def looked_up(self, wanted: Submission) -> Ground:
         """The workflow of a manifest, found and checked. Raises what `prepared` raises."""

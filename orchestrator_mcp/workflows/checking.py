@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from orchestrator_mcp.domain.documents import describe
 from orchestrator_mcp.domain.jobs import Graph
 from orchestrator_mcp.domain.preflight import Finding, missing_class, missing_model, near_files, portable
-from orchestrator_mcp.workflows.links import Link, Target, as_link, class_of, inputs_of, unlinked
+from orchestrator_mcp.workflows.links import Link, Target, as_link, class_of, inputs_of
 from orchestrator_mcp.workflows.requirements import FILE_INPUTS, named_models
 
 MOST_FINDINGS: Final = 50
@@ -28,6 +28,7 @@ _CHECKS_ITSELF: Final = frozenset(
 )
 """Classes of ComfyUI's own that look at their values themselves, so that its lists and limits do not hold."""
 
+_TAKE_FILES: Final = frozenset(class_type for class_type, _ in FILE_INPUTS)
 _LISTED: Final = re.compile(r"[^/\\\\:\[\]]+\.(?:png|jpe?g|webp|gif|bmp|mp4|webm|mov|wav|mp3)", re.IGNORECASE)
 """Files that stand in ComfyUI's list when they lie in its input folder; in folders below it, they do not."""
 
@@ -138,9 +139,10 @@ def names_own_files(graph: Graph) -> bool:
         graph: a checked graph, its parameters applied.
     """
     return any(
-        isinstance(value, str) and _is_own_file(value)
-        for target, value in unlinked(graph)
-        if (class_of(graph, target.node), target.input) in FILE_INPUTS
+        isinstance(value, str) and (class_type, name) in FILE_INPUTS and _is_own_file(value)
+        for node in graph
+        if (class_type := class_of(graph, node)) in _TAKE_FILES
+        for name, value in inputs_of(graph, node).items()
     )
 
 

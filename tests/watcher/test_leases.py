@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator_mcp.files import NotRegularError
 from watcher import leases
-from watcher.leases import has_writer, hold
+from watcher.leases import HeldFile, has_writer
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="leases are Linux's")
 
@@ -53,7 +53,7 @@ def test_writers_that_come_while_the_lease_is_asked_for_harm_nobody(tmp_path: Pa
 def test_a_held_file_is_known_again_where_it_was_moved_to(tmp_path: Path, ask: bool) -> None:
     path, moved = tmp_path / "a.json", tmp_path / "b.json"
     path.write_text("{}")
-    with hold(path, ask=ask) as file:
+    with HeldFile(path, ask=ask) as file:
         path.rename(moved)
         assert file.is_still(moved)
         assert not file.is_still(path)
@@ -63,7 +63,7 @@ def test_a_held_file_is_known_again_where_it_was_moved_to(tmp_path: Path, ask: b
 def test_a_held_file_that_was_replaced_or_written_to_is_another(tmp_path: Path, ask: bool) -> None:
     path = tmp_path / "a.json"
     path.write_text("{}")
-    with hold(path, ask=ask) as file:
+    with HeldFile(path, ask=ask) as file:
         (tmp_path / "b.json").write_text("{}")
         (tmp_path / "b.json").rename(path)
         assert not file.is_still(path)
@@ -73,7 +73,7 @@ def test_a_held_file_that_was_replaced_or_written_to_is_another(tmp_path: Path, 
 def test_a_writer_that_came_and_has_written_nothing_yet_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text("{}")
-    with hold(path) as file:
+    with HeldFile(path) as file:
         with pytest.raises(BlockingIOError):
             os.open(path, os.O_WRONLY | os.O_NONBLOCK)
         assert not file.is_still(path)
@@ -94,5 +94,5 @@ def test_a_system_without_leases_cannot_tell(tmp_path: Path, monkeypatch: pytest
     path = tmp_path / "a.json"
     path.write_text("{}")
     assert portable.has_writer(path) is None
-    with portable.hold(path) as file:
+    with portable.HeldFile(path) as file:
         assert file.is_still(path)
