@@ -32,8 +32,7 @@ def accept(tx: Transaction, new: NewJob, *, limits: QueueLimits = NO_LIMITS) -> 
     require_room(tx, {new.lane.source: 1}, limits)
     chained = chains.look_up(tx, new.spec)
     lane_id, seq, at = lane_for(tx, new.lane), tx.take_seqs(), to_millis(new.submitted_at)
-    row = tx.one(
-        "add_job",
+    row = tx.add_job(
         uid=new.job_id,
         owner=new.owner,
         idempotency_key=new.idempotency_key,
@@ -54,16 +53,15 @@ def accept(tx: Transaction, new: NewJob, *, limits: QueueLimits = NO_LIMITS) -> 
         due=new.due,
         seq=seq,
     )
-    assert row is not None  # RETURNING gives a row or raises
-    chains.hold(tx, row["id"], chained)
+    chains.hold(tx, row, chained)
     enters(tx, lane_id, chained.state)
-    tell(tx, row["id"], new.job_id, None, chained.state, seq=seq, at=at, reason="accepted")
+    tell(tx, row, new.job_id, None, chained.state, seq=seq, at=at, reason="accepted")
     return Acceptance(job_id=new.job_id, submitted_at=from_millis(at), warnings=tuple(new.spec.warnings))
 
 
 def _document_for(tx: Transaction, new: NewJob) -> int:
     """The row of the job's graph; written out only where it is not known yet."""
-    if (known := tx.known.get(new.graph_hash)) is not None:
+    if (known := tx.known.row(new.graph_hash)) is not None:
         return known
     row = tx.one("document_by_hash", b_hash=new.graph_hash)
     if row is None:
@@ -71,8 +69,7 @@ def _document_for(tx: Transaction, new: NewJob) -> int:
         tx.run("add_document", hash=new.graph_hash, body=body)
         row = tx.one("document_by_hash", b_hash=new.graph_hash)
     assert row is not None  # added a line above
-    tx.known[new.graph_hash] = int(row["id"])
-    return tx.known[new.graph_hash]
+    return tx.known.keep(new.graph_hash, int(row["id"]))
 
 
 def _known_before(tx: Transaction, new: NewJob) -> Acceptance | None:

@@ -262,9 +262,7 @@ def _spec(told: str, chained: Chained | None) -> str:
 
 def _store(tx: Transaction, batch: int, jobs: _Jobs, at: int, *, reason: str) -> None:
     """Store jobs in a few statements, however many they are."""
-    found = tx.one("last_job_row")
-    first, seq = (int(found[0]) if found else 0) + 1, tx.take_seqs(len(jobs.rows))
-
+    first, seq = tx.take_job_rows(len(jobs.rows)), tx.take_seqs(len(jobs.rows))
     shared = {**jobs.shared, "batch_id": batch, "submitted_at": at}
     rows = (
         (first + place, seq + place, STATE_CODES[state], lane_id, *row)

@@ -14,7 +14,7 @@ MOST_LANES: Final = 4_096  # callers choose their source freely, and every claim
 
 def lane_for(tx: Transaction, spec: LaneSpec) -> int:
     """The lane of these needs; beyond `MOST_LANES`, sources that nobody has met share buckets."""
-    if (known := tx.known.get(spec)) is not None:
+    if (known := tx.known.row(spec)) is not None:
         return known
     asked, row = spec, _known_lane(tx, spec)
     if row is None and (counted := tx.one("lane_count")) is not None and counted[0] >= MOST_LANES:
@@ -24,8 +24,7 @@ def lane_for(tx: Transaction, spec: LaneSpec) -> int:
         tx.run("add_lane", key=lane_key(spec.to_json()), spec=spec.to_json(), source=spec.source)
         row = _known_lane(tx, spec)
     assert row is not None  # added a line above
-    tx.known[asked] = int(row["id"])
-    return tx.known[asked]
+    return tx.known.keep(asked, int(row["id"]))
 
 
 def enters(tx: Transaction, lane_id: int, state: JobState, jobs: int = 1) -> None:

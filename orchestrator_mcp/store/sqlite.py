@@ -18,8 +18,8 @@ from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from orchestrator_mcp.domain.events import JobChanged
-from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.errors import StartError, StorageError
+from orchestrator_mcp.store.known import Known
 from orchestrator_mcp.store.schema import SCHEMA_REVISION
 from orchestrator_mcp.store.statements import Compiled, compile_statements
 
@@ -182,22 +182,44 @@ class Database:
 class Transaction:
     """What an operation of the store may do inside a transaction; lives on the store's thread.
 
+    Args:
+        cursor: of the connection.
+        statements: compiled ones, by name.
+        known: what transactions before it knew; it goes with this one when it is taken back.
+
     Attributes:
         told: what is told once it is committed, in order.
-        known: rows of graphs and lanes that jobs of this transaction stand in, by what they are.
+        known: what need not be looked up.
         chained: whether any job waits for another; None until somebody has looked.
     """
 
-    def __init__(self, cursor: sqlite3.Cursor, statements: dict[str, Compiled]) -> None:
-        self._cursor = cursor
+    def __init__(self, cursor: sqlite3.Cursor, statements: dict[str, Compiled], known: Known | None = None) -> None:
+        self._own_cursor = cursor
         self._statements = statements
         self._queued: Counter[int] = Counter()
         self._held: Counter[int] = Counter()
+        self._new_jobs: list[tuple[Any, ...]] = []
         self._later: dict[str, dict[tuple[Any, ...], None]] = {}
-        self._last_seq: int | None = None
         self.told: list[JobChanged] = []
-        self.known: dict[str | LaneSpec, int] = {}
+        self.known = known or Known()
         self.chained: bool | None = None
+
+    @property
+    def _cursor(self) -> sqlite3.Cursor:
+        """What every statement goes through; it finds the jobs that `add_job` left to be put down together."""
+        if self._new_jobs:
+            self._own_cursor.executemany(self._statements["add_job"].sql, self._new_jobs)
+            self._new_jobs.clear()
+        return self._own_cursor
+
+    def add_job(self, **values: Any) -> int:
+        """Put down a new job, in one call with those that come right after it; its row.
+
+        Jobs that come together cost a third of what each would cost alone.
+        """
+        row = self.take_job_rows()
+        self._new_jobs.append(self._statements["add_job"].bind({**values, "id": row}))
+        return row
 
     def run(self, name: str, /, **values: Any) -> int:
         """Run a statement; the number of rows that it changed."""
@@ -238,12 +260,21 @@ class Transaction:
 
     def take_seqs(self, count: int = 1) -> int:
         """The number of the next history row; so many numbers from it on are the caller's."""
-        if self._last_seq is None:
+        last = self.known.last_seq
+        if last is None:
             found = self.one("last_seq")
-            self._last_seq = int(found[0]) if found else 0
-        first = self._last_seq + 1
-        self._last_seq += count
-        return first
+            last = int(found[0]) if found else 0
+        self.known.last_seq = last + count
+        return last + 1
+
+    def take_job_rows(self, count: int = 1) -> int:
+        """The row of the next job; so many rows from it on are the caller's."""
+        last = self.known.last_job
+        if last is None:
+            found = self.one("last_job_row")
+            last = int(found[0]) if found else 0
+        self.known.last_job = last + count
+        return last + 1
 
     def one(self, name: str, /, **values: Any) -> sqlite3.Row | None:
         """The first row of a statement, or None."""
@@ -270,8 +301,9 @@ class Transaction:
 
     def settle(self) -> None:
         """Write what was left for later, and the differences of the lanes."""
+        cursor = self._cursor
         for name, rows in self._later.items():
-            self._cursor.executemany(self._statements[name].sql, rows)
+            cursor.executemany(self._statements[name].sql, rows)
         self._later.clear()
         self.settle_lanes()
 

@@ -92,7 +92,7 @@ def _writes(dialect: sa.Dialect) -> dict[str, sa.Executable]:
         "count_lane": sa.update(lane)
         .where(lane.c.id == P("b_lane"))
         .values(queued=lane.c.queued + P("b_queued"), held=lane.c.held + P("b_held")),
-        "add_job": sa.insert(job).returning(job.c.id),
+        "add_job": sa.insert(job),
         "add_history": sa.insert(history),
         "take_job": sa.update(job)
         .where(job.c.id == P("b_id"), job.c.state == _code("0"))
@@ -344,7 +344,7 @@ def compile_statements(dialect: sa.Dialect) -> dict[str, Compiled]:
         "add_document": ["hash", "body"],
         "add_lane": ["key", "spec", "source"],
         "add_job": [c.name for c in job.columns if c.server_default is None and c.name not in _SET_LATER]
-        + ["due", "seq"],
+        + ["id", "due", "seq"],
         "add_history": [column.name for column in history.columns],
         "add_attempt": ["job_id", "number", "prompt_id", "backend_id", "epoch", "started_at"],
         "add_artifact": [column.name for column in artifact.columns],

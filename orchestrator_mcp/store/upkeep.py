@@ -79,6 +79,7 @@ def forget(tx: Transaction, before: datetime, count: int, enough: int | None = N
         freed |= {hash_: size for hash_, size in files.items() if tx.one("artifact_in_use", b_sha256=hash_) is None}
     for document_id in {row["document_id"] for row in gone}:
         tx.run("forget_document", b_document=document_id)
+    tx.known.forget_rows()
     for batch_id in {row["batch_id"] for row in gone if row["batch_id"] is not None}:
         tx.run("forget_batch", b_id=batch_id)
     return Forgotten(count=len(gone), files=freed)

@@ -18,6 +18,7 @@ import anyio.to_thread
 
 from orchestrator_mcp.domain.events import JobChanged
 from orchestrator_mcp.errors import StorageError
+from orchestrator_mcp.store.known import Known
 from orchestrator_mcp.store.sqlite import Database, Transaction, concerns_all, storage_errors
 
 T = TypeVar("T")
@@ -87,6 +88,7 @@ class Writer:
     def __init__(self, database: Database, *, tell: Callable[[JobChanged], None]) -> None:
         self._database = database
         self._tell = tell
+        self._known = Known()
         self._turns: deque[_Turn] = deque()
         self._wake = anyio.Event()
         self._to_store: SimpleQueue[_Turn | None] = SimpleQueue()
@@ -229,7 +231,7 @@ class Writer:
             cursor = self._database.writer.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             try:
-                transaction = Transaction(cursor, self._database.statements)
+                transaction = Transaction(cursor, self._database.statements, self._known)
                 for pending in batch:
                     pending.result = pending.operation(transaction)
                 transaction.settle()
@@ -237,6 +239,7 @@ class Writer:
                 cursor.execute("COMMIT")
                 turn.told += transaction.told
             except BaseException:
+                self._known = Known()
                 if cursor.connection.in_transaction:
                     cursor.execute("ROLLBACK")
                 raise

@@ -75,6 +75,16 @@ async def test_a_graph_is_stored_once_however_many_jobs_have_it(store: JobStore,
     assert '"EmptyImage"' in await store.document((await store.job(first.job_id)).row)
 
 
+async def test_a_graph_whose_jobs_have_all_gone_is_stored_again_with_the_next_one(store: JobStore, path: Path) -> None:
+    gone = await store.accept(new_job())
+    await store.request_cancel(gone.job_id, later(1))
+    await store.record_delivery(gone.job_id, None)
+    assert (await store.forget(later(100), count=9)).count == 1
+    assert look(path, "SELECT count(*) FROM document") == [(0,)]
+    await store.accept(new_job())
+    assert look(path, "SELECT count(*) FROM job JOIN document ON document.id = document_id") == [(1,)]
+
+
 async def test_the_same_key_and_body_give_the_same_job_with_the_same_answer(
     store: JobStore, told: list[JobChanged]
 ) -> None:
