@@ -201,12 +201,6 @@ def flush(target: BinaryIO) -> None:
         os.fsync(target.fileno())
 
 
-def sync_file(path: Path) -> None:
-    """Put what was written to a file that is closed on the disk itself; see `flush`."""
-    with open(path, "r+b") as target:
-        flush(target)
-
-
 def sync_directory(folder: Path) -> None:
     """Put the names in a folder on the disk, where the system can."""
     if sys.platform == "win32":

@@ -13,7 +13,8 @@ from typing import BinaryIO, TypeVar
 
 from anyio import CancelScope, CapacityLimiter, to_thread
 
-from orchestrator_mcp.artifacts.structure import inspect
+from orchestrator_mcp import files
+from orchestrator_mcp.artifacts.structure import Inspection, inspect
 from orchestrator_mcp.errors import ArtifactError, StorageError
 
 logger = logging.getLogger(__name__)
@@ -185,10 +186,14 @@ class Gathering:
     def _finish(
         self, arrival: Arrival | None, piece: bytes, declared_length: int | None, name_hint: str
     ) -> tuple[Arrival, StoredFile]:
-        """The last bytes are written, and the whole is looked at."""
+        """The last bytes are written, the whole is looked at, and put on the disk."""
+        alone = arrival is None
         arrival = self._write(arrival, piece)
         try:
-            return arrival, _looked_at(arrival, declared_length, name_hint)
+            stored = _looked_at(arrival, piece if alone else None, declared_length, name_hint)
+            files.flush(arrival.target)
+            arrival.target.close()
+            return arrival, stored
         except BaseException:
             discard([arrival])
             raise
@@ -214,16 +219,21 @@ async def in_thread(deed: Callable[[], _Result], threads: CapacityLimiter, root:
         ) from failure
 
 
-def _looked_at(arrival: Arrival, declared_length: int | None, name_hint: str) -> StoredFile:
+def _looked_at(arrival: Arrival, content: bytes | None, declared_length: int | None, name_hint: str) -> StoredFile:
+    """Recognise a file.
+
+    Args:
+        arrival: all of it is written.
+        content: all of it, if it is here; else it is read again.
+        declared_length: what its sender announced, in bytes.
+        name_hint: what its maker called it.
+
+    Raises:
+        ArtifactError: it is damaged, or shorter or longer than announced.
+    """
     if declared_length is not None and arrival.size != declared_length:
         raise ArtifactError(f"The file has {arrival.size} bytes; {declared_length} were announced.")
-    arrival.target.close()
-    return _inspected(arrival, name_hint)
-
-
-def _inspected(arrival: Arrival, name_hint: str) -> StoredFile:
-    with open(arrival.path, "rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        seen = inspect(content, name_hint=name_hint)
+    seen = inspect(content, name_hint=name_hint) if content is not None else _inspected(arrival, name_hint)
     return StoredFile(
         sha256=arrival.sha256,
         size=arrival.size,
@@ -233,6 +243,12 @@ def _inspected(arrival: Arrival, name_hint: str) -> StoredFile:
         width=seen.width,
         height=seen.height,
     )
+
+
+def _inspected(arrival: Arrival, name_hint: str) -> Inspection:
+    arrival.target.flush()
+    with open(arrival.path, "rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return inspect(content, name_hint=name_hint)
 
 
 def discard(arrivals: Sequence[Arrival]) -> None:

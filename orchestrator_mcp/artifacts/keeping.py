@@ -64,7 +64,7 @@ class ArtifactStore:
     async def together(self) -> AsyncIterator[Gathering]:
         """Take in the files of one job: what was received in the block is kept when it ends well, and only then.
 
-        Each file is flushed, and each folder once: that is what takes the time of small files.
+        Each file is flushed as it comes, and each folder once: that is what takes the time of small files.
 
         Raises:
             StorageError: on leaving, when they cannot be kept.
@@ -166,8 +166,11 @@ class ArtifactStore:
         return await self._in_thread(sweep)
 
     def _begin(self) -> Arrival:
-        incoming = self._incoming()
-        free = files.free_space(incoming)
+        incoming = self._root / _INCOMING
+        try:
+            free = files.free_space(incoming)
+        except FileNotFoundError:
+            free = files.free_space(self._incoming())
         if free < self._limits.free_space:
             raise StorageError(
                 f"Only {free >> 20} MB are free in {self._root}; outputs are not fetched.",
@@ -186,7 +189,6 @@ class ArtifactStore:
     def _keep(self, arrived: Sequence[Arrival]) -> None:
         for arrival in arrived:
             os.utime(arrival.path)  # the file may have arrived long before the last one of its job: see `remove`
-            files.sync_file(arrival.path)
         folders = {self.path_of(arrival.sha256).parent for arrival in arrived}
         if fresh := [folder for folder in folders if not folder.is_dir()]:
             for folder in fresh:

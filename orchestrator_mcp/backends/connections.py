@@ -45,7 +45,7 @@ class Response:
         stream: over which it comes.
         incoming: its head is there.
         first: what of the body came with the head.
-        idle: seconds that may pass without a byte of the body; for ever unless given.
+        idle: seconds that may pass without a byte of the body; as long as the caller waits unless given.
 
     Attributes:
         status: of the answer.
@@ -70,24 +70,28 @@ class Response:
         if self._first:
             yield self._first
         while not self._incoming.whole:
-            with anyio.fail_after(self._idle):
-                piece = await fed(self._incoming, self._stream)
-            if piece:
+            if piece := await fed(self._incoming, self._stream, self._idle):
                 yield piece
 
 
-async def fed(incoming: Incoming, stream: ByteStream) -> bytes:
+async def fed(incoming: Incoming, stream: ByteStream, idle: float | None) -> bytes:
     """Wait for bytes of an answer; those of its body.
 
     Args:
         incoming: takes them in.
         stream: gives them.
+        idle: see `Response`.
 
     Raises:
         TornError: none came, and some had to, or they are no answer.
+        TimeoutError: none came.
     """
     try:
-        received = await stream.receive(_PIECE_BYTES)
+        if idle is None:  # somebody above looks at the clock, and once for each request is enough
+            received = await stream.receive(_PIECE_BYTES)
+        else:
+            with anyio.fail_after(idle):
+                received = await stream.receive(_PIECE_BYTES)
     except anyio.EndOfStream:
         incoming.end()
         return b""
@@ -151,8 +155,7 @@ class Connections:
             try:
                 sent = await _sent(connection.stream, head, body)
                 while not incoming.begun:
-                    with anyio.fail_after(idle):
-                        first = await fed(incoming, connection.stream)
+                    first = await fed(incoming, connection.stream, idle)
                 yield Response(connection.stream, incoming, first, idle)
                 connection.good = sent and incoming.whole and incoming.reusable
             finally:

@@ -31,7 +31,7 @@ from orchestrator_mcp.backends.messages import (
 )
 from orchestrator_mcp.backends.node_times import NodeTimes
 from orchestrator_mcp.backends.pool import Backend
-from orchestrator_mcp.backends.progress import ProgressMeter
+from orchestrator_mcp.backends.progress import Progress, ProgressMeter
 from orchestrator_mcp.domain.events import JobProgressed
 from orchestrator_mcp.domain.jobs import Graph, Outcome, Stage, attempt_name
 from orchestrator_mcp.domain.retry import Ended
@@ -118,6 +118,7 @@ class Follower:
     _idle_since: float | None = None
     _just_begun: bool = False
     _moved_at: float = 0.0
+    _progress: Progress | None = None  # not told yet
 
     def __post_init__(self) -> None:
         self.frames = self.backend.frames
@@ -161,11 +162,7 @@ class Follower:
         while True:
             if self.wishes.any and (end := await self._grant()) is not None:
                 return end
-            message: Message | None = None
-            heard = False
-            with anyio.move_on_after(max(0.0, next_poll - clock.monotonic())):
-                message = await messages.receive()
-                heard = True
+            heard, message = await self._next(messages, next_poll)
             if message is not None:
                 self._moved_at = clock.monotonic()
                 next_poll = min(next_poll, self._hear(message, meter, next_poll))
@@ -178,6 +175,34 @@ class Follower:
                 return end
             next_poll = clock.monotonic() + pause
             pause = min(pause * 1.5, scheduling.poll_interval_max)
+
+    async def _next(
+        self, messages: MemoryObjectReceiveStream[Message | None], until: float
+    ) -> tuple[bool, Message | None]:
+        """What comes next: whether anything did until a moment, and the message, if it was one.
+
+        Messages come in bursts; of a burst only the last progress is told.
+        """
+        with suppress(anyio.WouldBlock):
+            return True, messages.receive_nowait()
+        self._tell_progress()
+        with anyio.move_on_after(max(0.0, until - self.resources.clock.monotonic())):
+            return True, await messages.receive()
+        return False, None
+
+    def _tell_progress(self) -> None:
+        progress, self._progress = self._progress, None
+        if progress is None:
+            return
+        self.resources.events.publish(
+            JobProgressed(
+                job_id=self.held.job_id,
+                fraction=progress.fraction,
+                node=progress.node,
+                value=progress.value,
+                maximum=progress.maximum,
+            )
+        )
 
     def _hear(self, message: Message, meter: ProgressMeter, next_poll: float) -> float:
         """Take in a hint; when to poll next because of it."""
@@ -200,16 +225,7 @@ class Follower:
             message, (PromptStarted, NodesCached, NodeStarted, NodeProgressed, GraphProgressed, NodeFinished)
         ):
             self._enter_rendering()
-            progress = meter.update(message)
-            self.resources.events.publish(
-                JobProgressed(
-                    job_id=self.held.job_id,
-                    fraction=progress.fraction,
-                    node=progress.node,
-                    value=progress.value,
-                    maximum=progress.maximum,
-                )
-            )
+            self._progress = meter.update(message)
         return next_poll
 
     def _tell_of_success(self, message: PromptSucceeded) -> None:

@@ -367,7 +367,7 @@ class Runner:
         scheduling, store, now = self.resources.scheduling, self.resources.store, self.resources.clock.now()
         verdict = decide(
             ended,
-            others=self._others_may_run(),
+            others=ended.outcome is not Outcome.SUCCEEDED and self._others_may_run(),
             charged=self.held.charged,
             losses=await self._losses() if ended.outcome is Outcome.LOST else 0,
             max_attempts=scheduling.max_attempts,
@@ -404,6 +404,7 @@ class Runner:
                 artifacts=ended.artifacts,
                 attention=verdict.attention,
                 report=self._report,
+                deliver=self.resources.settings.now.outbox == "all",
             )
         )
         log.log(

@@ -88,8 +88,22 @@ def finish(
     artifacts: Sequence[Artifact] = (),
     attention: bool = False,
     report: RenderReport | None = None,
+    deliver: bool = True,
 ) -> None:
     """A running job ends, with its one published result; in the same breath its children go on, or fail with it.
+
+    Args:
+        tx: the transaction.
+        held: its attempt.
+        state: its last.
+        outcome: how the attempt ended.
+        now: the present moment.
+        reason: why, in words.
+        failure: what went wrong, of a job that failed.
+        artifacts: its files.
+        attention: whether somebody should look at it.
+        report: what is known of the render.
+        deliver: whether its result goes to the Outbox although it did not come through the Inbox.
 
     Raises:
         LeaseLostError: the attempt is no longer ours.
@@ -101,6 +115,7 @@ def finish(
         b_now=at,
         b_failure=json.dumps(asdict(failure), ensure_ascii=False) if failure else None,
         b_attention=attention,
+        b_deliver=deliver,
         b_seq=seq,
         **_fence(held),
     )

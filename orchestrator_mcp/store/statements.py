@@ -12,6 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.store import asset_statements, backend_statements, batch_statements, place_statements
 from orchestrator_mcp.store.schema import (
     DOUBTFUL_ENDS,
@@ -30,6 +31,7 @@ from orchestrator_mcp.store.schema import (
 
 P = sa.bindparam
 _code = sa.literal_column
+_from_inbox = (job.c.claim_id.is_not(None), job.c.door == _code(f"'{Door.INBOX.value}'"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +125,7 @@ def _writes(dialect: sa.Dialect) -> dict[str, sa.Executable]:
             finished_at=P("b_now"),
             failure=P("b_failure"),
             attention=P("b_attention"),
-            delivery=_code("1"),
+            delivery=sa.case((sa.or_(P("b_deliver"), *_from_inbox), _code("1")), else_=_code("2")),
             seq=P("b_seq"),
         ),
         "requeue_job": sa.update(job)

@@ -212,8 +212,9 @@ class JobStore:
         artifacts: Sequence[Artifact] = (),
         attention: bool = False,
         report: RenderReport | None = None,
+        deliver: bool = True,
     ) -> None:
-        """A running job ends. Raises LeaseLostError."""
+        """A running job ends; see `operations.finish`. Raises LeaseLostError."""
         await self._writer.write(
             lambda tx: operations.finish(
                 tx,
@@ -226,6 +227,7 @@ class JobStore:
                 artifacts=artifacts,
                 attention=attention,
                 report=report,
+                deliver=deliver,
             )
         )
 

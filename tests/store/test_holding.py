@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.events import JobChanged
-from orchestrator_mcp.domain.jobs import JobFailure, JobState, Outcome, Stage, job8
+from orchestrator_mcp.domain.jobs import Door, JobFailure, JobState, Outcome, Stage, job8
 from orchestrator_mcp.domain.situation import LastRender
 from orchestrator_mcp.domain.transitions import NEXT
 from orchestrator_mcp.errors import JobFinishedError, LeaseLostError, NotFoundError
@@ -84,6 +86,24 @@ async def test_a_completed_job_has_its_files_in_order_and_is_due_for_delivery(
     assert await store.undelivered(limit=10) == []
     assert (await store.job(held.job_id)).job.delivery_path == "/outbox/card"
     assert told[-1].state is JobState.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("fields", "due"),
+    [
+        pytest.param({}, False, id="by HTTP"),
+        pytest.param({"door": Door.INBOX}, True, id="by the Inbox"),
+        pytest.param({"claim": InboxClaim(claim_id="c1", file_name="shot.json")}, True, id="a manifest joined it"),
+    ],
+)
+async def test_a_job_that_does_not_go_to_the_outbox_is_done_with_at_its_end_unless_the_inbox_waits_for_it(
+    store: JobStore, fields: dict[str, Any], due: bool
+) -> None:
+    await store.accept(new_job(**fields))
+    [held] = await store.claim(free(candidate()), later(1))
+    await store.finish(held, JobState.COMPLETED, Outcome.SUCCEEDED, later(5), reason="rendered", deliver=False)
+    assert await store.undelivered(limit=10) == [held.job_id] * due
+    assert (await store.job(held.job_id)).delivered is not due
 
 
 async def test_a_failed_job_says_why_and_whether_somebody_should_look(store: JobStore, held: OpenAttempt) -> None:
