@@ -20,6 +20,7 @@ from orchestrator_mcp.composition.choices import Choices, Orchestrator
 from orchestrator_mcp.domain.access import KnownToken, Scope, digest_of
 from orchestrator_mcp.doors.http import (
     BodyLimits,
+    Directory,
     HttpProtocol,
     OpenStreams,
     build_middleware,
@@ -115,7 +116,7 @@ def _web(
         streams=streams,
     )
     return Starlette(
-        routes=[*routes, *mcp.routes],
+        routes=[Directory([*routes, *mcp.routes])],
         middleware=build_middleware(
             tokens=tokens,
             allowed_hosts=settings.server.allowed_hosts,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 
 from orchestrator_mcp.domain.access import KnownToken
 from orchestrator_mcp.doors.http.answers import exception_handlers
+from orchestrator_mcp.doors.http.directory import Directory
 from orchestrator_mcp.doors.http.faults import FaultGuard
-from orchestrator_mcp.doors.http.guard import HostGuard, OriginGuard, TokenGuard
+from orchestrator_mcp.doors.http.guard import Cors, HostGuard, OriginGuard, TokenGuard
 from orchestrator_mcp.doors.http.open_streams import OpenStreams
 from orchestrator_mcp.doors.http.reading import BodyLimits
 from orchestrator_mcp.doors.http.routes import build_routes
@@ -18,6 +18,7 @@ from orchestrator_mcp.doors.http.unreadable import HttpProtocol
 
 __all__ = [
     "BodyLimits",
+    "Directory",
     "FaultGuard",
     "HostGuard",
     "HttpProtocol",
@@ -50,7 +51,7 @@ def build_middleware(
     origins = [origin.rstrip("/") for origin in cors_origins]
     hosts = [*allowed_hosts, *([public_url] if public_url else [])]
     cors = Middleware(
-        CORSMiddleware,
+        Cors,
         allow_origins=origins,
         allow_methods=["GET", "HEAD", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Range"]

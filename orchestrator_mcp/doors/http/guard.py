@@ -13,11 +13,14 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator_mcp.domain.access import Caller, KnownToken, bearer_of
 from orchestrator_mcp.domain.access import Scope as AccessScope
-from orchestrator_mcp.doors.http.answers import refuse
+from orchestrator_mcp.doors.http.answers import error_document, error_response, refuse
 from orchestrator_mcp.doors.http.machine import canonical_address, names_of_this_machine
 from orchestrator_mcp.doors.http.permissions import needed_scope
 
@@ -155,6 +158,25 @@ class OriginGuard:
         if foreign and scope.get("method") in _CHANGES:
             return "A web page of another site may not change anything here."
         return None
+
+
+class Cors(CORSMiddleware):
+    """Starlette's, but for its words to a preflight that asks for too much: like all errors they are JSON."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answer a preflight."""
+        answer = super().preflight_response(request_headers)
+        if answer.status_code < 400:
+            return answer
+        document = error_document(
+            f"{bytes(answer.body).decode()}: this server does not take that from pages of other origins.",
+            code="preflight_refused",
+            hint=f"Methods may be {', '.join(self.allow_methods)}; headers {', '.join(sorted(self.allow_headers))}.",
+        )
+        own = {"content-length", "content-type"}
+        return error_response(
+            answer.status_code, document, {name: value for name, value in answer.headers.items() if name not in own}
+        )
 
 
 class TokenGuard:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import platform
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -31,6 +32,7 @@ def names_of_this_machine() -> frozenset[str]:
     return frozenset({*addresses, *names} - {""})
 
 
+@lru_cache(maxsize=256)  # each request names the server, mostly by the same few names
 def canonical_address(text: str) -> str:
     """An IP address in its one spelling, or the text itself, lower-cased, when it is none.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from anyio.abc import TaskGroup
 from starlette.types import Message, Send
@@ -15,6 +15,26 @@ STALL_SECONDS: Final = 60.0
 """A reader that takes nothing for this long is dropped; it learns the present state when it comes back."""
 KEEPALIVE_SECONDS: Final = 15.0
 _LOOKS: Final = 4  # at each stream, within the shorter of the two times
+
+
+class Told(Protocol):
+    """One message of a stream, of a job or of a batch."""
+
+    @property
+    def type(self) -> str:
+        """What it is."""
+
+    @property
+    def seq(self) -> int:
+        """The number of the newest history row that it knows."""
+
+    @property
+    def text(self) -> str:
+        """It as JSON."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it tells of the end."""
 
 
 class OpenStream:
@@ -96,6 +116,16 @@ class OpenStreams:
         self._looks = {"keepalive": round(keepalive / self._pause), "stall": round(stall / self._pause)}
         self._open: set[OpenStream] = set()
         self._closed = False
+        self._written: tuple[Told | None, bytes] = None, b""
+
+    def lines(self, event: Told) -> bytes:
+        """One server-sent event, written once for a crowd, who are told of it one after the other.
+
+        JSON has no raw line breaks, so that one `data:` line holds it.
+        """
+        if self._written[0] is not event:
+            self._written = event, f"id: {event.seq}\nevent: {event.type}\ndata: {event.text}\n\n".encode()
+        return self._written[1]
 
     @contextmanager
     def opened(self, stream: OpenStream) -> Iterator[None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
-from typing import Final, Protocol
+from typing import Final
 
 import anyio
 from starlette.responses import Response
@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from orchestrator_mcp.domain.views import JobView
 from orchestrator_mcp.doors.http.answers import error_document
 from orchestrator_mcp.doors.http.guard import SUBPROTOCOL_PREFIX
-from orchestrator_mcp.doors.http.open_streams import OpenStream, OpenStreams
+from orchestrator_mcp.doors.http.open_streams import OpenStream, OpenStreams, Told
 from orchestrator_mcp.errors import NotFoundError
 
 UNKNOWN_JOB: Final = 4404
@@ -30,26 +30,6 @@ _CLOSE_SECONDS: Final = 1.0
 _GONE: Final = frozenset({"http.disconnect", "websocket.disconnect"})
 _RETRY: Final = b"retry: 2000\n\n"
 _COMMENT: Final[Message] = {"type": "http.response.body", "body": b": still here\n\n", "more_body": True}
-
-
-class Told(Protocol):
-    """One message of a stream, of a job or of a batch."""
-
-    @property
-    def type(self) -> str:
-        """What it is."""
-
-    @property
-    def seq(self) -> int:
-        """The number of the newest history row that it knows."""
-
-    @property
-    def text(self) -> str:
-        """It as JSON."""
-
-    @property
-    def over(self) -> bool:
-        """Whether it tells of the end."""
 
 
 Watch = AbstractAsyncContextManager[AsyncIterator[Told]]
@@ -196,7 +176,7 @@ class EventStreamResponse(Response):
             before = _RETRY
             async for event in events:
                 last = event.type == "end"
-                body = before + event_lines(event)
+                body = before + self._streams.lines(event)
                 await stream.say({"type": "http.response.body", "body": body, "more_body": not last})
                 stream.over, before = last, b""
 
@@ -208,8 +188,3 @@ async def _beginning_with(first: Told | None, events: AsyncIterator[Told]) -> As
         yield first
     async for event in events:
         yield event
-
-
-def event_lines(event: Told) -> bytes:
-    """One server-sent event; JSON has no raw line breaks, so that one `data:` line holds it."""
-    return f"id: {event.seq}\nevent: {event.type}\ndata: {event.text}\n\n".encode()

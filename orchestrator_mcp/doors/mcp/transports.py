@@ -136,8 +136,8 @@ class _Endpoint:
         if declared.isdigit() and (len(declared) > 18 or int(declared) > self._most):
             # The SDK refuses it too, without a word about how much would be right.
             raise TooLargeError(
-                f"The message is larger than {self._most:,} bytes.",
-                hint="Put pictures into the backend's input folder instead of the message, or raise limits.body_bytes.",
+                f"The message is larger than {self._most:,} bytes. Put pictures into the backend's input folder "
+                "instead of the message, or raise limits.body_bytes."
             )
         await self._app(scope, receive, send)
 

@@ -13,7 +13,14 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from orchestrator_mcp.doors.http import HttpProtocol, OpenStreams, build_middleware, build_routes, exception_handlers
+from orchestrator_mcp.doors.http import (
+    Directory,
+    HttpProtocol,
+    OpenStreams,
+    build_middleware,
+    build_routes,
+    exception_handlers,
+)
 from orchestrator_mcp.service import JobService
 
 
@@ -45,7 +52,7 @@ def build_app(
         choices: arguments of `build_routes`.
     """
     return Starlette(
-        routes=build_routes(service, version="1.2.3", streams=streams, **choices),
+        routes=[Directory(build_routes(service, version="1.2.3", streams=streams, **choices))],
         middleware=build_middleware(**(guard or {})),
         exception_handlers=exception_handlers(),
     )

@@ -129,6 +129,21 @@ async def test_a_configured_origin_gets_its_preflight_without_a_token(farm: Serv
         assert response.status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("asked", "what"),
+    [("access-control-request-method", "method"), ("access-control-request-headers", "headers")],
+)
+async def test_a_preflight_that_asks_for_too_much_is_told_in_json(farm: ServiceDouble, asked: str, what: str) -> None:
+    origin = "http://tool.example:3000"
+    async with served(farm, guard={"cors_origins": [origin]}) as client:
+        asking = {"origin": origin, "access-control-request-method": "GET", asked: "x-strange"}
+        refused = await client.options("/api/jobs", headers=asking)
+        document = refused.json()
+    assert (refused.status_code, document["code"]) == (400, "preflight_refused")
+    assert what in document["detail"] and "DELETE" in document["hint"]
+    assert refused.headers["access-control-allow-origin"] == origin
+
+
 def known(name: str, token: str) -> KnownToken:
     return KnownToken(name=name, scope=Scope.ADMIN, digest=digest_of(token.encode()))
 

@@ -87,6 +87,7 @@ async def test_a_message_over_the_limit_is_refused_and_the_connection_goes_on(fa
         call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "submit_job", "arguments": large}}
         refused = await http.post(server.url + "/mcp", json=call, headers=ACCEPT)
         assert refused.status_code == 413 and "10,000 bytes" in refused.text
+        assert refused.text.count("limits.body_bytes") == 1
         assert (await http.post(server.url + "/mcp", json=INITIALIZE, headers=ACCEPT)).status_code == 200
     assert farm.submitted == []
 
