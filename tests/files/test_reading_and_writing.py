@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from orchestrator_mcp import files
+from orchestrator_mcp.files import publishing, writing
 
 
 def test_a_plain_file_is_read_with_its_signature(tmp_path: Path) -> None:
@@ -179,19 +180,17 @@ def test_a_local_folder_is_no_share(tmp_path: Path) -> None:
     assert files.is_network_filesystem(Path("\\\\nas\\share")) is True
 
 
-def test_a_system_without_fcntl_does_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_without_fcntl_writes_durably_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     portable = _imported_without_fcntl(monkeypatch)
     path = tmp_path / "a.json"
     portable.write_durably(path, b"{}")
-    assert portable.read_regular(path, most=10).content == b"{}"
-    (tmp_path / "folder").mkdir()
-    portable.rename_exclusively(path, tmp_path / "folder" / "a.json")
-    assert (tmp_path / "folder" / "a.json").read_bytes() == b"{}"
+    portable.sync_directory(tmp_path)
+    assert files.read_regular(path, most=10).content == b"{}"
 
 
 def _imported_without_fcntl(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, "fcntl", None)
-    spec = importlib.util.spec_from_file_location("files_without_fcntl", files.__file__)
+    spec = importlib.util.spec_from_file_location("writing_without_fcntl", writing.__file__)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
@@ -202,7 +201,7 @@ def _imported_without_fcntl(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def _only(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away what other systems do not have."""
     if how != "kernel":
-        monkeypatch.setattr(files, "_renameat2", lambda: None)
+        monkeypatch.setattr(publishing, "_renameat2", lambda: None)
     if how == "look":
 
         def no_links(*_args: object, **_options: object) -> None:
