@@ -215,7 +215,7 @@ class JobStore:
         deliver: bool = True,
     ) -> None:
         """A running job ends; see `operations.finish`. Raises LeaseLostError."""
-        await self._writer.write(
+        await self._writer.put(
             lambda tx: operations.finish(
                 tx,
                 held,

@@ -26,19 +26,11 @@ T = TypeVar("T")
 LARGEST_BATCH: Final = 2_000  # operations in one transaction
 
 
-@dataclass(kw_only=True, eq=False, slots=True)
-class _Pending:
-    operation: Callable[[Transaction], Any]
-    then: Callable[[], None] | None = None
-    result: Any = None
-    error: Exception | None = None
-
-
 @dataclass(kw_only=True, eq=False)
 class _Turn:
     """What is committed together, and what there is to tell of it."""
 
-    pending: list[_Pending] = field(default_factory=list)
+    writes: list[Written[Any]] = field(default_factory=list)
     told: list[JobChanged] = field(default_factory=list)
     done: anyio.Event = field(default_factory=anyio.Event)
 
@@ -49,28 +41,44 @@ class Written(Generic[T]):
     Writes are stored in the order in which they were handed over, whether anybody awaits them or not.
 
     Args:
-        pending: it.
-        turn: with which it is committed.
+        operation: what to do in the transaction.
+        then: called on the event loop once it is durable.
+        had_turn: set when it is stored, or cannot be.
+
+    Attributes:
+        result: what the operation returned, once it had its turn.
+        error: why it is not stored, once it had its turn.
     """
 
-    def __init__(self, pending: _Pending, turn: _Turn) -> None:
-        self._pending = pending
-        self._turn = turn
+    __slots__ = ("_had_turn", "_operation", "error", "result", "then")
+
+    def __init__(
+        self, operation: Callable[[Transaction], T], then: Callable[[], None] | None, had_turn: anyio.Event
+    ) -> None:
+        self._operation = operation
+        self._had_turn = had_turn
+        self.then = then
+        self.result: T
+        self.error: Exception | None = None
+
+    def run(self, tx: Transaction) -> None:
+        """Do it; on the store thread."""
+        self.result = self._operation(tx)
 
     @property
     def failed(self) -> bool:
         """It had its turn, and is not stored."""
-        return self._pending.error is not None
+        return self.error is not None
+
+    async def settled(self) -> None:
+        """Wait until it had its turn."""
+        await self._had_turn.wait()
 
     def __await__(self) -> Generator[Any, Any, T]:
-        return self._wait().__await__()
-
-    async def _wait(self) -> T:
-        await self._turn.done.wait()
-        if self._pending.error is not None:
-            raise self._pending.error
-        result: T = self._pending.result
-        return result
+        yield from self.settled().__await__()
+        if self.error is not None:
+            raise self.error
+        return self.result
 
 
 class Writer:
@@ -119,8 +127,15 @@ class Writer:
         Raises:
             StorageError: nothing is stored any more.
         """
-        pending = _Pending(operation=operation, then=then)
-        return Written(pending, self._put_into_turn(pending))
+        if self._closed:
+            raise StorageError("The orchestrator is stopping and stores nothing more.")
+        if not self._turns or len(self._turns[-1].writes) >= LARGEST_BATCH:
+            self._turns.append(_Turn())
+            self._wake.set()
+        turn = self._turns[-1]
+        written = Written(operation, then, turn.done)
+        turn.writes.append(written)
+        return written
 
     async def write_each(self, operations: Sequence[Callable[[Transaction], T]]) -> list[T | Exception]:
         """Run several operations in a row, in one transaction if they fit, and wait until they are durable.
@@ -134,19 +149,10 @@ class Writer:
         Raises:
             StorageError: nothing is stored any more.
         """
-        together = [_Pending(operation=operation) for operation in operations]
-        for turn in dict.fromkeys([self._put_into_turn(pending) for pending in together]):
-            await turn.done.wait()
-        return [pending.result if pending.error is None else pending.error for pending in together]
-
-    def _put_into_turn(self, pending: _Pending) -> _Turn:
-        if self._closed:
-            raise StorageError("The orchestrator is stopping and stores nothing more.")
-        if not self._turns or len(self._turns[-1].pending) >= LARGEST_BATCH:
-            self._turns.append(_Turn())
-            self._wake.set()
-        self._turns[-1].pending.append(pending)
-        return self._turns[-1]
+        together = [self.put(operation) for operation in operations]
+        if together:
+            await together[-1].settled()  # turns are taken in their order
+        return [one.result if one.error is None else one.error for one in together]
 
     async def run(self) -> None:
         """Commit turn after turn until `close` is called."""
@@ -173,9 +179,9 @@ class Writer:
     def _tell_of(self, turn: _Turn) -> None:
         for event in turn.told:
             self._tell(event)
-        for pending in turn.pending:
-            if pending.then is not None and pending.error is None:
-                pending.then()
+        for written in turn.writes:
+            if written.then is not None and written.error is None:
+                written.then()
 
     async def _have_thread(self) -> None:
         try:
@@ -190,7 +196,7 @@ class Writer:
         once more while the loop is busy with the answers.
         """
         while (turn := self._to_store.get()) is not None:
-            self._commit(turn, turn.pending)
+            self._commit(turn, turn.writes)
             loop.call_soon_threadsafe(self._is_back, turn)
 
     def _is_back(self, turn: _Turn) -> None:
@@ -202,7 +208,7 @@ class Writer:
         self._closed = True
         self._wake.set()
 
-    def _commit(self, turn: _Turn, batch: Sequence[_Pending]) -> None:
+    def _commit(self, turn: _Turn, batch: Sequence[Written[Any]]) -> None:
         """One transaction for all; when it fails, one for each, so that a bad one cannot fail its neighbours.
 
         Where the file itself refuses, nothing would fare better alone: all fail at once, and nobody waits again.
@@ -211,13 +217,13 @@ class Writer:
             self._transact(turn, batch)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever an operation raised belongs to its caller
             if len(batch) == 1 or concerns_all(error):
-                for pending in batch:
-                    pending.error = error
+                for written in batch:
+                    written.error = error
                 return
-            for pending in batch:
-                self._commit(turn, [pending])
+            for written in batch:
+                self._commit(turn, [written])
 
-    def _transact(self, turn: _Turn, batch: Sequence[_Pending]) -> None:
+    def _transact(self, turn: _Turn, batch: Sequence[Written[Any]]) -> None:
         try:
             self._store(turn, batch)
         except StorageError as error:
@@ -225,15 +231,15 @@ class Writer:
             raise
         self.trouble = None
 
-    def _store(self, turn: _Turn, batch: Sequence[_Pending]) -> None:
+    def _store(self, turn: _Turn, batch: Sequence[Written[Any]]) -> None:
         with storage_errors(self._database):
             self._database.begin()
             cursor = self._database.writer.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             try:
                 transaction = Transaction(cursor, self._database.statements, self._known)
-                for pending in batch:
-                    pending.result = pending.operation(transaction)
+                for written in batch:
+                    written.run(transaction)
                 transaction.settle()
                 self._database.check_place()
                 cursor.execute("COMMIT")
