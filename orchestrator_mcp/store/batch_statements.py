@@ -9,12 +9,14 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from orchestrator_mcp.store.schema import artifact, batch, history, job, lane
+from orchestrator_mcp.store.schema import artifact, batch, job, lane
 
 P = sa.bindparam
 _code = sa.literal_column
 
 _LIVE: Final[tuple[sa.ColumnElement[Any], ...]] = (_code("0"), _code("1"), _code("2"))
+
+_OURS: Final = (job.c.batch_id == P("b_batch"), job.c.batch_index >= 0)
 
 COLUMNS: Final = {
     "add_batch": [column.name for column in batch.columns if column.name not in {"id", "delivery", "delivery_path"}],
@@ -70,10 +72,11 @@ def writes() -> dict[str, sa.Executable]:
 
 def reads() -> dict[str, sa.Executable]:
     """The statements that only look."""
-    ours = (job.c.batch_id == P("b_batch"), job.c.batch_index >= 0)
+    return {**_batches(), **_where_they_stand(), **_jobs()}
+
+
+def _batches() -> dict[str, sa.Executable]:
     return {
-        "last_job_row": sa.select(sa.func.coalesce(sa.func.max(job.c.id), 0)),
-        "last_seq": sa.select(sa.func.coalesce(sa.func.max(history.c.seq), 0)),
         "batch_by_uid": sa.select(batch).where(batch.c.uid == P("b_uid")),
         "batch_by_idempotency_key": sa.select(batch).where(
             batch.c.owner == P("b_owner"), batch.c.idempotency_key == P("b_key")
@@ -83,6 +86,19 @@ def reads() -> dict[str, sa.Executable]:
         .where(batch.c.id < P("b_before"))
         .order_by(batch.c.id.desc())
         .limit(P("b_count", type_=sa.Integer)),
+        "undelivered_batches": sa.select(batch.c.uid)
+        .where(
+            batch.c.delivery == _code("1"),
+            ~sa.exists().where(job.c.batch_id == batch.c.id, job.c.delivery == _code("1")),
+        )
+        .order_by(batch.c.id)
+        .limit(P("b_count", type_=sa.Integer)),
+    }
+
+
+def _where_they_stand() -> dict[str, sa.Executable]:
+    """How far the jobs of a batch are."""
+    return {
         "batch_tally": sa.select(
             job.c.state,
             job.c.lane_id,
@@ -94,43 +110,42 @@ def reads() -> dict[str, sa.Executable]:
             sa.func.max(job.c.attention).label("attention"),
             sa.func.max(job.c.seq).label("seq"),
         )
-        .where(*ours)
+        .where(*_OURS)
         .group_by(job.c.state, job.c.lane_id),
-        "batch_running": sa.select(job.c.uid, job.c.attempt, job.c.backend_id).where(*ours, job.c.state == _code("1")),
+        "batch_running": sa.select(job.c.uid, job.c.attempt, job.c.backend_id).where(*_OURS, job.c.state == _code("1")),
         "batch_job_ids": sa.select(job.c.uid)
-        .where(*ours)
+        .where(*_OURS)
         .order_by(job.c.batch_index)
         .limit(P("b_count", type_=sa.Integer)),
         "batch_failures": sa.select(job.c.uid, job.c.failure)
-        .where(*ours, job.c.state == _code("4"), job.c.failure.is_not(None))
+        .where(*_OURS, job.c.state == _code("4"), job.c.failure.is_not(None))
         .order_by(job.c.batch_index)
         .limit(P("b_count", type_=sa.Integer)),
         "batch_unstarted": sa.select(job.c.uid)
-        .where(*ours, job.c.state.in_((_code("0"), _code("2"))))
+        .where(*_OURS, job.c.state.in_((_code("0"), _code("2"))))
         .limit(P("b_count", type_=sa.Integer)),
         "batch_uncancelled": sa.select(job.c.uid)
-        .where(*ours, job.c.state == _code("1"), job.c.cancel_requested_at.is_(None))
+        .where(*_OURS, job.c.state == _code("1"), job.c.cancel_requested_at.is_(None))
         .limit(P("b_count", type_=sa.Integer)),
+    }
+
+
+def _jobs() -> dict[str, sa.Executable]:
+    """The jobs of a batch, in its order."""
+    return {
         "batch_unlucky": sa.select(job, lane.c.spec.label("lane_spec"))
         .join(lane, lane.c.id == job.c.lane_id)
-        .where(*ours, job.c.state.in_((_code("4"), _code("5"))))
+        .where(*_OURS, job.c.state.in_((_code("4"), _code("5"))))
         .order_by(job.c.batch_index),
-        "batch_jobs": sa.select(job).where(*ours).order_by(job.c.batch_index),
+        "batch_jobs": sa.select(job).where(*_OURS).order_by(job.c.batch_index),
         "batch_first_jobs": sa.select(job, lane.c.spec.label("lane_spec"), batch.c.uid.label("batch_uid"))
         .join(lane, lane.c.id == job.c.lane_id)
         .join(batch, batch.c.id == job.c.batch_id)
-        .where(*ours)
+        .where(*_OURS)
         .order_by(job.c.batch_index)
         .limit(P("b_count", type_=sa.Integer)),
         "batch_artifacts": sa.select(artifact)
         .join(job, job.c.id == artifact.c.job_id)
-        .where(*ours)
+        .where(*_OURS)
         .order_by(artifact.c.job_id, artifact.c.position),
-        "undelivered_batches": sa.select(batch.c.uid)
-        .where(
-            batch.c.delivery == _code("1"),
-            ~sa.exists().where(job.c.batch_id == batch.c.id, job.c.delivery == _code("1")),
-        )
-        .order_by(batch.c.id)
-        .limit(P("b_count", type_=sa.Integer)),
     }
