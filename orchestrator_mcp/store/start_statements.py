@@ -7,7 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from orchestrator_mcp.store.inserting import insert_missing
-from orchestrator_mcp.store.schema import DOUBTFUL_ENDS, attempt, document, job, lane, lease
+from orchestrator_mcp.store.schema import ENDED_IN_DOUBT, attempt, document, job, lane, lease
 
 P = sa.bindparam
 _code = sa.literal_column
@@ -51,10 +51,7 @@ def reads() -> dict[str, sa.Executable]:
         "last_successes": _last_successes(),
         "left_behind": sa.select(job.c.uid, attempt.c.number, attempt.c.backend_id, attempt.c.prompt_id)
         .join(job, job.c.id == attempt.c.job_id)
-        .where(
-            attempt.c.ended_at > P("b_since"),
-            attempt.c.outcome.in_([_code(f"'{outcome}'") for outcome in DOUBTFUL_ENDS]),
-        )
+        .where(attempt.c.ended_at > P("b_since"), ENDED_IN_DOUBT)
         .order_by(attempt.c.ended_at.desc())
         .limit(P("b_count", type_=sa.Integer)),
     }
