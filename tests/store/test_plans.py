@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator_mcp.store import JobStore
+from orchestrator_mcp.store.schema import metadata
 from orchestrator_mcp.store.sqlite import DIALECT
 from orchestrator_mcp.store.statements import compile_statements
 
@@ -49,3 +50,14 @@ async def test_a_statement_reads_its_index_and_sorts_nothing_long(name: str, sto
     others = [step for step in steps if "ix_job_state" in step or step == "SCAN job"]
     assert not others, steps
     assert name == "children_of" or not any("TEMP B-TREE" in step for step in steps), steps
+
+
+async def test_every_index_that_is_written_is_read_by_some_statement(store: JobStore, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        plans = "\n".join(
+            row[3]
+            for statement in compile_statements(DIALECT).values()
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", [1] * len(statement.order))
+        )
+    declared = {str(index.name) for table in metadata.tables.values() for index in table.indexes if not index.unique}
+    assert {name for name in declared if f"INDEX {name}" not in plans} == set()
