@@ -26,7 +26,7 @@ from orchestrator_mcp.service.inputs import InputFiles, Settled
 from orchestrator_mcp.service.preflight import Preflight
 from orchestrator_mcp.service.submission import Ground, Submission, Submissions
 from orchestrator_mcp.settings import CurrentSettings
-from orchestrator_mcp.store import BatchAcceptance, BatchSpec, JobSpec, JobStore, NewBatch, NewJob
+from orchestrator_mcp.store import BatchAcceptance, BatchSpec, JobSpec, JobStore, NewBatch, NewJob, SpecWriter
 from orchestrator_mcp.workflows.input_files import targets_of
 
 log = logging.getLogger(__name__)
@@ -148,13 +148,13 @@ def _new_batch(
     linked: dict[int, JobSpec] = {}
     tried: dict[int, NewJob] = {}
     for settled, group in groups:
-        called = {name: settled.manifest.parameters[name] for name in settled.files}
+        called, writer = {name: settled.manifest.parameters[name] for name in settled.files}, SpecWriter()
         for index in group:
             try:
                 one = ground.job(settled, template, {**rows[index], **called}, job_ids[index])
             except ManifestError as error:
                 raise _in_batch(error, manifest, rows, index) from error
-            made[index] = (lanes.setdefault(one.lane, len(lanes)), one.spec.to_json())
+            made[index] = (lanes.setdefault(one.lane, len(lanes)), writer.to_json(one.spec))
             if one.spec.parents or one.spec.inputs:
                 linked[index] = one.spec
             if index in asked:

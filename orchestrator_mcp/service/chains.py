@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from orchestrator_mcp.domain.chains import MOST_PARENTS, Handover
 from orchestrator_mcp.domain.jobs import Graph
@@ -45,7 +45,7 @@ def handovers(
     ]
 
 
-def parents(depends_on: Iterable[str], wanted: Iterable[Handover]) -> list[str]:
+def parents(depends_on: Sequence[str], wanted: Sequence[Handover]) -> list[str]:
     """Every job that must be done first, each once.
 
     Args:
@@ -55,6 +55,8 @@ def parents(depends_on: Iterable[str], wanted: Iterable[Handover]) -> list[str]:
     Raises:
         ManifestError: there are more than 32.
     """
+    if not depends_on and not wanted:
+        return []
     found = list(dict.fromkeys([*depends_on, *(handover.job_id for handover in wanted)]))
     if len(found) > MOST_PARENTS:
         raise ManifestError.at(

@@ -12,6 +12,7 @@ from orchestrator_mcp.store.records import (
     NewJob,
     OpenAttempt,
     Place,
+    SpecWriter,
     StoredJob,
 )
 from orchestrator_mcp.store.store import HistoryRow, JobStore
@@ -32,6 +33,7 @@ __all__ = [
     "NewJob",
     "OpenAttempt",
     "Place",
+    "SpecWriter",
     "StoredBatch",
     "StoredJob",
     "Written",

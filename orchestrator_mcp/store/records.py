@@ -21,6 +21,7 @@ from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.store.schema import DELIVERY_DONE, STATES
 
 Targets = Mapping[str, list[str]]
+Shortened = tuple[str, dict[str, list[str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +50,18 @@ class JobSpec:
     parents: list[str] = field(default_factory=list)
     handovers: list[Handover] = field(default_factory=list)
 
-    def to_json(self) -> str:
-        """As it is stored; what is empty is left out, and targets that follow from the names, see `short_targets`."""
+    def to_json(self, shortened: Shortened | None = None) -> str:
+        """As it is stored; what is empty is left out, and targets that follow from the names, see `short_targets`.
+
+        Args:
+            shortened: what `short_targets` gave for the same targets and names, where that is known.
+        """
         said: dict[str, Any] = {name: value for name, value in vars(self).items() if value}
         for name in ("inputs", "handovers"):  # the others are plain values: copying them all takes longer than writing
             if name in said:
                 said[name] = [asdict(one) for one in said[name]]
         if targets := said.pop("targets", None):
-            said["node"], told = short_targets(targets, self.parameters)
+            said["node"], told = shortened or short_targets(targets, self.parameters)
             said |= {"targets": told} if told else {}
         return to_json(said).decode()  # a tenth of what `json` takes
 
@@ -74,7 +79,24 @@ class JobSpec:
         return cls(**said)
 
 
-def short_targets(targets: Targets, parameters: Mapping[str, Any]) -> tuple[str, dict[str, list[str]]]:
+class SpecWriter:
+    """Writes the specs of jobs that give the same parameters: of those that share their targets, these are short once.
+
+    They would be a fifth of what a job of a batch takes to be written.
+    """
+
+    def __init__(self) -> None:
+        self._targets: Targets | None = None
+        self._shortened: Shortened | None = None
+
+    def to_json(self, spec: JobSpec) -> str:
+        """A spec as it is stored, see `JobSpec.to_json`."""
+        if spec.targets is not self._targets:
+            self._targets, self._shortened = spec.targets, short_targets(spec.targets, spec.parameters)
+        return spec.to_json(self._shortened)
+
+
+def short_targets(targets: Targets, parameters: Mapping[str, Any]) -> Shortened:
     """Leave out the targets that follow from the names: they would be a fifth of a usual job on the disk.
 
     Args:
