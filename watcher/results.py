@@ -207,7 +207,10 @@ class _JobContent:
 def _shown(content: Content, hidden: Path, final: Path) -> bool:
     """Write `result.json` for that name and show the folder; False when somebody took the name meanwhile."""
     text = json.dumps(content.document(final.absolute()), ensure_ascii=False, indent=2)
-    files.write_durably(hidden / RESULT, text.encode("utf-8", "backslashreplace") + b"\n")
+    (hidden / RESULT).unlink(missing_ok=True)  # it named another folder
+    with files.write_new(hidden / RESULT) as result:
+        result.write(text.encode("utf-8", "backslashreplace") + b"\n")
+        files.flush(result)
     try:
         files.publish_directory(hidden, final)
     except FileExistsError:

@@ -59,10 +59,8 @@ class JobDeliveries(Deliveries[Delivery]):
         self._events.publish(JobDelivered(job_id=name))
 
     async def _load(self, name: str) -> Delivery:
-        stored = await self._store.job(name)
-        job = stored.job
-        history = await self._store.history(stored.row)
-        document = await self._store.document(stored.row)
+        whole = await self._store.job_with_story(name)
+        stored, job = whole.stored, whole.stored.job
         return Delivery(
             job=job_view(job, Live(), self._base_url),
             stem=job.stem,
@@ -76,8 +74,8 @@ class JobDeliveries(Deliveries[Delivery]):
                 )
                 for artifact in job.outputs
             ),
-            graph=without_secrets(resolved_graph(document, stored.spec)),
-            timings=timings(job, history),
+            graph=without_secrets(resolved_graph(whole.document, stored.spec)),
+            timings=timings(job, whole.history),
             report=last_report(job),
             claim=stored.claim,
         )

@@ -15,7 +15,8 @@ from orchestrator_mcp.store.records import (
     SpecWriter,
     StoredJob,
 )
-from orchestrator_mcp.store.store import HistoryRow, JobStore
+from orchestrator_mcp.store.store import JobStore
+from orchestrator_mcp.store.whole_jobs import HistoryRow
 from orchestrator_mcp.store.writer import Written
 
 __all__ = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -33,22 +32,16 @@ from orchestrator_mcp.store.job_lists import JobFilter, page_query
 from orchestrator_mcp.store.places import place, places
 from orchestrator_mcp.store.records import Acceptance, Forgotten, LeftBehind, NewJob, OpenAttempt, Place, StoredJob
 from orchestrator_mcp.store.sqlite import Database, Transaction, storage_errors
-from orchestrator_mcp.store.whole_jobs import job_row, whole_job
+from orchestrator_mcp.store.whole_jobs import (
+    JobWithStory,
+    document_of,
+    job_row,
+    job_with_story,
+    whole_job,
+)
 from orchestrator_mcp.store.writer import Writer, Written
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class HistoryRow:
-    """One change of a job."""
-
-    seq: int
-    at: int
-    state: int
-    stage: str | None
-    attempt: int
-    reason: str | None
 
 
 class JobStore:
@@ -367,28 +360,13 @@ class JobStore:
 
         return await self._read(read)
 
+    async def job_with_story(self, job_id: str) -> JobWithStory:
+        """Everything about a job, with its graph and every change of it. Raises NotFoundError."""
+        return await self._read(lambda tx: job_with_story(tx, job_id))
+
     async def document(self, row: int) -> str:
         """The graph of a job before its values are bound, as JSON."""
-        found = await self._read(lambda tx: tx.one("document_of", b_id=row))
-        return str(found["body"]) if found else "{}"
-
-    async def history(self, row: int) -> list[HistoryRow]:
-        """Every change of a job, oldest first."""
-
-        def read(tx: Transaction) -> list[HistoryRow]:
-            return [
-                HistoryRow(
-                    seq=item["seq"],
-                    at=item["at"],
-                    state=item["state"],
-                    stage=item["stage"],
-                    attempt=item["attempt"],
-                    reason=item["reason"],
-                )
-                for item in tx.all("history_of", b_id=row)
-            ]
-
-        return await self._read(read)
+        return await self._read(lambda tx: document_of(tx, row))
 
     async def queue_position(self, stored: StoredJob) -> int | None:
         """1 when a queued job is the next of its lane; exact near both ends, a round estimate between them."""

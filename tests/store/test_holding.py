@@ -67,10 +67,10 @@ async def test_a_late_write_is_refused_and_changes_nothing(
 async def test_a_stage_and_the_backends_own_prompt_id_are_stored(store: JobStore, held: OpenAttempt) -> None:
     await store.advance(held, Stage.WAITING, later(2), accepted_as="drawn by an old server")
     await store.advance(held, Stage.RENDERING, later(3))
-    stored = await store.job(held.job_id)
-    assert stored.job.stage is Stage.RENDERING
-    assert stored.job.attempts[0].prompt_id == "drawn by an old server"
-    assert [row.stage for row in await store.history(stored.row)] == [None, "dispatching", "waiting", "rendering"]
+    whole = await store.job_with_story(held.job_id)
+    assert whole.stored.job.stage is Stage.RENDERING
+    assert whole.stored.job.attempts[0].prompt_id == "drawn by an old server"
+    assert [row.stage for row in whole.history] == [None, "dispatching", "waiting", "rendering"]
 
 
 async def test_a_completed_job_has_its_files_in_order_and_is_due_for_delivery(
@@ -275,7 +275,7 @@ async def test_a_warning_of_a_running_job_is_kept_once_and_told(
     stored = await store.job(held.job_id)
     assert list(stored.job.warnings).count("the backend goes on") == 1
     assert len(told) == events + 2
-    assert (await store.history(stored.row))[-1].reason == "the backend goes on"
+    assert ((await store.job_with_story(stored.job.job_id)).history)[-1].reason == "the backend goes on"
 
 
 async def test_the_last_success_of_a_backend_is_its_newest_completed_job(store: JobStore, held: OpenAttempt) -> None:
