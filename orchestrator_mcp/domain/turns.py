@@ -75,7 +75,7 @@ class Turns:
         """Who has something for them, least served first; nothing may be taken meanwhile."""
         if self._empty:
             return iter(())
-        return (queue.source for _, queue in self._order if self.head(queue) is not None)
+        return (queue.source for _, queue in self._order if self._serves(queue))
 
     def lanes(self) -> Iterator[tuple[float, Lane]]:
         """All that they can run, and where its source stands, in order; nothing may be taken meanwhile."""
@@ -90,6 +90,18 @@ class Turns:
             for at in range(self._next[queue.source] + 1, len(lanes)):
                 if lanes[at].spec.kind in kinds and is_open(lanes[at]):
                     yield tag, lanes[at]
+
+    def _serves(self, queue: Queue) -> bool:
+        """Whether they can run anything of it; to put thousands of lanes in order for that would cost more."""
+        source = queue.source
+        if source in self._done:
+            return False
+        lanes, kinds, is_open = queue.any_order, self.kinds, self._backlog.open
+        for at in range(self._next.get(source, 0), len(lanes)):
+            if lanes[at].spec.kind in kinds and is_open(lanes[at]):
+                return True
+        self._done.add(source)
+        return False
 
     def head(self, queue: Queue) -> Lane | None:
         """Its first lane that these backends can run; what is passed here never comes back in this round."""

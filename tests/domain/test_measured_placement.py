@@ -95,6 +95,13 @@ def test_backends_of_every_speed_decide_for_themselves_what_is_worth_loading() -
     assert choose(lanes, [*warm, *slow], NOW) == []
 
 
+def test_a_model_that_is_late_gets_help_but_not_for_the_last_seconds() -> None:
+    farm = [gpu("a", "sd"), gpu("b", "sd", busy=0.0), gpu("c", "flux", busy=0.0)]
+    warm = lane(1, "sd", count=12)
+    assert pairs(choose([warm, lane(2, "flux", count=24, load=3.0)], farm, NOW)) == [(2, "a")]
+    assert pairs(choose([warm, lane(2, "flux", count=24, load=7.0)], farm, NOW)) == [(1, "a")]
+
+
 def test_a_load_is_paid_for_many_jobs_that_would_wait_for_one() -> None:
     farm = [gpu("warm", "flux", busy=1.0), gpu("cold")]
     assert pairs(choose([lane(1, "flux", count=40)], farm, NOW)) == [(1, "cold")]
