@@ -84,14 +84,15 @@ class Events:
         self._listeners: list[Callable[[Event], None]] = []
         self._progress: dict[str, JobProgressed] = {}
         self._told_at: dict[str, float] = {}
-        self._held: dict[str, JobChanged] = {}
+        self._held: dict[str, JobChanged | JobDelivered] = {}
+        self._pressing = anyio.Event()
 
     def publish(self, event: Event) -> None:
         """Tell an event to whom it concerns; never blocks.
 
         Progress of a job that comes faster than every 0.2 s is kept, not told; with more than 200 readers, slower.
-        Such a crowd also hears of changes only after a pause (see `release`), or when the result is delivered: the
-        stages at the end of a job follow each other faster than a thousand readers can be told.
+        Such a crowd hears of changes only at the next `release`: the stages at the end of a job follow each other
+        faster than a thousand readers can be told.
         """
         if isinstance(event, JobProgressed):
             self._progress[event.job_id] = event
@@ -105,16 +106,27 @@ class Events:
         if isinstance(event, BackendChanged):
             return
         crowd = self._by_job.get(event.job_id)
-        if isinstance(event, JobChanged) and crowd is not None and len(crowd.readers) >= CROWD:
-            self._held[event.job_id] = event
+        if crowd is None:
             return
-        if isinstance(event, JobDelivered):
-            self._held.pop(event.job_id, None)
-        if crowd is not None:
+        if isinstance(event, JobProgressed) or len(crowd.readers) < CROWD:
             crowd.tell(event)
+            return
+        self._held[event.job_id] = event
+        if isinstance(event, JobDelivered):
+            self._pressing.set()
+
+    async def pressing(self) -> None:
+        """Wait until a result is delivered of which a crowd is to hear; `release` is due then."""
+        await self._pressing.wait()
+        self._pressing = anyio.Event()
+
+    @property
+    def held(self) -> list[str]:
+        """The jobs of which a change is held back."""
+        return list(self._held)
 
     def release(self) -> None:
-        """Tell the changes that were held back; to be called about once a second."""
+        """Tell the changes that were held back; to be called about once a second, and when one is `pressing`."""
         while self._held:
             job_id, event = self._held.popitem()
             if (crowd := self._by_job.get(job_id)) is not None:

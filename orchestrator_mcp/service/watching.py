@@ -104,9 +104,18 @@ class Watching:
         """Look after every watched job now and then, for ever: an event that was lost costs latency, never truth."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._look_now_and_then, name="slow look")
-            while True:
-                await self._clock.sleep(CROWD_PAUSE)
-                self._events.release()
+            tasks.start_soon(self._tell_crowds, lambda: self._clock.sleep(CROWD_PAUSE), name="crowds, now and then")
+            tasks.start_soon(self._tell_crowds, self._events.pressing, name="crowds, of results")
+
+    async def _tell_crowds(self, due: Callable[[], Awaitable[None]]) -> None:
+        """Look at what crowds are about to hear of, and tell them: else each reader wakes once more, for the look."""
+        while True:
+            await due()
+            for job_id in self._events.held:
+                if (page := self._pages.get(job_id)) is not None:
+                    with suppress(NotFoundError, StorageError):
+                        await self.look(page, job_id)
+            self._events.release()
 
     async def _look_now_and_then(self) -> None:
         while True:
