@@ -132,9 +132,9 @@ async def measure(report: Report, counts: Sequence[int], steps: int) -> None:
     report.notes.append(
         "The orchestrator also renders, stores and delivers the job, which the bare loop does not: both are compared "
         "by what a crowd costs beyond a single listener. The bare loop sends the very events that the fullest listener "
-        "heard, to everybody. The crowd shares the cores. What limits the figure: an event is a turn of one task and one "
-        "write to a socket for each listener here and there, 30 µs or so; the rest is its end, about 160 µs here and 130 "
-        "there. Beside the answer a second task is ended, which notices listeners that leave (the bare loop looks out for "
+        "heard, to everybody. The crowd shares the cores. What limits the figure: an event is a turn of one task and a "
+        "write to a socket for each listener, here and there: 30 µs; the rest is the end, about 160 µs here and 130 "
+        "there. Beside the answer a second task ends, which notices listeners that leave (the bare loop looks out for "
         "none of its WebSockets), and the guards, the count of streams and the subscription are left."
     )
 

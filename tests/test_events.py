@@ -146,6 +146,7 @@ async def test_a_crowd_hears_of_changes_that_last_and_at_once_when_the_result_is
         assert [await reader.next() for reader in readers] == [changed(1)] * CROWD
         for event in (changed(2, stage=Stage.COLLECTING), changed(3, stage=Stage.PUBLISHING), ended, delivered):
             events.publish(event)
+        await events.pressing()
         events.release()
         assert [await reader.next() for reader in readers] == [delivered] * CROWD
         with anyio.move_on_after(0) as nothing_more:
