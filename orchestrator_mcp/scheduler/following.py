@@ -250,8 +250,7 @@ class Follower:
     async def _poll(self) -> HistoryEntry | Ended | None:
         """Ask for the truth. None: it goes on."""
         self._polls += 1
-        if self._succeeded:
-            await self.resources.right_of_way.to_fetch()
+        await self.resources.right_of_way.to_fetch()
         fell = self.backend.falls != self.falls
         try:
             entry = await self.backend.client.history(self.prompt_id)

@@ -10,7 +10,7 @@ LONGEST: Final = 0.02  # seconds for which one who fetches stands back; more wou
 
 
 class RightOfWay:
-    """Keeps what fetches the end of a render out of the way of what sends the next one.
+    """Keeps what asks about a render, and what fetches its end, out of the way of what sends the next one.
 
     Both take milliseconds of the loop, and when many renders end in one moment, the last backend would stand idle
     until all are through.
@@ -36,7 +36,7 @@ class RightOfWay:
             self._clear = anyio.Event()
 
     async def to_fetch(self) -> None:
-        """Wait for a turn to fetch: until those who send are through, or `LONGEST`."""
+        """Wait for a turn to ask or fetch: until those who send are through, or `LONGEST`."""
         if self._hurrying:
             with anyio.move_on_after(LONGEST):
                 await self._clear.wait()
