@@ -1,7 +1,7 @@
 """A few HTTP/1.1 connections to one server, which stay open for a while.
 
 It does what this product needs of HTTP and no more: no redirects, no cookies, no compression, no proxies. A request
-costs a seventh of what it costs through httpx, and of a job that renders at once requests are most of the work.
+costs a quarter of what it costs through httpx, and of a job that renders at once requests are most of the work.
 """
 
 from __future__ import annotations
