@@ -35,7 +35,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def make_client() -> ClientMaker:
-    """Make a client for a port; keywords set time-outs, limits, host, headers and `before_send`."""
+    """Make a client for a port; keywords set time-outs, limits, host, scheme, headers and `before_send`."""
 
     def make(port: int, **chosen: Any) -> ComfyClient:
         times: dict[str, Any] = {"post_timeout": 10.0, "connect_timeout": 5.0, "probe_timeout": 5.0}
@@ -43,7 +43,11 @@ def make_client() -> ClientMaker:
         times.update({key: chosen.pop(key) for key in list(chosen) if key in times})
         return ComfyClient(
             BackendSettings(
-                id="node1", host=chosen.pop("host", "127.0.0.1"), port=port, headers=chosen.pop("headers", {})
+                id="node1",
+                host=chosen.pop("host", "127.0.0.1"),
+                port=port,
+                scheme=chosen.pop("scheme", "http"),
+                headers=chosen.pop("headers", {}),
             ),
             scheduling=SchedulingSettings(**times),
             limits=LimitSettings(**limits),
