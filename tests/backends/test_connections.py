@@ -82,6 +82,30 @@ async def test_a_connection_that_may_be_out_of_step_is_not_used_again(
     assert served.connections == 2
 
 
+async def test_an_answer_too_many_that_comes_late_is_not_taken_for_that_of_the_next_request(
+    raw_server: RawServer, make_client: ClientMaker
+) -> None:
+    answered, late = anyio.Event(), anyio.Event()
+
+    async def converse(stream: anyio.abc.SocketStream) -> None:
+        await read_request(stream)
+        if answered.is_set():
+            await stream.send(answer("200 OK", REMAINING % 4))
+            return
+        await stream.send(answer("200 OK", REMAINING % 3))
+        await answered.wait()
+        await stream.send(answer("200 OK", REMAINING % 9))
+        late.set()
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(WAIT):
+        async with raw_server(converse) as port, make_client(port) as client:
+            assert await client.queue_remaining() == 3
+            answered.set()
+            await late.wait()
+            assert await client.queue_remaining() == 4
+
+
 async def test_what_was_given_up_leaves_no_answer_for_the_next(raw_server: RawServer, make_client: ClientMaker) -> None:
     asked = anyio.Event()
     connections = 0
