@@ -221,6 +221,9 @@ def _load(text: str, max_depth: int) -> Any:
     except _RefusedError as error:
         _refuse(error.code, f"{error}{_where(text, error)}.")
     except json.JSONDecodeError as error:
+        read = text[: error.pos]
+        if _offset_of_depth(read, max_depth) < len(read):
+            _refuse_depth(text, max_depth)
         hint = "A comma after the last entry, single quotes and comments are the usual causes."
         usual = error.msg.startswith(("Expecting", "Illegal trailing"))
         message = f"The document is not JSON at line {error.lineno}, column {error.colno}: {error.msg}."
