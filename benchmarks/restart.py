@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--depths", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--renders", type=int, default=20, help="that go on")
-    parser.add_argument("--turns", type=int, default=1, help="of each depth")
+    parser.add_argument("--turns", type=int, default=3, help="of each depth")
     given = parser.parse_args()
     if os.name != "posix":
         raise SystemExit("a kill -9 is needed")
