@@ -260,21 +260,21 @@ class Transaction:
 
     def take_seqs(self, count: int = 1) -> int:
         """The number of the next history row; so many numbers from it on are the caller's."""
-        last = self.known.last_seq
-        if last is None:
-            found = self.one("last_seq")
-            last = int(found[0]) if found else 0
-        self.known.last_seq = last + count
-        return last + 1
+        if self.known.last_seq is None:
+            self.known.last_seq = self._last("last_seq")
+        self.known.last_seq += count
+        return self.known.last_seq - count + 1
 
     def take_job_rows(self, count: int = 1) -> int:
         """The row of the next job; so many rows from it on are the caller's."""
-        last = self.known.last_job
-        if last is None:
-            found = self.one("last_job_row")
-            last = int(found[0]) if found else 0
-        self.known.last_job = last + count
-        return last + 1
+        if self.known.last_job is None:
+            self.known.last_job = self._last("last_job_row")
+        self.known.last_job += count
+        return self.known.last_job - count + 1
+
+    def _last(self, name: str) -> int:
+        found = self.one(name)
+        return int(found[0]) if found else 0
 
     def one(self, name: str, /, **values: Any) -> sqlite3.Row | None:
         """The first row of a statement, or None."""
