@@ -18,7 +18,7 @@ OrchestratorError
 │   │   └── QueueFullError      as many jobs wait as may
 │   │       └── ShareFullError  of this source; others may go on
 │   └── StorageError            it cannot store (disk full, read-only, damaged)
-├── SettingsError               the configuration is wrong; nothing starts
+├── SettingsError               the configuration is wrong
 ├── StartError                  a port, folder or database is not to be had
 │   └── DataDirInUseError       another orchestrator has the data dir
 ├── LeaseLostError              somebody else owns the attempt now; stop without a word

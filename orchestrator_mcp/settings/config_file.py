@@ -112,7 +112,7 @@ def wrong_config(path: Path, problems: Iterable[ConfigProblem]) -> SettingsError
         {"file": str(path), "line": problem.line, "key": problem.key, "message": problem.message}
         for problem in ordered[:MAX_TOLD]
     ]
-    text = "\n  ".join([f"The configuration has {count}, and nothing was started:", *told])
+    text = "\n  ".join([f"The configuration has {count}:", *told])
     return SettingsError(text, details={"problems": details})
 
 

@@ -117,6 +117,6 @@ def _check_access(path: Path, *, readable: bool) -> None:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o022 or (mode & 0o044 and not readable):
         raise SettingsError(
-            f"The token file {path} is open to others (mode {mode:04o}), and nothing was started.",
+            f"The token file {path} is open to others (mode {mode:04o}).",
             hint=f"Run: chmod 600 {path}",
         )

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 INTERVAL: Final = 1.0  # seconds between two looks at the file
 STORE_PAUSE: Final = 5.0  # seconds until a change that could not be stored is tried again
 TERMINAL: Final = "/dev/tty"
+KEPT: Final = "The changed configuration is not taken, and the one before still holds."
 
 
 class Reload:
@@ -72,7 +73,7 @@ class Reload:
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong with the file, in the words of a start with it; None when nothing is."""
+        """What is wrong with the file, and that it does not hold; None when nothing is."""
         return self._error
 
     @property
@@ -127,20 +128,20 @@ class Reload:
             wanted = await anyio.to_thread.run_sync(partial(load_settings, file, environ={}))
             await self._apply(wanted)
         except StorageError as error:
-            self._fail(f"The changed configuration {file} cannot be applied now: {error}")
+            self._fail(f"{KEPT} {file} cannot be applied now: {error}")
             return False
         except OrchestratorError as error:
-            self._fail(str(error))
+            self._fail(f"{KEPT} {error}")
             return True
         except OSError as error:
-            self._fail(f"The configuration {file} cannot be read: {error.strerror or error}.")
+            self._fail(f"{KEPT} {file} cannot be read: {error.strerror or error}.")
             return True
         self._error = None
         return True
 
     def _fail(self, message: str) -> None:
         if message != self._error:
-            log.error("the configuration stays as it was: %s", message)
+            log.error("%s", message)
         self._error = message
 
     async def _apply(self, wanted: Settings) -> None:

@@ -130,7 +130,7 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
 def test_a_wrong_file_is_explained(tmp_path: Path, case: str) -> None:
     text, expected = WRONG[case]
     told = message(tmp_path, text)
-    assert told.startswith("The configuration has a problem, and nothing was started:\n  /config.yaml:"), told
+    assert told.startswith("The configuration has a problem:\n  /config.yaml:"), told
     assert expected in told
     assert not re.search(r"pydantic|Traceback|Input should|yaml.[a-z]+.[A-Z]|errors\.", told)
     assert max(map(len, told.splitlines())) < 400
@@ -138,7 +138,7 @@ def test_a_wrong_file_is_explained(tmp_path: Path, case: str) -> None:
 
 def test_every_problem_is_told_at_once_in_the_order_of_the_lines(tmp_path: Path) -> None:
     told = message(tmp_path, "data_dri: x\nbackends:\n  - id: a\n    port: 0\noutbox: some\noutbox: all\n")
-    assert told.splitlines()[0] == "The configuration has 5 problems, and nothing was started:"
+    assert told.splitlines()[0] == "The configuration has 5 problems:"
     keys = [line.split(": ")[:2] for line in told.splitlines()[1:]]
     assert [(where.strip(), key) for where, key in keys] == [
         ("/config.yaml:1", "data_dri"),

@@ -185,7 +185,8 @@ async def test_a_wrong_file_changes_nothing_and_stands_in_health_until_it_is_men
         path = write_config(tmp_path, WRONG[kind])
         with pytest.raises(SettingsError) as at_the_start:
             load_settings(path, environ={})
-        health = await until_problem(at, str(at_the_start.value))
+        kept = "The changed configuration is not taken, and the one before still holds. "
+        health = await until_problem(at, kept + str(at_the_start.value))
         assert (health["status"], health["accepting"]) == ("degraded", True)
         await until_backends(at, one="idle")
         assert (await at.ended(await at.submit()))["status"] == "completed"
