@@ -1,7 +1,7 @@
 """How many jobs a second the whole way can take: `python -m benchmarks.control_plane`.
 
-First without HTTP: jobs that end as soon as they were claimed, every end and claim on the disk, against the same
-turn-over by hand-written SQL on a bare `sqlite3` connection. Then the whole way, over HTTP to a farm of sandbox servers
+First without HTTP: jobs that end as soon as they were claimed, every end and claim on the disk, against the turn-over
+of a lane by hand-written SQL on a bare `sqlite3` connection. Then the whole way, over HTTP to a farm of sandbox servers
 that render at once, against a script with one httpx client for each backend that posts, asks for the history, fetches
 the picture, and stores nothing. Beside it, what other queues and the nearest peer cost; they come with
 `pip install '.[bench]'`, and are left out by name where they are absent.
@@ -29,7 +29,7 @@ import httpx
 from benchmarks.beside import beside
 from benchmarks.filling import fill
 from benchmarks.houses import farm, house, online, picture, rendered
-from benchmarks.raw import Pace, Stopwatch, turnover, turnover_of_our_rows
+from benchmarks.raw import Pace, Stopwatch, turnover, turnover_of_our_rows, turnover_without_lanes
 from benchmarks.reporting import Report, Row, machine
 from orchestrator_mcp.command.serving import FASTEST_LOOP, OLD_ONCE_IN, TURN_OF_A_THREAD
 from orchestrator_mcp.domain.jobs import JobState, Outcome
@@ -37,7 +37,9 @@ from orchestrator_mcp.domain.placement import Candidate
 from orchestrator_mcp.store import JobStore, OpenAttempt
 
 GOALS = {1: 0.5, 10: 0.7, 100: 0.85, 1000: 0.95}
-OURS, RAW, SAME = "ours", "raw sqlite3", "raw sqlite3 with our rows"
+GROUPS = {1: 1, 10: 16, 100: 128, 1000: 128}  # jobs in one transaction of the rival
+LARGEST_GROUP = 128
+OURS, RAW, BARE, SAME = "ours", "raw sqlite3", "raw, no lanes", "raw sqlite3 with our rows"
 LARGEST = 10_000  # jobs of one batch
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.064  # seconds between two looks of the script
 
@@ -146,11 +148,13 @@ async def turnovers(sizes: Sequence[int], jobs: int, turns: int) -> list[Row]:
     """
     rows: list[Row] = []
     for size in sizes:
-        paces: dict[str, list[Pace]] = {OURS: [], RAW: [], SAME: []}
+        paces: dict[str, list[Pace]] = {OURS: [], RAW: [], BARE: [], SAME: []}
+        group = GROUPS.get(size, min(size, LARGEST_GROUP))
         for _ in range(turns):
             with tempfile.TemporaryDirectory(prefix="turnover-") as place:
                 paces[OURS].append(await stored_turnover(Path(place), size, jobs))
-                paces[RAW].append(turnover(Path(place), size, jobs))
+                paces[RAW].append(turnover(Path(place), group, jobs))
+                paces[BARE].append(turnover_without_lanes(Path(place), size, jobs))
                 paces[SAME].append(await _raw_turnover_of_our_rows(Path(place), size, jobs))
         rates = {who: statistics.median(pace.rate for pace in found) for who, found in paces.items()}
         used = {who: statistics.median(pace.processor for pace in found) for who, found in paces.items()}
@@ -261,18 +265,21 @@ async def measure(report: Report, sizes: Sequence[int], farms: Sequence[int], jo
         )
     report.bars(
         "Jobs a second without HTTP",
-        [(f"{r['backends']}: {w}", r[f"{w}, jobs/s"]) for r in stored for w in (OURS, SAME, RAW)],
+        [(f"{r['backends']}: {w}", r[f"{w}, jobs/s"]) for r in stored for w in (OURS, SAME, RAW, BARE)],
     )
     report.bars(
         "Jobs a second, the whole way",
         [(f"{r['backends']}: {w}", r[f"{w}, jobs/s"]) for r in whole for w in ("ours", "script")],
     )
     report.notes.append(
-        "Raw sqlite3 writes three statements for each job (its end, its claim, the attempt) into tables with two small "
-        "indexes: no history, no end of the attempt, no lanes, no fence, no events, and it decides nothing. With our "
+        "Raw sqlite3 writes two statements for each job, its end and its claim, both guarded, in groups of 1, 16 and "
+        "128, into one table with an index of its lanes, one of what runs, and two unique ones: the least that can "
+        "bind late and fence. Without lanes it is one queue with two indexes and a row for each attempt, unguarded, "
+        "and all jobs of a moment are one group. Neither has a history, the end of an attempt, a stage, a delivery "
+        "that is due, or an event, and both decide nothing. With our "
         "rows it writes all that the product puts on record into the product's tables, by hand-written SQL in loops of "
         "the driver. What ours does beside that: the decision, the checks, a task for each job that ends, and a change "
-        "of thread for each transaction. The goals are over the former. "
+        "of thread for each transaction. The goals are over the first. "
         "What limits it now: with one backend the pages of each commit, which hand-written SQL for the same rows "
         "writes as well; with many, a third of the processor time is the task in which a job ends, from its start "
         "to its wake, a third are its rows in SQLite, and the rest is the decision, the records and the events. The "

@@ -37,6 +37,15 @@ class Stopwatch:
         return Pace(rate=jobs / took, processor=used / jobs * 1e6)
 
 
+LANES = """
+CREATE TABLE job (
+  id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, source TEXT NOT NULL, key TEXT, lane INTEGER NOT NULL,
+  priority INTEGER NOT NULL, state INTEGER NOT NULL, attempt INTEGER NOT NULL, backend TEXT, epoch INTEGER, spec TEXT
+);
+CREATE INDEX queue ON job (lane, priority, id) WHERE state = 0;
+CREATE INDEX live ON job (backend) WHERE state = 1;
+CREATE UNIQUE INDEX once ON job (source, key) WHERE key IS NOT NULL;
+"""
 JOBS = """
 CREATE TABLE job (id INTEGER PRIMARY KEY, uid TEXT UNIQUE, state INTEGER, backend TEXT, spec TEXT, finished INTEGER);
 CREATE INDEX queue ON job (id) WHERE state = 0;
@@ -100,8 +109,45 @@ def copied_rows(source: Path, target: Path, tables: Sequence[str], most: int) ->
         return time.perf_counter() - began
 
 
-def turnover(folder: Path, backends: int, jobs: int) -> Pace:
+def turnover(folder: Path, group: int, jobs: int) -> Pace:
     """Jobs that are ended and followed by the next, so many of them in each transaction, by hand-written SQL.
+
+    The least rows from which a backend can be given the most urgent job of a lane, and that somebody who lost the job
+    cannot end.
+
+    Args:
+        folder: where the file lies.
+        group: jobs in one transaction.
+        jobs: how many in all, at least two rounds.
+    """
+    rounds = max(2, jobs // group)
+    with closing(connect(folder / f"turnover-{group}.db")) as connection:
+        connection.executescript(LANES)
+        rows = ((f"job-{number}", f"key-{number}", _SPEC) for number in range(group * (rounds + 1)))
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany("INSERT INTO job VALUES (NULL, ?, 'a', ?, 1, 0, 0, 0, NULL, NULL, ?)", rows)
+        connection.execute("COMMIT")
+        held: list[tuple[int, int]] = []
+        watch = Stopwatch()
+        for _ in range(rounds + 1):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(_END, held)
+            found = connection.execute(_HEADS, (1, group)).fetchall()
+            taken = ((f"gpu-{place}", job) for place, (job, *_) in enumerate(found))
+            connection.executemany(_TAKE, taken)
+            connection.execute("COMMIT")
+            held = [(job, attempt + 1) for job, _, attempt, _ in found]
+        return watch.pace(group * (rounds + 1))
+
+
+_SPEC = '{"parameters": {"seed": 1}}'
+_END = "UPDATE job SET state = 3 WHERE id = ? AND state = 1 AND attempt = ? AND epoch = 1"
+_HEADS = "SELECT id, uid, attempt, spec FROM job WHERE lane = ? AND state = 0 ORDER BY priority, id LIMIT ?"
+_TAKE = "UPDATE job SET state = 1, attempt = attempt + 1, backend = ?, epoch = 1 WHERE id = ? AND state = 0"
+
+
+def turnover_without_lanes(folder: Path, backends: int, jobs: int) -> Pace:
+    """The same with one queue for all, nobody to guard against, and every job of a moment in one transaction.
 
     Args:
         folder: where the file lies.
@@ -109,10 +155,10 @@ def turnover(folder: Path, backends: int, jobs: int) -> Pace:
         jobs: how many in all, at least two rounds.
     """
     rounds = max(2, jobs // backends)
-    with closing(connect(folder / f"turnover-{backends}.db")) as connection:
+    with closing(connect(folder / f"no-lanes-{backends}.db")) as connection:
         connection.executescript(JOBS)
         connection.execute("BEGIN IMMEDIATE")
-        rows = ((f"job-{number}", '{"parameters": {"seed": 1}}') for number in range(backends * rounds))
+        rows = ((f"job-{number}", _SPEC) for number in range(backends * (rounds + 1)))
         connection.executemany("INSERT INTO job (uid, state, spec) VALUES (?, 0, ?)", rows)
         connection.execute("COMMIT")
         held: list[int] = []
