@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -20,7 +21,7 @@ from orchestrator_mcp.domain.lanes import LaneSpec, Requirements
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.views import ParameterView
 from orchestrator_mcp.errors import ManifestError
-from orchestrator_mcp.service.chains import handovers, parents
+from orchestrator_mcp.service.chains import handovers, is_of_a_job, parents
 from orchestrator_mcp.service.drafts import Draft
 from orchestrator_mcp.store import JobSpec, NewJob
 from orchestrator_mcp.workflows.binding import Bound
@@ -127,6 +128,25 @@ class JobTemplate:
             spec=self._spec(parameters, bound, wanted),
             **self._shared,
         )
+
+    def without_effect(self, parameters: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> list[str]:
+        """The parameters whose values make no difference but that they stand in the job: one is as good as another.
+
+        Args:
+            parameters: everything that a job is given.
+            columns: the values that some of them may have.
+        """
+        if self._binding.draws_of_itself:
+            return []
+        setters = Counter(target for name in parameters for target in self._binding.targets(name))
+        return [
+            name
+            for name, values in columns.items()
+            if self._binding.takes_each(name, values)
+            and all(setters[target] == 1 for target in self._binding.targets(name))
+            and not self._draft.is_moved_by(self._binding.targets(name), values)
+            and not any(map(is_of_a_job, values))
+        ]
 
     def _lane(self, bound: Bound) -> LaneSpec:
         key, needed = self._draft.needs(bound)

@@ -68,6 +68,11 @@ def parents(depends_on: Sequence[str], wanted: Sequence[Handover]) -> list[str]:
     return found
 
 
+def is_of_a_job(value: object) -> bool:
+    """Whether a value is what another job made."""
+    return _job_in(value) is not None
+
+
 def _job_in(value: object) -> JobReference | None:
     if not (isinstance(value, str) and value.startswith("job:")):
         return None

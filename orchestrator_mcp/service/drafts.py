@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from orchestrator_mcp.domain.jobs import Graph
@@ -65,6 +65,18 @@ class Draft:
                 self._needs.clear()
             self._needs[texts] = found
         return found
+
+    def is_moved_by(self, targets: Sequence[str], values: Iterable[Any]) -> bool:
+        """Whether values at inputs may change what a job needs, or how much work it is.
+
+        Args:
+            targets: the inputs, as `node_id.input`.
+            values: what may stand there.
+        """
+        if any(self.work.counts(spelled) for spelled in targets):
+            return True
+        texts = [value for value in values if isinstance(value, str)]
+        return any(self._may_load(spelled, text) for spelled in targets for text in texts)
 
     def _may_load(self, spelled: str, value: str) -> bool:
         """Whether a text at an input makes it another model: a prompt does not."""

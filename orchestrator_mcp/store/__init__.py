@@ -12,7 +12,7 @@ from orchestrator_mcp.store.records import (
     NewJob,
     OpenAttempt,
     Place,
-    SpecWriter,
+    SpecForm,
     StoredJob,
 )
 from orchestrator_mcp.store.store import JobStore
@@ -34,7 +34,7 @@ __all__ = [
     "NewJob",
     "OpenAttempt",
     "Place",
-    "SpecWriter",
+    "SpecForm",
     "StoredBatch",
     "StoredJob",
     "Written",

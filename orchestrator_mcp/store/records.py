@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import to_json
 
@@ -21,7 +22,6 @@ from orchestrator_mcp.domain.reports import RenderReport
 from orchestrator_mcp.store.schema import DELIVERY_DONE, STATES
 
 Targets = Mapping[str, list[str]]
-Shortened = tuple[str, dict[str, list[str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,18 +50,14 @@ class JobSpec:
     parents: list[str] = field(default_factory=list)
     handovers: list[Handover] = field(default_factory=list)
 
-    def to_json(self, shortened: Shortened | None = None) -> str:
-        """As it is stored; what is empty is left out, and targets that follow from the names, see `short_targets`.
-
-        Args:
-            shortened: what `short_targets` gave for the same targets and names, where that is known.
-        """
+    def to_json(self) -> str:
+        """As it is stored; what is empty is left out, and targets that follow from the names, see `short_targets`."""
         said: dict[str, Any] = {name: value for name, value in vars(self).items() if value}
         for name in ("inputs", "handovers"):  # the others are plain values: copying them all takes longer than writing
             if name in said:
                 said[name] = [asdict(one) for one in said[name]]
         if targets := said.pop("targets", None):
-            said["node"], told = shortened or short_targets(targets, self.parameters)
+            said["node"], told = short_targets(targets, self.parameters)
             said |= {"targets": told} if told else {}
         return to_json(said).decode()  # a tenth of what `json` takes
 
@@ -79,24 +75,39 @@ class JobSpec:
         return cls(**said)
 
 
-class SpecWriter:
-    """Writes the specs of jobs that give the same parameters: of those that share their targets, these are short once.
+class SpecForm:
+    """The spec of a job as it is stored, with gaps where other jobs have other values.
 
-    They would be a fifth of what a job of a batch takes to be written.
+    Filling gaps takes a tenth of what binding and writing each job takes.
+
+    Args:
+        spec: of one job; what its parameters `names` set is not set by others.
+        names: the parameters that the gaps are for.
     """
 
-    def __init__(self) -> None:
-        self._targets: Targets | None = None
-        self._shortened: Shortened | None = None
+    def __init__(self, spec: JobSpec, names: Sequence[str]) -> None:
+        marks: dict[str, Any] = {name: f"\0{place}" for place, name in enumerate(names)}
+        seeds = {target: marks[name] for name in names for target in spec.targets[name] if target in spec.seeds}
+        gaping = replace(spec, parameters={**spec.parameters, **marks}, seeds={**spec.seeds, **seeds})
+        pieces = _GAP.split(gaping.to_json())
+        self._gaps = [int(place) for place in pieces[1::2]]
+        self._form = "%s".join(piece.replace("%", "%%") for piece in pieces[::2])
 
-    def to_json(self, spec: JobSpec) -> str:
-        """A spec as it is stored, see `JobSpec.to_json`."""
-        if spec.targets is not self._targets:
-            self._targets, self._shortened = spec.targets, short_targets(spec.targets, spec.parameters)
-        return spec.to_json(self._shortened)
+    def filled(self, columns: Sequence[Iterable[Any]]) -> list[str]:
+        """The specs of other jobs, as they are stored.
+
+        Args:
+            columns: for each of the names the values of all jobs, in the order of the jobs.
+        """
+        texts = [[to_json(value).decode() for value in column] for column in columns]
+        return [self._form % row for row in zip(*(texts[place] for place in self._gaps), strict=True)]
 
 
-def short_targets(targets: Targets, parameters: Mapping[str, Any]) -> Shortened:
+_GAP: Final = re.compile(r'"\\u0000(\d+)"')
+"""How a mark is written; no text that may be stored holds a NUL."""
+
+
+def short_targets(targets: Targets, parameters: Mapping[str, Any]) -> tuple[str, dict[str, list[str]]]:
     """Leave out the targets that follow from the names: they would be a fifth of a usual job on the disk.
 
     Args:

@@ -6,6 +6,7 @@ in `parameters` does it at dispatch. What follows from the names alone is found 
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from orchestrator_mcp.workflows.values import DRAW, holds_fractions, kind_of, mi
 SEED_BITS: Final = 53
 """Drawn seeds survive every JSON reader: 2**53 is the last whole number that a double holds exactly."""
 
+_NUMBERS: Final = frozenset({int, float})
+_PLAIN: Final = frozenset({int, float, bool, str})
 _LABEL = (
     "The parameter {name!a} fits no input of the workflow; it is kept as a label, because it also stands in metadata."
 )
@@ -127,6 +130,32 @@ class Binding:
         if problems:
             raise ManifestError(problems[:MAX_PROBLEMS])
         return plan.settle(parameters, labels, draw)
+
+    def takes_each(self, name: str, values: Sequence[Any]) -> bool:
+        """Whether every value of a parameter is taken, and each does what any other of them would do in its place.
+
+        Numbers are judged by the least and the greatest of them, unless a declaration lists those that may be given.
+
+        Args:
+            name: of the parameter.
+            values: at least one.
+        """
+        meaning, kinds = self._meaning(name), set(map(type, values))
+        if len(kinds) > 1 or not kinds <= _PLAIN or DRAW in values or not meaning.targets:
+            return False
+        rules = (self._input(target).rule for target in meaning.targets)
+        if kinds <= _NUMBERS and all(map(math.isfinite, values)) and not any(rule and rule.choices for rule in rules):
+            values = (min(values), max(values))
+        return all(_unsound(name, value) is None and self._problem(name, value, meaning) is None for value in values)
+
+    def targets(self, name: str) -> tuple[str, ...]:
+        """The inputs that a parameter sets, as `node_id.input`."""
+        return tuple(target.spelled for target in self._meaning(name).targets)
+
+    @property
+    def draws_of_itself(self) -> bool:
+        """Whether the graph asks for seeds that nobody needs to ask for: each job has others."""
+        return any(same(value_at(self._graph, place), DRAW) for place in self._names.seed_places)
 
     def _meaning(self, name: str) -> Meaning:
         found = self._meanings.get(name)

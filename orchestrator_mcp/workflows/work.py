@@ -54,6 +54,10 @@ class GraphWork:
         """
         return hashlib.sha256(f"{self._shape}\n{model_key}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
+    def counts(self, spelled: str) -> bool:
+        """Whether what stands at an input tells how much work it is."""
+        return spelled in self._counted
+
     def size(self, targets: Mapping[str, Sequence[str]], values: Mapping[str, Any]) -> int:
         """How much work it is, as a power of two; 0 where the graph says nothing of it.
 
