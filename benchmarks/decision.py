@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.reporting import Report, Row, machine
 from orchestrator_mcp.domain.lanes import LaneSpec, ModelFile, Requirements
 from orchestrator_mcp.domain.placement import MOST_AT_ONCE, Candidate, Choice, Eligibility, Lane, choose
-from orchestrator_mcp.domain.situation import with_facts
+from orchestrator_mcp.domain.situation import Holding, with_facts
 
 NOW = 1_000_000_000
 _CLASSES = frozenset({"CheckpointLoaderSimple", "CLIPTextEncode", "KSampler", "VAEDecode", "SaveImage"})
@@ -84,7 +84,7 @@ def farm(count: int, free: int) -> list[Candidate]:
             catalogue=inventories[number % 4],
             warm=f"model-{(number + 1) % 20}",
             pace=1.0 + number % 11 / 2,
-            remaining=1.0,
+            holding=Holding(waiting=1.0),
         )
         for number in range(count)
     ]
@@ -124,7 +124,7 @@ def after(choices: list[Choice], waiting: list[Lane], backends: list[Candidate])
 
 def _given(candidate: Candidate, lane: Lane) -> Candidate:
     held = candidate.load_seconds(lane) + (candidate.render_seconds(lane) or 0.0)
-    return with_facts(candidate, running=1, warm=lane.spec.model_key, remaining=held)
+    return with_facts(candidate, running=1, warm=lane.spec.model_key, holding=Holding(waiting=held))
 
 
 def row(count: int, backends: int, free: int, longest: int, repeats: int) -> Row:

@@ -64,7 +64,7 @@ class Backend:
         clock: the time.
         looked: set once it has been looked at, whatever came of it.
         inputs: what of ours lies in its input folder.
-        snapshot: what placement was told of it last, and with which settings.
+        snapshot: what placement was told of it last, and what it was like then.
         clients: open connections, those before a change of the configuration too: they may be in use.
     """
 
@@ -104,7 +104,7 @@ class Backend:
     came_online: anyio.Event = field(default_factory=anyio.Event)
     looked: anyio.Event = field(default_factory=anyio.Event)
     inputs: InputFolder = field(default_factory=InputFolder)
-    snapshot: tuple[BackendSettings, Candidate] | None = None
+    snapshot: tuple[tuple[object, ...], Candidate] | None = None
     readers: dict[str, MemoryObjectSendStream[Message | None]] = field(default_factory=dict)
     _previews: dict[str, PreviewReceived] = field(default_factory=dict)
     _speaks_of: str = ""  # the prompt of the last message; where a frame does not say whose it is, it is of that
@@ -132,6 +132,24 @@ class Backend:
         if not self.online:
             return f"it is offline: {self.reason}"
         return f"it is suspect: {self.breaker.reason}" if self.breaker.open else None
+
+    @property
+    def condition(self) -> tuple[object, ...]:
+        """All that placement must be told anew of when it is no longer the same."""
+        return (
+            self.settings,
+            self.draining,
+            self.wish,
+            self._hours,
+            self.online,
+            self.reason,
+            self.breaker.reason,
+            self.breaker.trial,
+            self.sharing.foreign,
+            self.catalogue,
+            self.warm,
+            self.epoch,
+        )
 
     @property
     def rarer(self) -> float:

@@ -45,7 +45,7 @@ class Foresight:
         self._clock = clock
         self._experience = Experience()
         self.configure(scheduling)
-        self._falls: dict[str, tuple[int, int]] = {}
+        self._falls: dict[str, tuple[Backend, int]] = {}
         self._eligibility = Eligibility()
         self._decided: Decision | None = None
         self._seen: _Look | None = None
@@ -128,9 +128,9 @@ class Foresight:
     def _look_at(self, backend: Backend) -> bool:
         """Notice that a backend fell since, or that somebody else uses it; whether it did."""
         known = self._falls.get(backend.id)
-        fell = known is not None and known != (id(backend), backend.falls)
+        fell = known is not None and known != (backend, backend.falls)
         if fell or known is None:
-            self._falls[backend.id] = (id(backend), backend.falls)
+            self._falls[backend.id] = (backend, backend.falls)
         if fell or backend.sharing.foreign:
             self.emptied(backend)
         return fell
@@ -143,7 +143,8 @@ class Foresight:
             candidates: the same as placement sees them.
         """
         for backend in backends:
-            self._look_at(backend)
+            if self._falls.get(backend.settings.id) != (backend, backend.falls) or backend.sharing.foreign:
+                self._look_at(backend)
         return Decision(self._experience.outlook(candidates, self._now()))
 
     def moving(self, standbys: Sequence[Standby], candidates: Sequence[Candidate]) -> list[str]:
@@ -183,7 +184,7 @@ class Foresight:
             at=now,
             outlook=outlook,
             lanes=None if lanes is None else {lane.id: lane for lane in outlook.known(lanes)},
-            candidates=self._experience.seen(candidates, now),
+            candidates=self._experience.seen(candidates),
         )
 
     def wait(self, lane: Lane) -> Wait | None:
@@ -285,6 +286,7 @@ class _Look:
                 lanes.values(),
                 self.candidates,
                 lambda one, candidate: eligibility.can_run(one.spec, candidate),
+                self.at,
                 raised_priorities(lanes.values(), self.at, speed),
             )
         return self.waits[lane.id]

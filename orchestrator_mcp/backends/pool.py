@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
@@ -222,7 +222,8 @@ class BackendPool:
         """An attempt needs a backend no longer."""
         backend.attempts -= 1
         backend.sharing.had_a_turn(self._clock.monotonic())
-        self._let_go()
+        if not backend.attempts and (backend.draining or not backend.enabled):
+            self._let_go()
 
     def _let_go(self) -> None:
         """Part with what is not wanted any more, as soon as no attempt needs it."""
@@ -258,10 +259,14 @@ class BackendPool:
         except KeyError:
             raise NotFoundError("backend", backend_id, known=self._backends) from None
 
-    @property
-    def giving_back(self) -> list[str]:
-        """The backends whose standbys are to go elsewhere."""
-        return [backend.id for backend in self if backend.gives_back]
+    def giving_back(self, candidates: Iterable[Candidate]) -> list[str]:
+        """The backends whose standbys are to go elsewhere.
+
+        Args:
+            candidates: the backends as they are now.
+        """
+        withheld = (one.backend_id for one in candidates if one.unavailable is not None)
+        return [backend_id for backend_id in withheld if self[backend_id].gives_back]
 
     def catalogues(self) -> dict[str, NodeCatalogue]:
         """What is known of the backends' node classes, by backend, in the order of the configuration."""
@@ -283,7 +288,7 @@ class BackendPool:
         Args:
             running: attempts that each backend holds now.
         """
-        candidates = [snapshot(one, running.get(name, 0), self._withheld(one)) for name, one in self._backends.items()]
+        candidates = [snapshot(one, running.get(name, 0), self._withheld) for name, one in self._backends.items()]
         return self.blocklist.applied(candidates, self._clock.now())
 
     def _withheld(self, backend: Backend) -> str | None:

@@ -60,6 +60,7 @@ class Wait:
         lanes: all lanes with work, this one among them.
         candidates: every backend, with what is known of it.
         able: whether a backend can run a lane.
+        now: milliseconds.
         raised: the present priority of lanes whose deadlines may raise it.
     """
 
@@ -69,9 +70,11 @@ class Wait:
         lanes: Iterable[Lane],
         candidates: Sequence[Candidate],
         able: Able,
+        now: int,
         raised: Mapping[int, int] = _NONE_RAISED,
     ) -> None:
         self._lane = lane
+        self._now = now
         everybody = [one for one in candidates if able(lane, one)]
         self._workers = [one for one in everybody if one.unavailable is None]
         self._renders = [seconds for worker in self._workers if (seconds := worker.render_seconds(lane)) is not None]
@@ -113,8 +116,8 @@ class Wait:
         sooner, beside = self._seconds
         before = sooner + position * lane.seconds + beside.given((position + 1) * lane.seconds)
         speed = sum(1 / worker.pace for worker in self._workers)
-        held = sum((worker.remaining or 0.0) / worker.pace for worker in self._workers if worker.running)
-        first = min((worker.remaining or 0.0) if worker.running else 0.0 for worker in self._workers)
+        held = sum(worker.left(self._now) / worker.pace for worker in self._workers)
+        first = min(worker.left(self._now) for worker in self._workers)
         wait = max(first, (before + held) / speed) if before + held > 0 else 0.0
         render = len(self._renders) / sum(1 / seconds for seconds in self._renders)
         load = min(worker.load_seconds(lane) for worker in self._workers) if position == 0 else 0.0
@@ -131,7 +134,7 @@ class Wait:
     @cached_property
     def _seconds(self) -> tuple[float, Turns] | None:
         """The work of lanes that go before it, and of those beside it; None while it is not known."""
-        if not self._renders or any(worker.running and worker.remaining is None for worker in self._workers):
+        if not self._renders or any(worker.running and worker.holding is None for worker in self._workers):
             return None
         if any(other.seconds is None for other in (*self._sooner, *(one for one, _ in self._beside))):
             return None

@@ -18,7 +18,7 @@ from orchestrator_mcp.domain.limits import Limit, rooms
 from orchestrator_mcp.domain.outlook import Outlook
 from orchestrator_mcp.domain.placement import PATIENCE
 from orchestrator_mcp.domain.shares import Shares
-from orchestrator_mcp.domain.situation import Candidate, Lane, with_facts
+from orchestrator_mcp.domain.situation import Candidate, Holding, Lane, with_facts
 from orchestrator_mcp.domain.speeds import Speeds, kind_of_work
 
 MOST_LANES: Final = 8_192
@@ -112,6 +112,7 @@ class Experience:
         self._last: Outlook | None = None
         self._served: OrderedDict[int, int] = OrderedDict()
         self._backends: dict[str, _State] = {}
+        self._told: dict[str, tuple[Candidate, Candidate]] = {}
         self._totals: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
 
     def configure(self, weights: Mapping[str, float], limits: Sequence[Limit], *, patience: int = PATIENCE) -> None:
@@ -136,7 +137,7 @@ class Experience:
             work: what it is.
             now: milliseconds.
         """
-        state = self._state(backend_id)
+        state = self._changing(backend_id)
         cold = bool(work.spec.model_key) and state.warm != work.spec.model_key
         expected = self._expected(backend_id, work, cold=cold)
         charged = self.speeds.seconds(work.kind, work.units) or _UNKNOWN
@@ -155,7 +156,7 @@ class Experience:
 
     def began(self, attempt: str, backend_id: str, now: int) -> None:
         """A backend says that it begins with an attempt. Without it, each begins when the one before has ended."""
-        held = self._state(backend_id).held
+        held = self._changing(backend_id).held
         if attempt in held:
             held[attempt] = replace(held[attempt], began=now)
 
@@ -179,7 +180,7 @@ class Experience:
             seconds: what the backend says it took from its beginning to its end; None to take our own clock.
             was_warm: whether it says that it need not load the models; None to believe what was done there before.
         """
-        state = self._state(backend_id)
+        state = self._changing(backend_id)
         held = state.held.pop(attempt, None)
         if held is None:
             return
@@ -219,30 +220,32 @@ class Experience:
 
     def emptied(self, backend_id: str) -> None:
         """A backend restarted, ran out of memory, or was told to free it: nothing is warm there."""
-        self._state(backend_id).warm = ""
+        self._changing(backend_id).warm = ""
 
     def warmed(self, backend_id: str, model_key: str, now: int) -> None:
         """A backend has just rendered with these models: if nothing else is known to be warm there, they are."""
-        state = self._state(backend_id)
+        state = self._changing(backend_id)
         if not state.warm:
             state.warm, state.since = model_key, now
 
-    def remaining(self, backend_id: str, now: int, without: Container[str] = ()) -> float | None:
-        """Seconds until a backend has done all that it holds; 0.0 if that is nothing, None if it cannot be known.
+    def holding(self, backend_id: str, without: Container[str] = ()) -> Holding | None:
+        """What a backend holds, as work; None if it cannot be known how long that takes.
 
         Args:
             backend_id: which one.
-            now: milliseconds.
             without: attempts that go elsewhere.
         """
-        total = 0.0
+        begun, waiting = [], 0.0
         for name, held in self._state(backend_id).held.items():
             if name in without:
                 continue
             if held.expected is None:
                 return None
-            total += held.expected.remaining(0.0 if held.began is None else max(0, now - held.began) / 1000)
-        return total
+            if held.began is None:
+                waiting += held.expected.remaining(0.0)
+            else:
+                begun.append((held.began, held.expected))
+        return Holding(begun=tuple(begun), waiting=waiting)
 
     def left(self, attempt: str, backend_id: str, now: int) -> Estimate | None:
         """What an attempt still takes, with what stands before it there, and how far off that may be."""
@@ -265,7 +268,7 @@ class Experience:
         """
         if self._last is not None and self._last.sources is not None:
             self._shares.saw(self._last.sources)
-        self._last = self._frozen(candidates, now)
+        self._last = self._frozen(self.seen(candidates))
         return self._last
 
     def moving(self, standbys: Sequence[Standby], candidates: Sequence[Candidate], now: int) -> list[str]:
@@ -288,59 +291,62 @@ class Experience:
             )
             for number, standby in enumerate(standbys)
         ]
-        alone = [with_facts(candidate, slots=1) for candidate in candidates]
-        outlook = self._frozen(alone, now, without={standby.attempt for standby in standbys})
+        elsewhere = {standby.attempt for standby in standbys}
+        alone = [with_facts(self._candidate(one, elsewhere), slots=1) for one in candidates]
+        outlook = self._frozen(alone, without=elsewhere)
         return [standbys[choice.lane_id].attempt for choice in outlook.choose(lanes, outlook.candidates, now)]
 
-    def _frozen(self, candidates: Sequence[Candidate], now: int, without: Container[str] = ()) -> Outlook:
-        _, mean = self.speeds.loads()
-        holding = [
+    def _frozen(self, candidates: Sequence[Candidate], without: Container[str] = ()) -> Outlook:
+        running = (
             held.work.spec
             for state in self._backends.values()
             for name, held in state.held.items()
             if name not in without
-        ]
+        )
         return Outlook(
-            candidates=self.seen(candidates, now, without),
+            candidates=candidates,
             kinds=self.speeds.kinds(),
-            mean_loads=mean,
+            mean_loads=self.speeds.mean_loads(),
             shares=self._shares.copy(),
             weights=self._weights,
             served=self._served.copy(),
             limits=self._limits,
-            rooms=rooms(self._limits, holding),
+            rooms=rooms(self._limits, running) if self._limits else {},
             eligibility=self._eligibility,
             patience=self._patience,
         )
 
-    def seen(self, candidates: Sequence[Candidate], now: int, without: Container[str] = ()) -> list[Candidate]:
-        """Backends with what is known of them.
+    def seen(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Backends with what is known of them, put together only for those of which something has changed.
 
         Args:
-            candidates: as they are.
-            now: milliseconds.
-            without: attempts that go elsewhere, and do not count as work of their backends.
+            candidates: as they are; whoever is as before is the same object as before.
         """
-        own, _ = self.speeds.loads()
-        return [self._candidate(one, own.get(one.backend_id, {}), now, without) for one in candidates]
+        told = self._told
+        for backend_id in self.speeds.changed():
+            told.pop(backend_id, None)
+        seen = []
+        for candidate in candidates:
+            known = told.get(candidate.backend_id)
+            if known is None or known[0] is not candidate:
+                known = told[candidate.backend_id] = (candidate, self._candidate(candidate))
+            seen.append(known[1])
+        return seen
 
-    def _candidate(
-        self, candidate: Candidate, loads: Mapping[str, float], now: int, without: Container[str]
-    ) -> Candidate:
+    def _candidate(self, candidate: Candidate, without: Container[str] = ()) -> Candidate:
+        """A backend with what is known of it, as if it had not been given what goes elsewhere (`without`)."""
         state = self._state(candidate.backend_id)
         undone = [held.before for name, held in state.held.items() if name in without and held.cold] if without else []
         warm, since = undone[0] if undone else (state.warm, state.since)
-        remaining = None
-        if candidate.running == len(state.held):
-            remaining = self.remaining(candidate.backend_id, now, without) if state.held else 0.0
+        told_of_all = candidate.running == len(state.held)
         return with_facts(
             candidate,
             warm=warm,
             warm_since=since,
             pace=self.speeds.pace(candidate.backend_id),
             paces=self.speeds.paces(candidate.backend_id),
-            loads=loads,
-            remaining=remaining,
+            loads=self.speeds.loads(candidate.backend_id),
+            holding=self.holding(candidate.backend_id, without) if told_of_all else None,
         )
 
     def _expected(self, backend_id: str, work: Work, *, cold: bool) -> Estimate | None:
@@ -352,6 +358,11 @@ class Experience:
 
     def _weight(self, source: str) -> float:
         return self._weights.get(source, 1.0)
+
+    def _changing(self, backend_id: str) -> _State:
+        """What a backend holds, to be changed: it is told of anew."""
+        self._told.pop(backend_id, None)
+        return self._state(backend_id)
 
     def _state(self, backend_id: str) -> _State:
         if backend_id not in self._backends:

@@ -69,7 +69,7 @@ def choose(
     Returns:
         What to claim, in this order; never more jobs than slots, never a backend that cannot run the lane.
     """
-    if not lanes or not any(candidate.idle or candidate.standing_by for candidate in candidates):
+    if not lanes or not any(candidate.has_room for candidate in candidates):
         return []
     return list(islice(_Round(lanes, candidates, now, eligibility or Eligibility(), patience).choices(), most))
 
@@ -121,7 +121,7 @@ class _Round:
         def able(lane: Lane, candidate: Candidate) -> bool:  # no method: what circles goes only when all is looked at
             return group_of[candidate.backend_id].fits(lane)
 
-        self._prospects = Prospects(candidates, self._backlog.models, able)
+        self._prospects = Prospects(candidates, self._backlog.models, able, now)
         self._kept: list[_Group] = []
         self._orders: dict[tuple[int, str | None], Order] = {}
         self._turns_of: dict[tuple[_Group, int, str | None], Turns] = {}

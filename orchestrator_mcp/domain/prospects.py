@@ -87,12 +87,14 @@ class Prospects:
         candidates: every backend.
         models: the work that waits for each model.
         able: whether a backend can run a lane at all.
+        now: milliseconds.
     """
 
-    def __init__(self, candidates: Sequence[Candidate], models: dict[str, Waiting], able: Able) -> None:
+    def __init__(self, candidates: Sequence[Candidate], models: dict[str, Waiting], able: Able, now: int) -> None:
         self._models = models
         self._able = able
-        self._busy = [c for c in candidates if c.unavailable is None and c.running and c.remaining is not None]
+        self._now = now
+        self._busy = [c for c in candidates if c.unavailable is None and c.running and c.holding is not None]
         self._busy_with: dict[str, list[Candidate]] = defaultdict(list)
         for candidate in self._busy:
             self._busy_with[candidate.warm].append(candidate)
@@ -179,7 +181,7 @@ class Prospects:
         render = candidate.render_seconds(lane)
         if render is None:
             return False
-        span = WORTH * candidate.load_seconds(lane) + render + _held(candidate)
+        span = WORTH * candidate.load_seconds(lane) + render + candidate.left(self._now)
         return self._done_within(span, lane, before_loads, candidate)
 
     def left_by(self, best: Best, lane: Lane) -> bool:
@@ -216,7 +218,7 @@ class Prospects:
         given = self._given[lane.spec.model_key]
         for other, load in given[proof.counted :]:
             if self._able(lane, other):
-                proof.jobs += _renders(other, lane, span - load - _held(other), mean)
+                proof.jobs += _renders(other, lane, span - load - other.left(self._now), mean)
         proof.counted = len(given)
         if proof.jobs < waiting.jobs:
             return False
@@ -236,7 +238,7 @@ class Prospects:
 
     def _goes_on(self, lane: Lane, other: Candidate, span: float, mean: float) -> int:
         """How many jobs of `mean` seconds a busy backend does within `span` if it goes on with this model."""
-        left = span - _held(other)
+        left = span - other.left(self._now)
         if left <= 0 or not self._serves(lane, other) or not self._able(lane, other):
             return 0
         return _renders(other, lane, left, mean)
@@ -283,10 +285,6 @@ class InNeed:
 def _top_speed(candidate: Candidate) -> float:
     """Seconds of work in a second, of what it is best at."""
     return 1 / (min(candidate.pace, *candidate.paces.values()) if candidate.paces else candidate.pace)
-
-
-def _held(candidate: Candidate) -> float:
-    return (candidate.remaining or 0.0) if candidate.running else 0.0
 
 
 def _renders(candidate: Candidate, lane: Lane, seconds: float, mean: float) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from orchestrator_mcp.domain.estimates import Estimate
 from orchestrator_mcp.domain.lanes import LaneSpec, ModelFile
 
 _Snapshot = TypeVar("_Snapshot", "Lane", "Candidate")
@@ -71,6 +72,27 @@ class Lane:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Holding:
+    """What a backend holds now; how long that still takes may be asked later, so it stays true while time passes.
+
+    Attributes:
+        begun: when each render began, milliseconds, and what it takes.
+        waiting: seconds that the rest takes, which has not begun.
+    """
+
+    begun: tuple[tuple[int, Estimate], ...] = ()
+    waiting: float = 0.0
+
+    def left(self, now: int) -> float:
+        """Seconds until all of it is done.
+
+        Args:
+            now: milliseconds.
+        """
+        return self.waiting + sum(takes.remaining(max(0, now - began) / 1000) for began, takes in self.begun)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     """A backend as placement sees it: a snapshot, free of locks.
 
@@ -90,7 +112,7 @@ class Candidate:
         paces: signature -> pace, where it differs.
         loads: model key -> seconds that loading takes there.
         blocked: what failed there and goes elsewhere for a while: `LaneSpec.needs` -> why, in words.
-        remaining: seconds until all that it holds now is done; None while unknown.
+        holding: what it holds now, as work; None while it is not known how long that takes.
     """
 
     backend_id: str
@@ -108,16 +130,29 @@ class Candidate:
     paces: Mapping[str, float] = field(default_factory=dict, hash=False)
     loads: Mapping[str, float] = field(default_factory=dict, hash=False)
     blocked: Mapping[str, str] = field(default_factory=dict, hash=False)
-    remaining: float | None = None
+    holding: Holding | None = None
 
     @property
     def idle(self) -> bool:
         return self.unavailable is None and self.running == 0
 
     @property
+    def has_room(self) -> bool:
+        """Whether it is idle, or renders and has room for a standby."""
+        return self.running < self.slots and self.unavailable is None
+
+    @property
     def standing_by(self) -> bool:
         """It renders, and has room for a standby."""
         return self.unavailable is None and 0 < self.running < self.slots
+
+    def left(self, now: int) -> float:
+        """Seconds until all that it holds is done; 0.0 if that is nothing, or nobody knows.
+
+        Args:
+            now: milliseconds.
+        """
+        return self.holding.left(now) if self.running and self.holding is not None else 0.0
 
     def has_warm(self, spec: LaneSpec) -> bool:
         """Whether it need not load anything for the jobs of a lane."""

@@ -51,9 +51,12 @@ class Speeds:
         self._pace: dict[str, float] = {}  # logarithms
         self._kind: dict[str, float] = {}  # logarithms of seconds for each unit
         self._loads: OrderedDict[tuple[str, str], Estimate] = OrderedDict()
-        self._moves = 0
-        self._paces: dict[str, tuple[int, dict[str, float]]] = {}
-        self._loads_told: tuple[Mapping[str, Mapping[str, float]], Mapping[str, float]] | None = None
+        self._paces: dict[str, dict[str, float]] = {}
+        self._own_loads: dict[str, dict[str, float]] = defaultdict(dict)
+        self._loads_of_model: dict[str, dict[str, float]] = defaultdict(dict)
+        self._mean_loads: dict[str, float] = {}
+        self._other_loads: set[str] = set()  # models whose mean is no longer as it was told
+        self._changed: set[str] = set()
         self._news: dict[tuple[Literal["render", "load"], str, str], Estimate] = {}
 
     def rendered(self, backend_id: str, signature: str, units: float, seconds: float) -> None:
@@ -84,6 +87,7 @@ class Speeds:
         if not self._backends[backend_id]:
             del self._backends[backend_id]
             self._pace.pop(backend_id, None)
+        self._tell_anew(backend_id)
 
     def _fit(self, backend_id: str, kind: str) -> None:
         """One step towards seconds = kind x pace for all pairs that share the backend or the kind."""
@@ -95,15 +99,25 @@ class Speeds:
             weight += trust
             total += trust * (math.log(estimate.mean) - self._kind[other])
         self._pace[backend_id] = total / weight
-        self._paces.pop(backend_id, None)
+        self._tell_anew(backend_id)
         weight = total = 0.0
         for other, estimate in self._kinds[kind].items():
             trust = min(estimate.count, MEMORY)
             weight += trust
             total += trust * (math.log(estimate.mean) - self._pace.get(other, 0.0))
         if abs(total / weight - self._kind[kind]) > _MOVED:
-            self._moves += 1
+            self._tell_anew(*self._kinds[kind])
         self._kind[kind] = total / weight
+
+    def _tell_anew(self, *backends: str) -> None:
+        self._changed.update(backends)
+        for backend_id in backends:
+            self._paces.pop(backend_id, None)
+
+    def changed(self) -> set[str]:
+        """The backends of which something else is told than when this was asked before."""
+        changed, self._changed = self._changed, set()
+        return changed
 
     def loaded(self, backend_id: str, model_key: str, seconds: float) -> None:
         """A backend loaded the models of a lane.
@@ -113,14 +127,27 @@ class Speeds:
             model_key: the models, as lanes call them.
             seconds: what it took on top of the render.
         """
-        key = (backend_id, model_key)
-        known = self._loads.get(key)
-        self._loads[key] = known.seen(seconds) if known else Estimate.first(seconds)
-        self._news["load", backend_id, model_key] = self._loads[key]
-        self._loads.move_to_end(key)
-        self._loads_told = None
+        known = self._loads.get((backend_id, model_key))
+        estimate = known.seen(seconds) if known else Estimate.first(seconds)
+        self._news["load", backend_id, model_key] = estimate
+        self._keep_load(backend_id, model_key, estimate)
+
+    def _keep_load(self, backend_id: str, model_key: str, estimate: Estimate) -> None:
+        self._loads[backend_id, model_key] = estimate
+        self._loads.move_to_end((backend_id, model_key))
+        self._own_loads[backend_id] = {**self._own_loads[backend_id], model_key: estimate.mean}
+        self._loads_of_model[model_key][backend_id] = estimate.mean
+        self._changed.add(backend_id)
+        self._other_loads.add(model_key)
         if len(self._loads) > MOST_PAIRS:
-            self._loads.popitem(last=False)
+            self._forget_load(*self._loads.popitem(last=False)[0])
+
+    def _forget_load(self, backend_id: str, model_key: str) -> None:
+        own = self._own_loads[backend_id]
+        self._own_loads[backend_id] = {model: mean for model, mean in own.items() if model != model_key}
+        del self._loads_of_model[model_key][backend_id]
+        self._changed.add(backend_id)
+        self._other_loads.add(model_key)
 
     def seconds(self, signature: str, units: float) -> float | None:
         """What a kind of work takes on a backend of pace 1; None while nobody has done it."""
@@ -137,11 +164,11 @@ class Speeds:
     def paces(self, backend_id: str) -> Mapping[str, float]:
         """Where a backend's own experience differs from its pace: kind of work -> pace."""
         known = self._paces.get(backend_id)
-        if known is None or known[0] != self._moves:
+        if known is None:
             own = self._backends.get(backend_id, {})
-            paces = {kind: self._believed(backend_id, kind, estimate) for kind, estimate in own.items()}
-            known = self._paces[backend_id] = (self._moves, paces)
-        return known[1]
+            known = {kind: self._believed(backend_id, kind, estimate) for kind, estimate in own.items()}
+            self._paces[backend_id] = known
+        return known
 
     def _believed(self, backend_id: str, kind: str, estimate: Estimate) -> float:
         """Between its general pace and its own time for this, the more the oftener it did it."""
@@ -167,18 +194,18 @@ class Speeds:
         """What loading takes on a backend; None while it never did."""
         return self._loads.get((backend_id, model_key)) if model_key else None
 
-    def loads(self) -> tuple[Mapping[str, Mapping[str, float]], Mapping[str, float]]:
-        """What loading takes: for each backend and model that was seen, and for each model on the average."""
-        if self._loads_told is not None:
-            return self._loads_told
-        own: dict[str, dict[str, float]] = defaultdict(dict)
-        sums: dict[str, list[float]] = defaultdict(list)
-        for (backend_id, model_key), estimate in self._loads.items():
-            own[backend_id][model_key] = estimate.mean
-            sums[model_key].append(estimate.mean)
-        mean = {model_key: sum(means) / len(means) for model_key, means in sums.items()}
-        self._loads_told = (dict(own), mean)
-        return self._loads_told
+    def loads(self, backend_id: str) -> Mapping[str, float]:
+        """What loading takes on a backend: model key -> seconds; never changes once it is told."""
+        return self._own_loads.get(backend_id, {})
+
+    def mean_loads(self) -> Mapping[str, float]:
+        """What loading each model takes on the average; never changes once it is told."""
+        if self._other_loads:
+            seen = {model: self._loads_of_model[model].values() for model in self._other_loads}
+            kept = {model: mean for model, mean in self._mean_loads.items() if model not in seen}
+            self._mean_loads = kept | {model: sum(means) / len(means) for model, means in seen.items() if means}
+            self._other_loads.clear()
+        return self._mean_loads
 
     def news(self) -> list[Learned]:
         """What was learned since this was asked before; ask for it regularly, or it grows."""
@@ -198,12 +225,11 @@ class Speeds:
             if not _is_sound(one.estimate):
                 continue
             if one.sort == "load":
-                self._loads[one.backend_id, one.subject] = one.estimate
+                self._keep_load(one.backend_id, one.subject, one.estimate)
                 continue
             self._pairs[one.backend_id, one.subject] = one.estimate
             self._backends[one.backend_id][one.subject] = self._kinds[one.subject][one.backend_id] = one.estimate
             self._fit(one.backend_id, one.subject)
-        self._loads_told = None
         for _ in range(3):
             for backend_id, kind in self._pairs:
                 self._fit(backend_id, kind)

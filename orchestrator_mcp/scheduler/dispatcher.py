@@ -59,11 +59,11 @@ class Dispatcher:
     @property
     def _taking_slots(self) -> dict[str, int]:
         """The same, with those whose files are fetched as far as they are too many: else renders would outrun disks."""
-        allowed = most_collecting(len(self._occupying))
-        return {
-            backend_id: held + max(0, self._open[backend_id] - held - allowed)
-            for backend_id, held in self.running.items()
-        }
+        taking, allowed = self.running, most_collecting(len(self._occupying))
+        for backend_id, held in taking.items():
+            if self._open[backend_id] - held > allowed:
+                taking[backend_id] = self._open[backend_id] - allowed
+        return taking
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Adopt what was open, then dispatch until cancelled. Ready when the adopted runners have started."""
@@ -116,9 +116,9 @@ class Dispatcher:
             if self._due is not None and self._is_due(self._due):
                 await store.promote_due(clock.now(), due_by=max(self._due, to_millis(clock.now())))
                 self._knows_due = False
-            self._take_back()
             candidates = self._resources.pool.candidates(self._taking_slots)
-            if any(c.idle or c.standing_by for c in candidates):
+            self._take_back(candidates)
+            if any(candidate.has_room for candidate in candidates):
                 if await self._claim(tasks, candidates):
                     self._wake.set()
                 else:
@@ -193,13 +193,12 @@ class Dispatcher:
         self._resources.right_of_way.hurry(_ROUND)
         self._wake.set()
 
-    def _take_back(self) -> None:
+    def _take_back(self, candidates: Sequence[Candidate]) -> None:
         """Take standbys back from backends that are to get nothing more."""
-        pool = self._resources.pool
-        for backend_id in pool.giving_back:
+        for backend_id in self._resources.pool.giving_back(candidates):
             for runner in self._occupying.get(backend_id, ()):
                 if runner.standing_by:
-                    reason = pool[backend_id].unavailable
+                    reason = self._resources.pool[backend_id].unavailable
                     log.info("taking back the standby: %s", reason, extra=_fields(runner.held))
                     runner.revoke(f"taken back: {reason}")
 
@@ -213,6 +212,8 @@ class Dispatcher:
         candidates = pool.candidates(self._taking_slots)
         coming = sum(runner.revoked for runner in self._runners.values())
         room = max(0, sum(candidate.idle for candidate in candidates) - coming)
+        if not room:
+            return
         waiting = [Standby(attempt=name, lane=runner.held.lane) for name, runner in standbys.items()]
         for name in pool.foresight.moving(waiting, candidates)[:room]:
             log.info("taking back the standby: another backend is idle", extra=_fields(standbys[name].held))

@@ -54,7 +54,7 @@ def wait(known: Experience, farm: list[Candidate], lanes: list[Lane], number: in
     outlook, able = known.outlook(farm, NOW), Eligibility()
     told = {one.id: one for one in outlook.known(lanes)}
     return Wait(
-        told[number], told.values(), outlook.candidates, lambda one, candidate: able.can_run(one.spec, candidate)
+        told[number], told.values(), outlook.candidates, lambda one, candidate: able.can_run(one.spec, candidate), NOW
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 
 from orchestrator_mcp.domain.experience import Experience, Standby, Work
@@ -53,6 +56,12 @@ def render(known: Experience, backend_id: str, one: LaneSpec, at: int, seconds: 
     return end
 
 
+def left(known: Experience, now: int) -> float | None:
+    """Seconds until the backend "a" has done all that it holds."""
+    held = known.holding("a")
+    return None if held is None else held.left(now)
+
+
 def test_a_load_is_told_apart_from_the_render() -> None:
     known = Experience()
     end = render(known, "a", spec(), NOW, 9.0)
@@ -80,7 +89,7 @@ def test_what_did_not_end_well_teaches_nothing() -> None:
     known.ended("x", "a", NOW + 60_000, rendered=False)
     known.ended("unheard of", "a", NOW, rendered=True)
     assert known.speeds.seconds(spec("").kind, 1.0) is None
-    assert known.remaining("a", NOW) == pytest.approx(0.0)
+    assert left(known, NOW) == pytest.approx(0.0)
 
 
 def test_what_a_backend_holds_counts_down_and_a_standby_comes_after_it() -> None:
@@ -90,30 +99,30 @@ def test_what_a_backend_holds_counts_down_and_a_standby_comes_after_it() -> None
         end = render(known, "a", spec(""), end, 10.0)
     known.given("first", "a", 1, Work(spec=spec("")), end)
     known.given("second", "a", 1, Work(spec=spec("")), end)
-    assert known.remaining("a", end) == pytest.approx(20.0)
-    assert known.remaining("a", end + 4000) == pytest.approx(16.0)
+    assert left(known, end) == pytest.approx(20.0)
+    assert left(known, end + 4000) == pytest.approx(16.0)
     first, second = known.left("first", "a", end + 4000), known.left("second", "a", end + 4000)
     assert first is not None
     assert second is not None
     assert (first.mean, second.mean) == pytest.approx((6.0, 16.0))
     assert second.deviation > first.deviation
     known.ended("first", "a", end + 10_000, rendered=True)
-    assert known.remaining("a", end + 12_000) == pytest.approx(8.0)
+    assert left(known, end + 12_000) == pytest.approx(8.0)
     assert known.left("first", "a", end) is None
 
 
 def test_what_is_not_known_is_not_said() -> None:
     known = Experience()
     known.given("x", "a", 1, Work(spec=spec()), NOW)
-    assert known.remaining("a", NOW) is None
+    assert left(known, NOW) is None
     [told] = known.outlook([gpu(running=1)], NOW).candidates
-    assert told.remaining is None
+    assert told.holding is None
     assert told.warm == "sd"
 
 
 def test_attempts_that_it_was_not_told_of_make_the_end_unknown() -> None:
     [told] = Experience().outlook([gpu(running=1)], NOW).candidates
-    assert told.remaining is None
+    assert told.holding is None
 
 
 def test_a_backend_that_restarted_has_nothing_warm() -> None:
@@ -161,9 +170,9 @@ def test_the_time_of_a_render_runs_from_when_it_began() -> None:
     known = Experience()
     known.speeds.rendered("a", spec("").kind, 1.0, 10.0)
     known.given("x", "a", 1, Work(spec=spec("")), NOW)
-    before = known.remaining("a", NOW + 5_000)
+    before = left(known, NOW + 5_000)
     known.began("x", "a", NOW + 5_000)
-    after = known.remaining("a", NOW + 5_000)
+    after = left(known, NOW + 5_000)
     assert before is not None and after is not None
     assert after - before == pytest.approx(5.0)
 
@@ -208,3 +217,24 @@ def test_weights_are_followed() -> None:
     outlook = known.outlook([gpu(f"g{n:02}") for n in range(30)], NOW)
     chosen = [choice.lane_id for choice in outlook.choose(lanes, outlook.candidates, NOW)]
     assert (chosen.count(1), chosen.count(2)) == (20, 10)
+
+
+def test_what_is_told_of_a_backend_is_kept_only_while_nothing_about_it_changes() -> None:
+    known, farm = Experience(), [gpu("a"), gpu("b")]
+    changes: list[Callable[[], object]] = [
+        lambda: known.warmed("a", "sd", NOW),
+        lambda: known.given("x", "b", 1, Work(spec=spec("flux")), NOW),
+        lambda: known.began("x", "b", NOW + 10),
+        lambda: known.ended("x", "b", NOW + 5000, rendered=True),
+        lambda: known.emptied("a"),
+        lambda: known.speeds.rendered("a", spec().kind, 1.0, 2.0),
+        lambda: known.speeds.rendered("b", spec().kind, 1.0, 9.0),
+        lambda: known.speeds.rendered("b", spec().kind, 1.0, 30.0),
+        lambda: known.speeds.loaded("b", "sd", 4.0),
+    ]
+    for number, change in enumerate(changes):
+        before = known.seen(farm)
+        assert [one is other for one, other in zip(known.seen(farm), before, strict=True)] == [True, True]
+        change()
+        told, anew = known.seen(farm), known.seen([replace(one) for one in farm])
+        assert [vars(one) for one in told] == [vars(one) for one in anew], f"after change {number}"

@@ -19,6 +19,7 @@ from orchestrator_mcp.domain.placement import (
     choose,
     refusal,
 )
+from orchestrator_mcp.domain.situation import Holding
 
 NOW = 10_000_000_000
 
@@ -60,7 +61,7 @@ def gpu(name: str, warm: str = "", *, busy: float | None = None, **more: object)
         epoch=1,
         unavailable=None,
         running=int(busy is not None),
-        remaining=busy,
+        holding=None if busy is None else Holding(waiting=busy),
         catalogue=ALL,
         warm=warm,
         **fields,  # type: ignore[arg-type]
@@ -116,7 +117,7 @@ def test_waiting_for_a_warm_backend_ends_when_it_did_not_come() -> None:
 def test_nothing_is_concluded_from_what_is_not_known() -> None:
     farm = [gpu("warm", "flux", busy=2.0), gpu("cold")]
     assert pairs(choose([lane(1, "flux", seconds=None)], farm, NOW)) == [(1, "cold")]
-    unknown = replace(gpu("warm", "flux", busy=2.0), remaining=None)
+    unknown = replace(gpu("warm", "flux", busy=2.0), holding=None)
     assert pairs(choose([lane(1, "flux")], [unknown, gpu("cold")], NOW)) == [(1, "cold")]
 
 
@@ -243,7 +244,7 @@ FARMS = st.lists(
         warm_since=st.sampled_from([0, NOW - 1000]),
         pace=st.floats(0.2, 10),
         loads=st.dictionaries(MODELS, st.floats(0, 30)),
-        remaining=st.one_of(st.none(), st.floats(0, 100)),
+        holding=st.none() | st.floats(0, 100).map(lambda seconds: Holding(waiting=seconds)),
     ),
     max_size=6,
     unique_by=lambda one: one.backend_id,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from orchestrator_mcp.domain.backlog import AGEING
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.placement import PATIENCE, STINT, Candidate, Lane, choose
+from orchestrator_mcp.domain.situation import Holding
 
 START = 10_000_000_000
 
@@ -83,7 +84,7 @@ def begun_after(victim: tuple[int, str], others: list[tuple[int, str, str, float
                 warm=model,
                 warm_since=since,
                 pace=paces[at],
-                remaining=max(0.0, (until - now) / 1000),
+                holding=Holding(waiting=max(0.0, (until - now) / 1000)),
             )
             for at, (until, model, since) in enumerate(busy)
         ]
