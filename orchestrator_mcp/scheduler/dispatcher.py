@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 SLOW_SCAN: Final = 5.0  # seconds: events only make it faster
 _ROUND: Final = "a round of the dispatcher"
 LAST_WRITES: Final = 2.0  # seconds that giving back what was never sent may take at the end
+STARTED_AT_ONCE: Final = 16  # runners; each begins with half a millisecond of work for the event loop
 ALL_COLLECTING: Final = 64  # attempts whose files are fetched while their backends render on, shared out evenly
 MOST_COLLECTING: Final = 8  # of them on one backend
 FEWEST_COLLECTING: Final = 2  # on however large a farm
@@ -143,8 +144,10 @@ class Dispatcher:
                 held_now = await self._resources.store.claim(
                     lambda: decision.outlook.candidates, clock.now(), decision.choose
                 )
-            for held in held_now:
-                self._start(tasks, held, adopted=False)
+                for count, held in enumerate(held_now, 1):
+                    self._start(tasks, held, adopted=False)
+                    if count % STARTED_AT_ONCE == 0:
+                        await anyio.lowlevel.checkpoint()  # they all begin with work of their own
         pool.foresight.decided(decision)
         return decision.goes_on and bool(held_now)
 
