@@ -1,7 +1,8 @@
 """The named steps of a job's way, in their order: the one list of them.
 
-Whoever does a step calls back with its name right after the deed, before the next one begins. Normal runs do nothing
-then; a chaos run kills the process there, so every gap between two deeds is a place where a crash is tried.
+Whoever does a step calls back with its name right after the deed, before the next one begins; of a stage, once that is
+stored, which may be together with the next one. Normal runs do nothing then; a chaos run kills the process there, so
+every gap between two deeds is a place where a crash is tried.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Step(StrEnum):
     RENDERED = "rendered"  # the backend says how it ended, and nothing of that is stored
     COLLECTING = "collecting"  # stored: its files are being fetched
     FETCHED = "fetched"  # every file lies in the artifact store, and no job names them
-    PUBLISHING = "publishing"  # stored: all files are there, and the job has not ended
+    PUBLISHING = "publishing"  # stored, mostly together with the end of the job: all files are there
     PUBLISHED = "published"  # the job has ended, with its files on record
     COPIED = "copied"  # a hidden folder in Outbox holds the files, without result.json
     DELIVERED = "delivered"  # the folder is shown, and the manifest is not put away

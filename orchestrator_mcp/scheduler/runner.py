@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -185,7 +185,6 @@ class Runner:
                 succeeded=partial(self._succeeded, backend, graph),
             )
             end = await self._follower.follow(messages)
-            await self._stages.settle()
             if isinstance(end, Ended):
                 return end
             self._report = report_of(backend, graph, end, self._follower.node_timings(messages))
@@ -337,12 +336,10 @@ class Runner:
             )
         self._stages.enter(Stage.COLLECTING, Step.COLLECTING)
         artifacts = await self._collect(backend, entry)
-        await self._stages.settle()
         if isinstance(artifacts, Ended):
             return artifacts
         self.resources.at_step(Step.FETCHED)
         self._stages.enter(Stage.PUBLISHING, Step.PUBLISHING)
-        await self._stages.settle()
         return Ended(outcome=Outcome.SUCCEEDED, reason=f"rendered by {backend.id}", artifacts=tuple(artifacts))
 
     async def _collect(self, backend: Backend, entry: HistoryEntry) -> list[Artifact] | Ended:
@@ -381,7 +378,7 @@ class Runner:
         if isinstance(verdict, Again):
             log.warning("attempt ended (%s), the job is queued again: %s", ended.outcome.value, ended.reason)
             not_before = now + timedelta(seconds=verdict.delay) if verdict.delay else None
-            await self.resources.persist(
+            await self._store_end(
                 lambda: store.requeue(
                     self.held,
                     ended.outcome,
@@ -393,7 +390,7 @@ class Runner:
                 )
             )
             return
-        await self.resources.persist(
+        await self._store_end(
             lambda: store.finish(
                 self.held,
                 verdict.state,
@@ -414,6 +411,15 @@ class Runner:
             ended.reason,
         )
         self.resources.at_step(Step.PUBLISHED)
+
+    async def _store_end(self, write: Callable[[], Awaitable[None]]) -> None:
+        """After all its stages; mostly in one transaction with the last of them."""
+
+        async def stages_and_end() -> None:
+            await self._stages.settle()
+            await write()
+
+        await self.resources.persist(stages_and_end)
 
     def _others_may_run(self) -> bool:
         """Whether another enabled backend may be able to: one that is offline or not yet known may be."""

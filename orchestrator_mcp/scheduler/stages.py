@@ -26,12 +26,17 @@ class _Told:
     def refused(self) -> bool:
         return self.written is None or self.written.failed
 
+    @property
+    def on_its_way(self) -> bool:
+        return self.written is not None and self.written.waits
+
 
 class Stages:
     """Where an attempt stands, for the record.
 
     No promise hangs on a stage: an attempt that is adopted is looked for on its backend, whatever the record says of
-    it. So what is told here is durable a moment later, mostly in one transaction with what comes next.
+    it. So what is told here is durable a moment later, mostly in one transaction with somebody else's write or with
+    the end of the attempt.
 
     Args:
         resources: see `Resources`.
@@ -70,12 +75,14 @@ class Stages:
         self._told.append(told)
 
     async def settle(self) -> None:
-        """Wait until all that was told is durable; what could not be stored is stored now, in its order.
+        """See that all that was told stands before the attempt ends: what is written now is stored with it or after it.
+
+        What could not be stored is stored now, in its order.
 
         Raises:
             LeaseLostError: the attempt is no longer ours.
         """
-        while self._told:
+        while self._told and not self._told[0].on_its_way:
             told = self._told[0]
             try:
                 if told.written is None:

@@ -171,7 +171,7 @@ class JobStore:
         reason: str | None = None,
         then: Callable[[], None] | None = None,
     ) -> Written[None]:
-        """A running job enters a stage; durable once it was awaited.
+        """A running job enters a stage; durable with the next write that somebody waits for, or a moment later.
 
         Args:
             held: the attempt.
@@ -186,7 +186,9 @@ class JobStore:
             StorageError: at once, or when it is awaited: it could not be stored.
         """
         return self._writer.put(
-            lambda tx: operations.advance(tx, held, stage, now, accepted_as=accepted_as, reason=reason), then=then
+            lambda tx: operations.advance(tx, held, stage, now, accepted_as=accepted_as, reason=reason),
+            then=then,
+            hurry=False,
         )
 
     async def warn(self, held: OpenAttempt, words: str, now: datetime) -> None:

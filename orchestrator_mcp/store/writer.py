@@ -1,7 +1,8 @@
 """Group commit: every write of a moment goes into one transaction on the one store thread.
 
-A thread hop and an fsync cost more than a hundred statements, so they are paid once per batch. The thread is the
-writer's own for as long as it runs: one that was borrowed for each turn would be reached half as fast.
+A thread hop and an fsync cost more than a hundred statements, so they are paid once per batch. What nobody waits for
+stays for a moment, and mostly goes with what somebody waits for. The thread is the writer's own for as long as it runs:
+one that was borrowed for each turn would be reached half as fast.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ from orchestrator_mcp.store.sqlite import Database, Transaction, concerns_all, s
 T = TypeVar("T")
 
 LARGEST_BATCH: Final = 2_000  # operations in one transaction
+LINGER: Final = 0.02  # seconds for which what nobody waits for stays, to be stored with what somebody waits for
 
 
 @dataclass(kw_only=True, eq=False)
 class _Turn:
-    """What is committed together, and what there is to tell of it."""
+    """What is committed together, whether somebody waits for it, and what there is to tell of it."""
 
+    hurried: bool = False
+    begun: bool = False
     writes: list[Written[Any]] = field(default_factory=list)
     told: list[JobChanged] = field(default_factory=list)
     done: anyio.Event = field(default_factory=anyio.Event)
@@ -43,20 +47,18 @@ class Written(Generic[T]):
     Args:
         operation: what to do in the transaction.
         then: called on the event loop once it is durable.
-        had_turn: set when it is stored, or cannot be.
+        turn: in which it is stored, or cannot be.
 
     Attributes:
         result: what the operation returned, once it had its turn.
         error: why it is not stored, once it had its turn.
     """
 
-    __slots__ = ("_had_turn", "_operation", "error", "result", "then")
+    __slots__ = ("_operation", "_turn", "error", "result", "then")
 
-    def __init__(
-        self, operation: Callable[[Transaction], T], then: Callable[[], None] | None, had_turn: anyio.Event
-    ) -> None:
+    def __init__(self, operation: Callable[[Transaction], T], then: Callable[[], None] | None, turn: _Turn) -> None:
         self._operation = operation
-        self._had_turn = had_turn
+        self._turn = turn
         self.then = then
         self.result: T
         self.error: Exception | None = None
@@ -66,13 +68,18 @@ class Written(Generic[T]):
         self.result = self._operation(tx)
 
     @property
+    def waits(self) -> bool:
+        """Its turn has not begun: what is written now is stored together with it, or after it."""
+        return not self._turn.begun
+
+    @property
     def failed(self) -> bool:
         """It had its turn, and is not stored."""
         return self.error is not None
 
     async def settled(self) -> None:
         """Wait until it had its turn."""
-        await self._had_turn.wait()
+        await self._turn.done.wait()
 
     def __await__(self) -> Generator[Any, Any, T]:
         yield from self.settled().__await__()
@@ -99,6 +106,7 @@ class Writer:
         self._known = Known()
         self._turns: deque[_Turn] = deque()
         self._wake = anyio.Event()
+        self._hurry = anyio.Event()
         self._to_store: SimpleQueue[_Turn | None] = SimpleQueue()
         self._back = anyio.Event()
         self.connection = anyio.CapacityLimiter(1)
@@ -117,12 +125,15 @@ class Writer:
         """
         return await self.put(operation)
 
-    def put(self, operation: Callable[[Transaction], T], *, then: Callable[[], None] | None = None) -> Written[T]:
+    def put(
+        self, operation: Callable[[Transaction], T], *, then: Callable[[], None] | None = None, hurry: bool = True
+    ) -> Written[T]:
         """Have an operation run in the next transaction, without waiting for it.
 
         Args:
             operation: see `write`.
             then: called on the event loop once it is durable, before anybody who awaits it goes on.
+            hurry: False lets the next transaction be `LINGER` away, unless somebody else is in a hurry.
 
         Raises:
             StorageError: nothing is stored any more.
@@ -133,8 +144,11 @@ class Writer:
             self._turns.append(_Turn())
             self._wake.set()
         turn = self._turns[-1]
-        written = Written(operation, then, turn.done)
+        written = Written(operation, then, turn)
         turn.writes.append(written)
+        if hurry:
+            turn.hurried = True
+            self._hurry.set()
         return written
 
     async def write_each(self, operations: Sequence[Callable[[Transaction], T]]) -> list[T | Exception]:
@@ -163,15 +177,24 @@ class Writer:
                     await self._wake.wait()
                     self._wake = anyio.Event()
                     while self._turns:
+                        await self._linger()
                         self._tell_of(await self._stored())
             finally:
                 self._to_store.put(None)
+
+    async def _linger(self) -> None:
+        """Wait until somebody is in a hurry, but not for long."""
+        if not self._closed and not any(turn.hurried for turn in self._turns):
+            self._hurry = anyio.Event()
+            with anyio.move_on_after(LINGER):
+                await self._hurry.wait()
 
     async def _stored(self) -> _Turn:
         """The next turn, as it comes back from the thread."""
         async with self.connection:
             with anyio.CancelScope(shield=True):
                 turn, self._back = self._turns.popleft(), anyio.Event()
+                turn.begun = True
                 self._to_store.put(turn)
                 await self._back.wait()
         return turn
@@ -182,6 +205,7 @@ class Writer:
         for written in turn.writes:
             if written.then is not None and written.error is None:
                 written.then()
+        turn.writes.clear()  # they know their turn: a circle stays in memory until all of that is looked at
 
     async def _have_thread(self) -> None:
         try:
@@ -207,6 +231,7 @@ class Writer:
         """Take nothing more; `run` ends when what waits is committed."""
         self._closed = True
         self._wake.set()
+        self._hurry.set()
 
     def _commit(self, turn: _Turn, batch: Sequence[Written[Any]]) -> None:
         """One transaction for all; when it fails, one for each, so that a bad one cannot fail its neighbours.

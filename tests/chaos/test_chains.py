@@ -41,8 +41,8 @@ async def test_a_chain_survives_a_death_between_its_jobs(tmp_path: Path, step: S
             with anyio.fail_after(30):
                 assert await first.ended() < 0
         states = {row["uid"]: row["state"] for row in stand.rows("SELECT uid, state FROM job")}
-        assert states[parent] == (3 if step in (Step.PUBLISHED, Step.INTENT) else 1)
-        assert states[child] == {Step.PUBLISHED: 0, Step.INTENT: 1}.get(step, 2)
+        assert states[parent] == (3 if step in (Step.PUBLISHING, Step.PUBLISHED, Step.INTENT) else 1)
+        assert states[child] == {Step.PUBLISHING: 0, Step.PUBLISHED: 0, Step.INTENT: 1}.get(step, 2)
         async with life(stand.config) as second:
             assert await second.opened()
             with anyio.fail_after(30):

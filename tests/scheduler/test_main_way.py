@@ -16,6 +16,7 @@ from orchestrator_mcp.scheduler.dispatcher import MOST_COLLECTING
 from tests.scheduler.core import PICTURE, QUICK, backend_for, core, quick, render
 
 FAST = SandboxOptions(step_ms=1, load_ms=0)
+STORED_STAGES = {Step.ACCEPTED, Step.RENDERING, Step.COLLECTING, Step.PUBLISHING}
 SLOW = SandboxOptions(step_ms=200, load_ms=0)
 
 
@@ -30,11 +31,25 @@ async def test_a_job_is_rendered_verified_and_published_once(tmp_path: Path) -> 
         file = await running.service.output_file(job.job_id, output.name)
         assert file.path.stat().st_size == output.size
     way = list(Step)
-    assert running.steps == [
+    steps = [
         step
         for step in way[way.index(Step.STORED) : way.index(Step.COPIED)]
         if step not in (Step.ADOPTED, Step.WITHDRAWN)
     ]
+    for some in (STORED_STAGES, set(steps) - STORED_STAGES):  # stages are stored a moment after they are entered
+        assert [step for step in running.steps if step in some] == [step for step in steps if step in some]
+
+
+async def test_the_stages_of_a_quick_render_are_stored_with_its_end_and_its_history_has_them_all(
+    tmp_path: Path,
+) -> None:
+    async with Sandbox(FAST).serve() as server, core(tmp_path, [backend_for(server, "one")]) as running:
+        job = await running.end_of(await running.submit(PICTURE))
+    with closing(sqlite3.connect(tmp_path / "data" / "orchestrator.db")) as database:
+        told = database.execute("SELECT stage FROM history WHERE stage IS NOT NULL ORDER BY seq").fetchall()
+    assert job.status == "completed"
+    assert [stage for (stage,) in told] == [stage.value for stage in Stage]
+    assert running.steps.index(Step.PUBLISHED) == running.steps.index(Step.PUBLISHING) + 1
 
 
 async def test_a_thousand_small_steps_never_render_a_job_twice(tmp_path: Path) -> None:

@@ -131,6 +131,32 @@ async def test_writes_that_nobody_awaits_are_stored_in_their_order_with_the_one_
         await refused
 
 
+async def test_a_write_that_nobody_is_in_a_hurry_for_goes_with_the_next_one_that_somebody_waits_for(
+    bench: Bench,
+) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.writer.run)
+        unhurried = bench.writer.put(accepting(), hurry=False)
+        for _ in range(3):
+            await anyio.lowlevel.checkpoint()  # the writer looks
+        assert unhurried.waits
+        await bench.writer.write(accepting())
+        assert not unhurried.waits
+        assert len(bench.told) == 2
+        bench.writer.close()
+    assert bench.commits == 1
+
+
+async def test_a_write_that_nobody_is_in_a_hurry_for_is_stored_all_the_same(bench: Bench) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.writer.run)
+        first = bench.writer.put(accepting(), hurry=False)
+        await first
+        bench.writer.put(accepting(), hurry=False)
+        bench.writer.close()
+    assert bench.commits == len(bench.told) == 2
+
+
 async def test_a_batch_has_a_largest_size(bench: Bench) -> None:
     answers = await bench.write_all(*[lambda tx: "done" for _ in range(LARGEST_BATCH + 1)])
     assert answers == ["done"] * (LARGEST_BATCH + 1)
