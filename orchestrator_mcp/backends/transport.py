@@ -214,13 +214,13 @@ class Transport:
             clock=clock,
         )
         always = {
-            "host": backend.url.partition("://")[2],
-            "accept": "*/*",
-            "accept-encoding": "identity",
-            "user-agent": USER_AGENT,
+            "Host": backend.url.partition("://")[2],
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            "User-Agent": USER_AGENT,
         }
-        chosen = {name.lower(): text for name, text in secret_headers(backend).items()}
-        self._headers = _lines({**always, **chosen})
+        chosen = {name.lower(): (name, text) for name, text in (always | secret_headers(backend)).items()}
+        self._headers = _lines(dict(chosen.values()))
 
     async def __aenter__(self) -> Self:
         return self
@@ -260,7 +260,7 @@ class Transport:
         watch = SendWatch(before_send)
         own = dict(headers or {})
         if json is not None:
-            own |= {"content-type": "application/json", "content-length": str(len(json))}
+            own |= {"Content-Type": "application/json", "Content-Length": str(len(json))}
         request = self._head(method, path, own) + (json or b"")
         with foreign_errors_mapped(self.backend_id, action, sent=lambda: watch.sent), anyio.fail_after(within):
             async with self._connections.answered(request, content, leaving=watch.leave) as response:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,11 +19,11 @@ from orchestrator_mcp.clock import Clock, SystemClock
 from orchestrator_mcp.command.api import Api, Server, open_api
 from orchestrator_mcp.command.board import Board, board_for, job_words
 from orchestrator_mcp.command.demo_doors import submit_by_file, submit_by_http, submit_by_mcp
-from orchestrator_mcp.command.ending import ExitCode, UsageError
+from orchestrator_mcp.command.ending import ExitCode, UsageError, known_cause
 from orchestrator_mcp.command.following import follow
 from orchestrator_mcp.command.results import Delivered, check_delivery
 from orchestrator_mcp.domain.views import JobView
-from orchestrator_mcp.errors import StartError
+from orchestrator_mcp.errors import StartError, UnavailableError
 from orchestrator_mcp.logs import configure_logging
 from orchestrator_mcp.machine.shipped import shipped
 from orchestrator_mcp.machine.stop_signals import stop_signals
@@ -61,7 +63,7 @@ def run_demo(folder: Path | None, *, keep: bool, port: int) -> int:
     """Start an orchestrator with the built-in sandbox, render through each door, show where the pictures lie.
 
     Args:
-        folder: where data, Inbox and Outbox go; None makes a temporary folder, which stays.
+        folder: where data, Inbox and Outbox go; None makes a temporary folder, which stays unless the start fails.
         keep: leave it running until Ctrl-C.
         port: to listen on; 0 takes a free one.
 
@@ -72,8 +74,7 @@ def run_demo(folder: Path | None, *, keep: bool, port: int) -> int:
         UsageError: the folder has other things in it.
         StartError: the port or folder is not to be had.
     """
-    place = _prepare(folder)
-    with configure_logging(place / "logs", "info", console=False):
+    with _place(folder) as place, configure_logging(place / "logs", "info", console=False):
         return anyio.run(partial(_demo, place, keep, port))
 
 
@@ -139,7 +140,7 @@ async def _render_all(running: Orchestrator, api: Api, clock: Clock, board: Boar
                 for door in doors:
                     tasks.start_soon(render, door, name=door.label)
     except TimeoutError as error:
-        raise StartError(
+        raise UnavailableError(
             f"The jobs did not end within {PATIENCE:.0f} s.", hint=f"See {running.settings.log_dir}/orchestrator.log."
         ) from error
     return [rendered[door.label] for door in doors]
@@ -172,9 +173,22 @@ def _report(console: Console, running: Orchestrator, rendered: list[Rendered], *
     say(f"\nDrop manifests into {running.settings.inbox_dir}." if keep else "\nNext: orchestrator-mcp serve")
 
 
-def _prepare(folder: Path | None) -> Path:
-    if folder is None:
-        return Path(tempfile.mkdtemp(prefix="orchestrator-demo-"))
+@contextmanager
+def _place(folder: Path | None) -> Iterator[Path]:
+    """The folder of the demo; a temporary one goes again when the start fails."""
+    if folder is not None:
+        yield _prepared(folder)
+        return
+    place = Path(tempfile.mkdtemp(prefix="orchestrator-demo-"))
+    try:
+        yield place
+    except (StartError, BaseExceptionGroup) as error:
+        if isinstance(known_cause(error), StartError):
+            shutil.rmtree(place, ignore_errors=True)
+        raise
+
+
+def _prepared(folder: Path) -> Path:
     place = folder.expanduser().resolve()
     try:
         place.mkdir(parents=True, exist_ok=True)

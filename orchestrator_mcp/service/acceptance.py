@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from orchestrator_mcp.clock import format_time
@@ -45,6 +46,7 @@ class JobTemplate:
     Args:
         draft: its workflow, checked and read.
         manifest: what the caller wants.
+        asked: the same as it came, before its files were found: what counts under an idempotency key.
         declared: the parameters that the workflow declares.
         capabilities: labels that the workflow asks of a backend, beside those of the manifest.
         types: what its inputs take, as far as the backends say.
@@ -67,6 +69,7 @@ class JobTemplate:
         manifest: Manifest,
         declared: Sequence[ParameterView],
         *,
+        asked: Manifest,
         capabilities: Sequence[str] = (),
         types: InputTypes = UNKNOWN_TYPES,
         door: Door,
@@ -82,6 +85,7 @@ class JobTemplate:
             raise ManifestError(problems)
         workflow_id = manifest.workflow_id or UNNAMED
         deadline, said = _deadline(manifest, now)
+        self._asked = asked
         self._draft, self._manifest, self._declared, self._types, self._now = draft, manifest, declared, types, now
         self._binding = draft.binding(declared, types)
         self._warnings = [*warnings, *said, *draft.warnings]
@@ -104,7 +108,6 @@ class JobTemplate:
             "submitted_at": now,
             "source": _named(manifest, "source"),
             "idempotency_key": manifest.idempotency_key,
-            "body_hash": body_hash(manifest) if manifest.idempotency_key else None,
             "claim": claim,
             "rerun_of": manifest.rerun_of,
             "deadline": deadline,
@@ -126,6 +129,7 @@ class JobTemplate:
             job_id=job_id or new_job_id(self._now),
             lane=self._lane(bound),
             spec=self._spec(parameters, bound, wanted),
+            body_hash=body_hash(self._asked, bound.whole) if self._manifest.idempotency_key else None,
             **self._shared,
         )
 
@@ -159,7 +163,7 @@ class JobTemplate:
         return lane
 
     def _spec(self, given: Mapping[str, Any], bound: Bound, wanted: list[Handover]) -> JobSpec:
-        parameters = {**given, **bound.defaults}
+        parameters = {**given, **bound.whole, **bound.defaults}
         return JobSpec(
             parameters=parameters,
             targets=bound.targets,
@@ -202,12 +206,17 @@ def is_large(graph: object) -> bool:
     return sum(len(inputs) for inputs in nodes if isinstance(inputs, dict)) > LARGE * 10
 
 
-def body_hash(manifest: Manifest) -> str:
+def body_hash(manifest: Manifest, whole: Mapping[str, int] = MappingProxyType({})) -> str:
     """What two submissions under one idempotency key must agree in: the manifest, before seeds are drawn.
+
+    Args:
+        manifest: as it came.
+        whole: parameters that count as whole numbers, see `Bound.whole`; other fractions count as they are written.
 
     A field that version 0.1 did not know counts only where it is given, so that keys of then are still known.
     """
     body: dict[str, Any] = manifest.model_dump(mode="json", exclude={"idempotency_key"})
+    body["parameters"] |= whole
     body = {name: value for name, value in body.items() if name in _FIRST_FIELDS or value}
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

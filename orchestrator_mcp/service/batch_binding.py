@@ -39,7 +39,8 @@ class BoundBatch:
         self._ground, self._rows = ground, rows
         self._names = varying(manifest.batch or {})
         self._asked = _representatives(rows, self._names)
-        self._template = ground.template(single(manifest, manifest.parameters))
+        shared = single(manifest, manifest.parameters)
+        self._template = ground.template(shared, shared)
         self._job_ids = new_job_ids(ground.now, len(rows))
         self._lanes: dict[LaneSpec, int] = {}
         self._lane_of = [0] * len(rows)

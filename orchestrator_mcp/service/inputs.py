@@ -30,7 +30,7 @@ from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.references import AssetReference, PathReference, parse_reference
 from orchestrator_mcp.errors import ArtifactError, ManifestError, NotFoundError, Problem
 from orchestrator_mcp.files import NotRegularError
-from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, body_hash, is_large
+from orchestrator_mcp.service.acceptance import MOST_PROBLEMS, is_large
 from orchestrator_mcp.service.workflows import FoundWorkflow
 from orchestrator_mcp.settings import CurrentSettings
 from orchestrator_mcp.store import JobStore, NewJob
@@ -92,8 +92,7 @@ class Settled:
             values={**spec.values, **bound},
             inputs=[*spec.inputs, *inputs],
         )
-        key = None if new.body_hash is None else body_hash(self.asked)
-        return replace(new, spec=changed, body_hash=key)
+        return replace(new, spec=changed)
 
 
 @dataclass(frozen=True, kw_only=True)

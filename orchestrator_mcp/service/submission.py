@@ -93,11 +93,12 @@ class Ground:
     share_by: ShareBy
     counted_as: str = ""
 
-    def template(self, manifest: Manifest) -> JobTemplate:
+    def template(self, manifest: Manifest, asked: Manifest) -> JobTemplate:
         """What all jobs of this manifest share.
 
         Args:
             manifest: with what its files are called, or any other parameters.
+            asked: before its files were found.
 
         Raises:
             ManifestError: the metadata cannot be stored.
@@ -107,6 +108,7 @@ class Ground:
             found.draft,
             manifest,
             found.declared,
+            asked=asked,
             capabilities=found.required_capabilities,
             types=found.types,
             door=wanted.door,
@@ -138,7 +140,7 @@ class Ground:
 
     def only_job(self, settled: Settled, job_id: str | None = None) -> NewJob:
         """The job of a manifest that makes one, under a fresh id unless one is given. Raises what `job` raises."""
-        return self.job(settled, self.template(settled.manifest), settled.manifest.parameters, job_id)
+        return self.job(settled, self.template(settled.manifest, settled.asked), settled.manifest.parameters, job_id)
 
 
 class Submissions:

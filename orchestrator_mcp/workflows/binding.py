@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from orchestrator_mcp.domain.documents import describe, is_storable, scalar_problem, value_problems
@@ -23,7 +23,7 @@ from orchestrator_mcp.workflows.links import Target, as_link, class_of, value_at
 from orchestrator_mcp.workflows.naming import MOST_REMEMBERED, Meaning, Names
 from orchestrator_mcp.workflows.parameters import located
 from orchestrator_mcp.workflows.requirements import FILE_INPUTS, leaves_its_folder
-from orchestrator_mcp.workflows.values import DRAW, holds_fractions, kind_of, mismatch, same, seed_fault
+from orchestrator_mcp.workflows.values import DRAW, holds_fractions, is_whole, kind_of, mismatch, same, seed_fault
 
 SEED_BITS: Final = 53
 """Drawn seeds survive every JSON reader: 2**53 is the last whole number that a double holds exactly."""
@@ -53,6 +53,7 @@ class Bound:
         seeds: every whole-number seed in force, by `node_id.input`, also those that no parameter touched.
         labels: parameters that set nothing and stand in the metadata too.
         warnings: what the caller should know.
+        whole: parameters that came as 20.0 where whole numbers stand, as 20: JSON has one number for both.
         defaults: declared defaults that hold because the caller gave nothing, and that the graph itself does not have;
             by name, as declared.
     """
@@ -62,6 +63,7 @@ class Bound:
     seeds: dict[str, int] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    whole: Mapping[str, int] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
 
 
@@ -110,6 +112,7 @@ class Binding:
         """
         setting: list[str] = []
         labels: list[str] = []
+        whole: dict[str, int] = {}
         problems: list[Problem] = []
         for name, value in parameters.items():
             if len(problems) >= MAX_PROBLEMS:
@@ -120,16 +123,20 @@ class Binding:
                 if meaning.fits_nothing and name in metadata and same(metadata[name], value):
                     labels.append(name)
                     continue
+                if is_whole(value) and any(self._input(target).whole for target in meaning.targets):
+                    value = whole[name] = int(value)
                 problem = self._problem(name, value, meaning)
             if problem is None:
                 setting.append(name)
             else:
                 problems.append(problem)
+        parameters = {**parameters, **whole} if whole else parameters
         plan = self._plan(tuple(parameters), tuple(setting))
         problems.extend(plan.problems(parameters))
         if problems:
             raise ManifestError(problems[:MAX_PROBLEMS])
-        return plan.settle(parameters, labels, draw)
+        bound = plan.settle(parameters, labels, draw)
+        return replace(bound, whole=whole) if whole else bound
 
     def takes_each(self, name: str, values: Sequence[Any]) -> bool:
         """Whether every value of a parameter is taken, and each does what any other of them would do in its place.
@@ -256,6 +263,13 @@ class _Input:
     rule: ParameterView | None
     fractions: bool
     is_seed: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether only whole numbers fit."""
+        if self.rule is not None and self.rule.type != "any":
+            return self.rule.type == "integer"
+        return kind_of(self.present, fractions=self.fractions) == "integer"
 
     def fault(self, value: object) -> Fault | None:
         """What is wrong with a value, or None."""

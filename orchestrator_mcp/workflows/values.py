@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeGuard
 
 from orchestrator_mcp.domain.documents import describe
 
@@ -12,6 +12,7 @@ SEED_INPUTS: Final = frozenset({"seed", "noise_seed"})
 DRAW: Final = -1
 """As a seed: draw one."""
 MAX_SEED: Final = 2**64 - 1
+_FIRST_INEXACT: Final = 2.0**53  # from here on a float stands for several whole numbers
 
 _FLOAT_WORDS = re.compile(
     r"cfg|guidance|denoise|strength|weight|percent|sigma|shift|megapixels|threshold|factor|ratio|opacity|fidelity"
@@ -72,9 +73,13 @@ def mismatch(present: object, given: object, *, fractions: bool = False) -> str 
         return None
     mend = ""
     if words == "a whole number" and isinstance(given, float):
-        fractions_mend = f"if the node takes fractions, write {float(_int(present))!r} in the workflow"
-        mend = f"; write {int(given)}" if given.is_integer() and abs(given) < 2**53 else f"; {fractions_mend}"
+        mend = f"; if the node takes fractions, write {float(_int(present))!r} in the workflow"
     return f"{describe(given)} was given; {words} is needed, as {describe(present)} stands there now{mend}"
+
+
+def is_whole(given: object) -> TypeGuard[float]:
+    """Whether a value is a fraction without one, such as 20.0, that stands for exactly one whole number."""
+    return isinstance(given, float) and given.is_integer() and abs(given) < _FIRST_INEXACT
 
 
 def seed_fault(given: object) -> str | None:

@@ -49,6 +49,7 @@ def accepted(graph: Graph, manifest: Manifest, earlier: Earlier | None = None) -
         Draft(graph, manifest.workflow),
         manifest,
         () if earlier is None else earlier.declared,
+        asked=manifest,
         door=Door.HTTP,
         owner="anonymous",
         stem=None,

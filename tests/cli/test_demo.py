@@ -53,3 +53,12 @@ def test_a_demo_on_a_port_that_is_taken_says_so(tmp_path: Path) -> None:
         ended = run("demo", "--port", port, "--folder", str(tmp_path / "demo"), folder=tmp_path)
     assert ended.returncode == 1
     assert f"Port {port} on 127.0.0.1 is taken" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_a_demo_that_cannot_start_leaves_no_temporary_folder(tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = run("demo", "--port", port, folder=tmp_path, env={"TMPDIR": str(tmp_path / "temporary")})
+    assert ended.returncode == 1
+    assert list((tmp_path / "temporary").iterdir()) == []

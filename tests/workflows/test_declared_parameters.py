@@ -73,7 +73,8 @@ def test_a_name_is_found_as_declared_then_with_the_node_behind_it_then_by_input(
         ("steps", 0, "range", "from 1 to 50"),
         ("3.steps", 51, "range", "from 1 to 50"),
         ("steps_3", 51, "range", "from 1 to 50"),
-        ("steps", 2.0, "type", "a whole number from 1 to 50"),
+        ("steps", 2.5, "type", "a whole number from 1 to 50"),
+        ("steps", 51.0, "range", "from 1 to 50"),
         ("steps", True, "type", "a whole number"),
         ("steps", None, "type", "null"),
         ("sampler", "ddim", "choice", "'dpmpp_2m'"),
@@ -93,6 +94,11 @@ def test_a_wrong_value_is_refused_with_what_is_allowed(name: str, value: Any, co
     assert words in problem.message
     if code == "choice":
         assert problem.allowed == ("euler", "dpmpp_2m")
+
+
+def test_a_declared_whole_number_may_be_written_as_a_fraction_and_a_declared_number_stays_one() -> None:
+    bound = bind({"steps": 2.0, "strength": 1.0})
+    assert (bound.whole, repr(bound.values["steps"]), repr(bound.values["strength"])) == ({"steps": 2}, "2", "1.0")
 
 
 def test_a_declared_number_takes_fractions_where_a_whole_number_stands() -> None:

@@ -110,6 +110,19 @@ async def test_the_same_key_gives_the_same_job_and_another_manifest_a_conflict(l
     assert len((await live.get("/api/jobs")).json()["jobs"]) == 1
 
 
+async def test_a_whole_number_is_the_same_wish_however_json_writes_it(live: httpx.AsyncClient) -> None:
+    key = {"Idempotency-Key": "shot-8"}
+    as_whole = {**DOCUMENTED, "parameters": {"seed": 7, "steps": 4, "cfg": 7.0}}
+    as_fraction = {**DOCUMENTED, "parameters": {"seed": 7.0, "steps": 4.0, "cfg": 7.0}}
+    first = await live.post("/api/job", json=as_whole, headers=key)
+    again = await live.post("/api/job", json=as_fraction, headers=key)
+    assert (first.status_code, again.status_code) == (202, 202), again.text
+    assert first.json() == again.json()
+    new = await live.post("/api/job", json=as_fraction)
+    job = (await live.get(f"/api/job/{new.json()['job_id']}")).json()
+    assert [repr(job["parameters"][name]) for name in ("seed", "steps", "cfg")] == ["7", "4", "7.0"]
+
+
 async def test_a_job_can_be_cancelled_and_then_no_more(live: httpx.AsyncClient) -> None:
     job_id = await submitted(live, parameters={"steps": 2000})
     response = await live.delete(f"/api/job/{job_id}")
