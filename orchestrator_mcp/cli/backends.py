@@ -104,8 +104,8 @@ def discover(
         str, typer.Argument(metavar="NETWORK", help="Where to look, such as 192.168.1.0/24, or one address.")
     ],
     port: Annotated[
-        list[int] | None,
-        typer.Option("--port", min=1, max=65535, help="Try this port; 8188 when none is given. Again for each."),
+        list[str] | None,
+        typer.Option("--port", metavar="PORT|A-B", help="Try these; 8188 when none is given. Again for each."),
     ] = None,
     add: Annotated[bool, typer.Option("--add", help="Put what is new into the configuration.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
@@ -119,10 +119,8 @@ def discover(
 
     def work() -> int:
         from orchestrator_mcp.command import discovering
-        from orchestrator_mcp.command.editing import USUAL_PORT
 
-        ports = tuple(dict.fromkeys(port or (USUAL_PORT,)))
-        return discovering.discover(network, ports, config, add=add, agreed=yes, as_json=as_json)
+        return discovering.discover(network, port or (), config, add=add, agreed=yes, as_json=as_json)
 
     end_with(work)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,13 @@ from orchestrator_mcp.redaction import escape
 from orchestrator_mcp.settings import BackendSettings, Settings, load_settings
 
 MOST_ADDRESSES: Final = 1024
+MOST_PLACES: Final = 16_384  # addresses times ports: some minutes where nobody answers
 AT_ONCE: Final = 64
 CONNECT_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 4.0
+
+_PORTS: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_LAST_PORT: Final = 65_535
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -55,7 +60,7 @@ class Found:
 
 def discover(
     network: str,
-    ports: Sequence[int],
+    ports: Sequence[str],
     config: Path | None,
     *,
     add: bool,
@@ -67,7 +72,7 @@ def discover(
 
     Args:
         network: as `192.168.1.0/24`; private ones only.
-        ports: tried at each address.
+        ports: tried at each address, as `ports_of` takes them; the usual one when there are none.
         config: the file that the command line named.
         add: put what is new into the configuration.
         agreed: do not ask first.
@@ -78,17 +83,24 @@ def discover(
         The exit code; 1 when nothing was found.
 
     Raises:
-        UsageError: the network is none, too large, or not a private one.
+        UsageError: the network is none, too large, or not a private one; a port is none; together they are too many.
         SettingsError: the configuration is wrong.
     """
-    addresses = addresses_of(network)
+    addresses, numbers = addresses_of(network), ports_of(ports) or [editing.USUAL_PORT]
+    if len(addresses) * len(numbers) > MOST_PLACES:
+        raise UsageError(
+            f"{len(addresses):,} addresses with {len(numbers):,} ports each are too many; {MOST_PLACES:,} places are "
+            "searched at the most.",
+            hint="Name fewer ports, such as 8188-8191, or a smaller part of the network.",
+        )
     settings = load_settings(config)
-    wanted = f"{len(addresses)} addresses of {network}, {'port' if len(ports) == 1 else 'ports'} "
-    wanted += ", ".join(map(str, ports))
+    wanted = f"{len(addresses)} addresses of {network}" if len(addresses) > 1 else network
+    wanted += ", port " if len(numbers) == 1 else ", ports "
+    wanted += ", ".join(ports) or str(editing.USUAL_PORT)
     if not agreed and not confirm(f"Knock at {wanted}?"):
         say("Nothing was sent.")
         return ExitCode.FAILED
-    found = anyio.run(_ask_all, [(host, port) for host in addresses for port in ports], settings)
+    found = anyio.run(_ask_all, [(host, port) for host in addresses for port in numbers], settings)
     if as_json:
         print_json(json.dumps([{**one.entry, "version": one.version, "known_as": one.known_as} for one in found]))
     else:
@@ -127,6 +139,27 @@ def addresses_of(text: str) -> list[str]:
             hint="Name a smaller part of it, such as 192.168.1.0/24.",
         )
     return [str(address) for address in network.hosts()] or [str(network.network_address)]
+
+
+def ports_of(texts: Iterable[str]) -> list[int]:
+    """Every port that is named, once and in order.
+
+    Args:
+        texts: each a port, a range such as `8188-8191`, or several of them with commas between.
+
+    Raises:
+        UsageError: one of them is neither.
+    """
+    found: set[int] = set()
+    for part in (part.strip() for text in texts for part in text.split(",")):
+        match = _PORTS.fullmatch(part)
+        low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not 1 <= low <= high <= _LAST_PORT:
+            raise UsageError(
+                f"--port: {part[:40]!r} is no port.", hint="Write 8188, a range such as 8188-8191, or 8188,8190."
+            )
+        found.update(range(low, high + 1))
+    return sorted(found)
 
 
 async def _ask_all(places: Sequence[tuple[str, int]], settings: Settings) -> list[Found]:

@@ -74,6 +74,12 @@ def add(entry: dict[str, Any], config: Path | None) -> int:
     present = Settings() if is_missing(path) else load_settings(path)
     if any(backend.id == entry["id"] for backend in present.backends):
         raise UsageError(f"A backend {entry['id']!r} stands in {path} already.", hint="Give it another --id.")
+    place = entry["host"], entry.get("port", USUAL_PORT)
+    if there := next((backend.id for backend in present.backends if (backend.host, backend.port) == place), None):
+        raise UsageError(
+            f"{place[0]}:{place[1]} stands in {path} already, as {there}.",
+            hint=f"Change it there, or take it out: orchestrator-mcp backends remove {there}.",
+        )
     changed = _change(path, lambda text: with_backend(text, entry))
     added = next(backend for backend in changed.backends if backend.id == entry["id"])
     say(f"{added.id} ({added.url}) was added to {path}. {_RELOADED}")

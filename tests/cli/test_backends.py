@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator_mcp.command.discovering import addresses_of
+from orchestrator_mcp.command.discovering import addresses_of, discover, ports_of
 from orchestrator_mcp.command.ending import UsageError
 from tests.cli.program import CLI, run, served, started
 
@@ -76,7 +76,8 @@ def test_nobody_knocks_without_being_told_to(place: Path, silent_port: int) -> N
 
 
 def test_an_empty_network_is_said_to_be_empty(place: Path, silent_port: int) -> None:
-    ended = run("backends", "discover", "127.0.0.1", "--port", str(silent_port), "-y", folder=place)
+    ports = f"{silent_port},{silent_port}-{silent_port}"
+    ended = run("backends", "discover", "127.0.0.1", "--port", ports, "-y", folder=place)
     assert (ended.returncode, "No ComfyUI answered" in ended.stdout) == (1, True)
 
 
@@ -84,6 +85,22 @@ def test_an_empty_network_is_said_to_be_empty(place: Path, silent_port: int) -> 
 def test_public_large_and_senseless_networks_are_not_searched(network: str) -> None:
     with pytest.raises(UsageError):
         addresses_of(network)
+
+
+def test_ports_are_named_one_by_one_as_a_range_or_with_commas() -> None:
+    assert ports_of(["8190", "8188-8189", "8188, 9000"]) == [8188, 8189, 8190, 9000]
+
+
+@pytest.mark.parametrize("port", ["", "0", "65536", "8191-8188", "8188-", "-1", "comfy", "8188;8189", "8188-8189-8190"])
+def test_what_is_no_port_is_told_with_what_is_one(port: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        ports_of([port])
+    assert "8188-8191" in str(refused.value)
+
+
+def test_every_port_of_a_whole_network_is_too_much_to_ask() -> None:
+    with pytest.raises(UsageError, match="too many"):
+        discover("192.168.1.0/24", ["1-65535"], None, add=False, agreed=True, as_json=True)
 
 
 def test_a_network_is_every_address_that_a_machine_can_have() -> None:
@@ -136,6 +153,7 @@ def until() -> Callable[[Callable[[], bool]], None]:
         (("add", "host", "--id", "../x"), "id"),
         (("add", "host", "--id", "node1"), "stands in"),
         (("add", "host", "--id", "NODE1"), "id"),
+        (("add", "127.0.0.1:1", "--id", "again"), "127.0.0.1:1 stands in"),
         (("add", "host", "--available", "whenever"), "is no day"),
         (("remove", "node9"), "No backend 'node9'"),
     ],
