@@ -1,10 +1,11 @@
 """How many jobs a second the whole way can take: `python -m benchmarks.control_plane`.
 
 First without HTTP: jobs that end as soon as they were claimed, every end and claim on the disk, against the turn-over
-of a lane by hand-written SQL on a bare `sqlite3` connection. Then the whole way, over HTTP to a farm of sandbox servers
-that render at once, against a script with one httpx client for each backend that posts, asks for the history, fetches
-the picture, and stores nothing. Beside it, what other queues and the nearest peer cost; they come with
-`pip install '.[bench]'`, and are left out by name where they are absent.
+of a lane by hand-written SQL on a bare `sqlite3` connection. Then how fast the free slots of a farm are filled over
+HTTP, against bare httpx. Then the whole way, over HTTP to a farm of sandbox servers that render at once, against a
+script with one httpx client for each backend that posts, asks for the history, fetches the picture, and stores nothing.
+Beside it, what other queues and the nearest peer cost; they come with `pip install '.[bench]'`, and are left out by
+name where they are absent.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import anyio
 import httpx
 
 from benchmarks.beside import beside
+from benchmarks.dispatches import NOTE, dispatches
 from benchmarks.filling import fill
 from benchmarks.houses import farm, house, online, picture, rendered
 from benchmarks.raw import Pace, Stopwatch, turnover, turnover_of_our_rows, turnover_without_lanes
@@ -257,6 +259,10 @@ async def measure(report: Report, sizes: Sequence[int], farms: Sequence[int], jo
     for row in stored:
         size = row["backends"]
         report.goal(f"{size} backends, over raw sqlite3", row["ratio"], least=GOALS.get(size, 0.5))
+    filled = await dispatches(farms)
+    report.table("dispatches: claimed on the disk and posted", filled)
+    for row in filled:
+        report.goal(f"dispatches to {row['backends']} free backends, over bare httpx", row["ratio"], least=0.85)
     whole = await over_http(farms, max(20, jobs // 20))
     report.table("the whole way", whole)
     for row in whole:
@@ -292,6 +298,7 @@ async def measure(report: Report, sizes: Sequence[int], farms: Sequence[int], jo
         "end the job in transactions; check, hash and flush its file and the folder that names it. All of that is one "
         "Python process, whose threads take turns with its event loop: their sum for a job is the limit."
     )
+    report.notes.append(NOTE)
     await beside(report, max(100, jobs // 5))
 
 
