@@ -83,10 +83,8 @@ class BatchSubmissions:
     async def _prepared(self, wanted: Submission) -> tuple[NewBatch, list[NewJob]]:
         """Everything that comes before storing."""
         ground = await self._submissions.looked_up(wanted)
-        batch, given = ground.manifest.batch or {}, ground.manifest.parameters
-        most = self._settings.now.limits.batch_jobs
-        rows = await anyio.to_thread.run_sync(lambda: expand(batch, given, most=most))
-        groups = await anyio.to_thread.run_sync(partial(_by_files, ground, rows))
+        unfolded = partial(_unfolded, ground, self._settings.now.limits.batch_jobs)
+        rows, groups = await anyio.to_thread.run_sync(unfolded)
         settled = [(await self._settled(ground, rows, group), group) for group in groups]
         bound = await anyio.to_thread.run_sync(partial(BoundBatch, ground, rows, settled))
         return bound.whole(), bound.tried
@@ -110,10 +108,15 @@ class BatchSubmissions:
                 raise
 
 
-def _by_files(ground: Ground, rows: Rows) -> list[list[int]]:
-    """The jobs that begin with the same files, by their indices."""
-    found, names = ground.found, varying(ground.manifest.batch or {})
-    takes = found.takes
+def _unfolded(ground: Ground, most: int) -> tuple[Rows, list[list[int]]]:
+    """The parameters of every job, and the jobs that begin with the same files, by their indices.
+
+    Args:
+        ground: what stands about the manifest.
+        most: how many jobs there may be.
+    """
+    found, batch = ground.found, ground.manifest.batch or {}
+    rows, names, takes = expand(batch, ground.manifest.parameters, most=most), varying(batch), found.takes
     placed = targets_of(found.graph, found.declared, names)
     files = [name for name in names if any(target in takes for target in placed[name])]
-    return same_values(rows, files, range(len(rows)))
+    return rows, same_values(rows, files, range(len(rows)))
