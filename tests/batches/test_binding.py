@@ -31,9 +31,9 @@ GRAPH: dict[str, Any] = {
 }
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "seed": st.integers(0, 2**64 - 1),
+    "seed": st.integers(0, 2**64 - 1) | st.just(7.0),
     "3.cfg": st.floats(0, 100) | st.integers(0, 100),
-    "steps": st.sampled_from([10, 20, 40]),
+    "steps": st.sampled_from([10, 20, 40, 20.0]),
     "4.ckpt_name": st.sampled_from(["first.safetensors", "second.safetensors"]),
     "6.text": TEXTS | st.sampled_from(['"\\u00000"', "%s", "100%", f"job:{'0' * 8}-0000-7000-8000-{'0' * 12}/a.png"]),
     "8.on": st.booleans(),
