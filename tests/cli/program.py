@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from queue import Queue
+from tempfile import TemporaryFile
+from typing import IO
 
 ROOT = Path(__file__).parents[2]
 CLI = (sys.executable, "-m", "orchestrator_mcp.cli")
@@ -30,18 +36,61 @@ def environment(**more: str) -> dict[str, str]:
 def run(
     *arguments: str, folder: Path, stdin: str | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of the program to its end."""
+    """Run a command of the program to its end, in a process of its own.
+
+    An environment that speaks to Python needs a Python that starts in it; else the imports are made once for all.
+    """
+    given = env or {}
+    run_one = _run_anew if any(name.startswith("PYTHON") for name in given) else _run_forked
+    with TemporaryFile() as read, TemporaryFile() as out, TemporaryFile() as err:
+        read.write((stdin or "").encode())
+        read.seek(0)
+        code = run_one(arguments, folder, environment(**given), (read, out, err))
+        encoding = given.get("PYTHONIOENCODING", "utf-8")
+        said = [_text(stream, encoding) for stream in (out, err)]
+    return subprocess.CompletedProcess([*CLI, *arguments], code, *said)
+
+
+def _run_anew(arguments: Sequence[str], folder: Path, env: Mapping[str, str], streams: Sequence[IO[bytes]]) -> int:
+    read, out, err = streams
+    command = [*CLI, *arguments]
     return subprocess.run(
-        [*CLI, *arguments],
-        cwd=folder,
-        env=environment(**(env or {})),
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        encoding=(env or {}).get("PYTHONIOENCODING", "utf-8"),
-        timeout=SECONDS,
-        check=False,
-    )
+        command, cwd=folder, env=env, stdin=read, stdout=out, stderr=err, timeout=SECONDS, check=False
+    ).returncode
+
+
+def _run_forked(arguments: Sequence[str], folder: Path, env: Mapping[str, str], streams: Sequence[IO[bytes]]) -> int:
+    order = {"arguments": arguments, "folder": str(folder), "environment": dict(env), "seconds": round(SECONDS)}
+    orders = _forking()
+    socket.send_fds(orders, [json.dumps(order).encode()], [stream.fileno() for stream in streams])
+    answer = orders.recv(100)
+    assert answer, "no more commands can be started"
+    code: int = json.loads(answer)
+    assert code != -signal.SIGALRM, f"{' '.join(arguments)} took more than {SECONDS} s"
+    return code
+
+
+@cache
+def _forking() -> socket.socket:
+    """What forks commands for this process of pytest, to its end."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, str(Path(__file__).with_name("forking.py")), str(theirs.fileno())]
+    with theirs:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+        )
+    atexit.register(_end, ours, process)
+    return ours
+
+
+def _end(orders: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    orders.close()
+    process.wait()
+
+
+def _text(stream: IO[bytes], encoding: str) -> str:
+    stream.seek(0)
+    return stream.read().decode(encoding).replace("\r\n", "\n")
 
 
 @dataclass
