@@ -55,7 +55,7 @@ async def timed(store: JobStore, repeats: int) -> dict[str, list[float]]:
         await took("submit", lambda new=new: store.accept(new))  # type: ignore[misc]
         await took("claim", lambda: store.claim(lambda: free, datetime.now(UTC)))
         stored = await took("status", lambda new=new: store.job(new.job_id))  # type: ignore[misc]
-        await took("place in the queue", lambda stored=stored: store.queue_position(stored))  # type: ignore[misc]
+        await took("place in the queue", lambda stored=stored: store.positions([stored.place]))  # type: ignore[misc]
         await took("list", lambda: store.jobs(JobFilter(), before=None, limit=50))
         await took("counts", store.counts)
         await took("cancel", lambda new=new: store.request_cancel(new.job_id, datetime.now(UTC)))  # type: ignore[misc]

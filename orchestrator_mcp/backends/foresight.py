@@ -243,6 +243,11 @@ class Decision:
         self._passed_over = frozenset(lane.spec for lane in lanes if lane.count > given[lane.id])
         return choices
 
+    @property
+    def left_jobs(self) -> bool:
+        """Whether it saw jobs that it gave to nobody."""
+        return bool(self._passed_over)
+
     def left_idle(self, spec: LaneSpec) -> frozenset[str]:
         """The backends that it left idle although such jobs waited; none when it saw no such job."""
         return self._idle if spec in self._passed_over else frozenset()

@@ -50,6 +50,7 @@ class Dispatcher:
         self._wake = anyio.Event()
         self._due: int | None = None
         self._knows_due = False
+        self._may_wait = True  # a job, as far as is known: else a slot that becomes free is no reason to ask the store
         resources.events.listen(self._hear)
 
     @property
@@ -89,6 +90,7 @@ class Dispatcher:
                 with anyio.move_on_after(pause) as waited:
                     await self._wake.wait()
                 self._knows_due &= not waited.cancelled_caught
+                self._may_wait |= waited.cancelled_caught
 
     async def _adopt(self, tasks: TaskGroup) -> None:
         store, pool = self._resources.store, self._resources.pool
@@ -120,7 +122,7 @@ class Dispatcher:
             candidates = self._resources.pool.candidates(self._taking_slots)
             self._take_back(candidates)
             if any(candidate.has_room for candidate in candidates):
-                if await self._claim(tasks, candidates):
+                if self._may_wait and await self._claim(tasks, candidates):
                     self._wake.set()
                 else:
                     self._revoke_standbys()
@@ -128,7 +130,7 @@ class Dispatcher:
                 self._knows_due = True  # unless somebody begins to wait meanwhile
                 self._due = await store.next_due()
         except StorageError as error:
-            self._knows_due = False
+            self._knows_due, self._may_wait = False, True
             log.error("cannot claim jobs now, trying again: %s", error)
             return LONGEST_PAUSE
         if self._due is None:
@@ -139,6 +141,7 @@ class Dispatcher:
         """Give free slots to jobs; whether there may be more to give at once."""
         pool, clock = self._resources.pool, self._resources.clock
         decision = pool.foresight.outlook(pool, candidates)
+        self._may_wait = False  # unless one is queued meanwhile
         with pool.placing():
             with anyio.CancelScope(shield=True):  # what is claimed is known here, to be given back at the end
                 held_now = await self._resources.store.claim(
@@ -149,6 +152,7 @@ class Dispatcher:
                     if count % STARTED_AT_ONCE == 0:
                         await anyio.lowlevel.checkpoint()  # they all begin with work of their own
         pool.foresight.decided(decision)
+        self._may_wait |= decision.left_jobs
         return decision.goes_on and bool(held_now)
 
     def _is_due(self, due: int) -> bool:
@@ -228,8 +232,10 @@ class Dispatcher:
                 self._runners[event.job_id].cancel()
             if event.state in (JobState.QUEUED, JobState.WAITING):
                 self._knows_due &= event.state is not JobState.WAITING
+                self._may_wait = True
                 self._wake.set()
         elif isinstance(event, BackendChanged):
+            self._may_wait = True  # what is known of the backends is looked at with each decision
             self._wake.set()
 
 

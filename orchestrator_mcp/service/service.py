@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -168,7 +168,8 @@ class JobService:
 
     async def job(self, job_id: str, *, base_url: str | None = None) -> JobView:
         """The present state of a job. Raises NotFoundError."""
-        return await self._show(await self._store.job(job_id), base_url)
+        stored, position = await self._store.standing_job(job_id)
+        return await self._view(stored, {stored.row: position}, base_url)
 
     async def jobs(
         self,
@@ -378,6 +379,8 @@ class JobService:
 
     async def _show(self, stored: StoredJob, base_url: str | None) -> JobView:
         queued = stored.job.state is JobState.QUEUED
-        positions = {stored.row: await self._store.queue_position(stored)} if queued else {}
+        return await self._view(stored, await self._store.positions([stored.place]) if queued else {}, base_url)
+
+    async def _view(self, stored: StoredJob, positions: Mapping[int, int | None], base_url: str | None) -> JobView:
         [live] = await self._waiting.live([stored], positions)
         return job_view(stored.job, live, base_url or self.base_url)

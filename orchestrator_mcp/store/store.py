@@ -347,6 +347,18 @@ class JobStore:
         """Everything about a job. Raises NotFoundError."""
         return await self._read(lambda tx: whole_job(tx, job_row(tx, job_id)))
 
+    async def standing_job(self, job_id: str) -> tuple[StoredJob, int | None]:
+        """Everything about a job, and its place in its lane if it is queued. Raises NotFoundError.
+
+        1 is the next of its lane; exact near both ends of it, a round estimate between them.
+        """
+
+        def read(tx: Transaction) -> tuple[StoredJob, int | None]:
+            stored = whole_job(tx, job_row(tx, job_id))
+            return stored, place(tx, stored.place) if stored.job.state is JobState.QUEUED else None
+
+        return await self._read(read)
+
     async def jobs(self, wanted: JobFilter, *, before: int | None, limit: int) -> list[StoredJob]:
         """A page of jobs, newest first.
 
@@ -370,12 +382,8 @@ class JobStore:
         """The graph of a job before its values are bound, as JSON."""
         return await self._read(lambda tx: document_of(tx, row))
 
-    async def queue_position(self, stored: StoredJob) -> int | None:
-        """1 when a queued job is the next of its lane; exact near both ends, a round estimate between them."""
-        return await self._read(lambda tx: place(tx, stored.place))
-
     async def positions(self, wanted: Sequence[Place]) -> dict[int, int | None]:
-        """The same of many queued jobs, by their rows; the more they are, the sooner it is an estimate."""
+        """The places of many queued jobs, by their rows; the more they are, the sooner it is an estimate."""
         return await self._read(lambda tx: places(tx, wanted)) if wanted else {}
 
     async def counts(self) -> tuple[int, int]:

@@ -105,5 +105,5 @@ async def test_the_place_in_the_queue_counts_those_before_it_in_its_lane(store: 
     ids = [(await store.accept(new_job(at=later(number)))).job_id for number in range(3)]
     urgent = (await store.accept(new_job(at=later(9), priority=1))).job_id
     other = (await store.accept(new_job(lane=LaneSpec(source="another")))).job_id
-    places = [await store.queue_position(await store.job(job_id)) for job_id in [urgent, *ids, other]]
+    places = [(await store.standing_job(job_id))[1] for job_id in [urgent, *ids, other]]
     assert places == [1, 2, 3, 4, 1]

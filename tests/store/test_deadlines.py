@@ -62,7 +62,7 @@ async def test_a_deadline_is_kept_by_jobs_retries_and_batches(store: JobStore) -
     job = due(DAY)
     await store.accept(job)
     assert (await store.job(job.job_id)).job.deadline == later(DAY)
-    assert await store.queue_position(await store.job(job.job_id)) == 1
+    assert (await store.standing_job(job.job_id))[1] == 1
 
     jobs = jobs_with_seeds(1, lane=LaneSpec(source="b", dated=0))
     spec = BatchSpec(varies=["seed"], mode="product", due=to_millis(later(60)))
@@ -89,7 +89,7 @@ async def test_places_among_deadlines_are_told_in_their_order(store: JobStore) -
     jobs = [due(seconds) for seconds in (30, 10, 20, 10, 30)]
     for job in jobs:
         await store.accept(job)
-    assert [await store.queue_position(await store.job(job.job_id)) for job in jobs] == [4, 1, 3, 2, 5]
+    assert [(await store.standing_job(job.job_id))[1] for job in jobs] == [4, 1, 3, 2, 5]
 
 
 def test_lanes_of_jobs_with_deadlines_need_the_same_as_others() -> None:

@@ -44,8 +44,8 @@ async def test_places_stay_right_while_jobs_leave_and_others_overtake(
     ids = [(await store.accept(new_job(at=later(number)))).job_id for number in range(8)]
     urgent = [(await store.accept(new_job(at=later(9), priority=1))).job_id for _ in range(2)]
     await store.request_cancel(ids.pop(3), later(10))
-    found = [await store.queue_position(await store.job(job_id)) for job_id in [*urgent, *ids]]
+    found = [(await store.standing_job(job_id))[1] for job_id in [*urgent, *ids]]
     assert found == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     [held] = await store.claim(free(candidate()), later(11))
     assert held.job_id == urgent[0]
-    assert await store.queue_position(await store.job(ids[-1])) == 8
+    assert (await store.standing_job(ids[-1]))[1] == 8
