@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -44,9 +45,9 @@ def job_table(jobs: Sequence[JobView]) -> RenderableType:
     """
     if not jobs:
         return Text("There are no jobs. Hand one in with: orchestrator-mcp submit my_workflow_001")
-    rows = Rows("Job", "Status", "Workflow", "Backend", "Submitted", "What it does")
+    rows = Rows("Job", "Status", "Workflow", "Backend", "Submitted", "Done in", "What it does")
     for job in jobs:
-        row = (job.backend_id or "", local_time(job.submitted_at), job_words(job))
+        row = (job.backend_id or "", local_time(job.submitted_at), prospect(job), job_words(job))
         rows.add(Text(job.job_id), status_text(job), *map(plain_text, (job.workflow_id, *row)))
     return rows
 
@@ -90,6 +91,8 @@ def batch_details(batch: BatchView) -> RenderableType:
     table.add_row("Varies", plain_text(f"{', '.join(batch.varies)} ({batch.mode})"))
     table.add_row("Workflow", plain_text(batch.workflow_id))
     table.add_row("Submitted", local_time(batch.submitted_at))
+    if expected := prospect(batch):
+        table.add_row("Done in", expected)
     if batch.finished_at:
         table.add_row("Finished", local_time(batch.finished_at))
     table.add_row("Outbox" if batch.path else "Contact sheet", plain_text(batch.path or batch.links["contact_sheet"]))
@@ -145,6 +148,8 @@ def _backend_details(one: BackendView) -> Iterable[tuple[str, str]]:
         yield "ComfyUI", one.comfyui_version
     for device in one.devices:
         yield "Device", device_text(device)
+    if one.warm:
+        yield "Loaded", one.warm
     if one.available:
         yield "Open", one.available + (f" (opens {local_time(one.opens_at)})" if one.opens_at else "")
     for block in one.blocked:
@@ -211,6 +216,20 @@ def _taken(parameter: ParameterView) -> str:
     return " ".join(word for word in words if word)
 
 
+def prospect(view: JobView | BatchView) -> str:
+    """How long a job or batch takes from now on, and whether that is too late; empty where nothing is known of it.
+
+    Args:
+        view: as the API shows it.
+    """
+    if view.eta_seconds is None or view.status not in {"queued", "running"}:
+        return ""
+    seconds = math.ceil(view.eta_seconds)
+    hours, minutes = divmod(seconds // 60, 60)
+    words = f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+    return f"{words}, too late" if view.late else words
+
+
 def local_time(moment: datetime) -> str:
     """A time as this machine's clock shows it.
 
@@ -245,7 +264,9 @@ def device_text(device: Mapping[str, object]) -> str:
 def _details(job: JobView) -> Iterable[tuple[str, str]]:
     yield "Workflow", job.workflow_id
     if job.status in {"queued", "running"}:
-        yield "Now", job_words(job)
+        yield "Now", job_words(job) + (f", {job.progress * 100:.0f} % done" if job.progress else "")
+    if expected := prospect(job):
+        yield "Done in", expected
     yield "Submitted", local_time(job.submitted_at)
     if job.finished_at:
         yield "Finished", local_time(job.finished_at)

@@ -1,0 +1,56 @@
+"""What people read of jobs and batches on a terminal."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from rich.console import Console, RenderableType
+
+from orchestrator_mcp.command.tables import backend_details, job_details, job_table, prospect
+from orchestrator_mcp.domain.views import BackendView, JobView
+
+NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+
+
+def job(**said: Any) -> JobView:
+    known = {"job_id": "a", "workflow_id": "w", "status": "queued", "priority": 100, "submitted_at": NOW}
+    return JobView.model_validate(known | said)
+
+
+def shown(what: RenderableType) -> str:
+    output = io.StringIO()
+    Console(file=output, width=200).print(what)
+    return output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.2, "1 s"), (59.5, "1 min 0 s"), (61.0, "1 min 1 s"), (3600.0, "1 h 0 min")]
+)
+def test_how_long_it_takes_is_told_as_people_say_it(seconds: float, words: str) -> None:
+    assert prospect(job(eta_seconds=seconds)) == words
+
+
+def test_what_comes_after_its_deadline_is_said_to_be_too_late() -> None:
+    assert prospect(job(eta_seconds=5.0, late=True)) == "5 s, too late"
+
+
+@pytest.mark.parametrize("said", [{}, {"eta_seconds": 0.0, "status": "completed"}])
+def test_where_nothing_is_expected_nothing_is_said(said: dict[str, Any]) -> None:
+    assert prospect(job(**said)) == ""
+
+
+def test_a_job_shows_when_it_will_be_done_in_the_list_and_alone() -> None:
+    rendering = job(status="running", stage="rendering", backend_id="big", progress=0.4, eta_seconds=12.0)
+    assert "12 s" in shown(job_table([rendering]))
+    alone = shown(job_details(rendering))
+    assert "rendering on big, 40 % done" in alone and "Done in" in alone and "12 s" in alone
+
+
+def test_a_backend_shows_which_models_are_loaded() -> None:
+    known = {"id": "a", "name": "a", "host": "h", "port": 1, "online": True, "status": "idle", "slots": 1, "running": 0}
+    assert "sd15.safetensors" in shown(
+        backend_details(BackendView.model_validate(known | {"warm": "sd15.safetensors"}))
+    )
