@@ -7,8 +7,9 @@ decision itself, which takes a frozen outlook to the store's thread.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from orchestrator_mcp.backends.backend import Backend
@@ -18,7 +19,7 @@ from orchestrator_mcp.domain.eta import Wait
 from orchestrator_mcp.domain.experience import Experience, Standby, Work
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.outlook import Outlook
-from orchestrator_mcp.domain.placement import MOST_AT_ONCE, Candidate, Choice, Eligibility, Lane
+from orchestrator_mcp.domain.placement import Candidate, Choice, Eligibility, Lane
 from orchestrator_mcp.domain.speeds import Learned
 from orchestrator_mcp.settings import SchedulingSettings
 
@@ -27,6 +28,9 @@ MOST_LANES: Final = 512
 
 MOST_STEPS: Final = 30_000
 """Pairs of a lane with another or a backend that are looked at, at most, for what is told within `FRESH`."""
+
+PART: Final = 50
+"""Jobs that a decision hands out at once, so that a farm that is idle as a whole holds up nobody else."""
 
 FRESH: Final = (
     500  # milliseconds for which a look at the queue and all backends does for saying when a job will be done
@@ -216,37 +220,58 @@ class Foresight:
 
 
 class Decision:
-    """One decision: what it was made from, and what it left.
+    """One decision: what it was made from, and what it left. What it gives is handed out a part at a time.
 
     Args:
         outlook: what is known, frozen.
 
     Attributes:
         outlook: the same.
+        lanes: what it was made from and is asked with again while it goes on; None before and after.
         goes_on: whether there may be more to give at once.
     """
 
     def __init__(self, outlook: Outlook) -> None:
         self.outlook = outlook
+        self.lanes: Sequence[Lane] | None = None
         self._passed_over: frozenset[LaneSpec] = frozenset()
         self.goes_on = False
         self._idle: frozenset[str] = frozenset()
+        self._given: Counter[int] = Counter()
+        self._rest: Iterator[Choice] = iter(())
+        self._not_given = 0
 
     def choose(self, lanes: Sequence[Lane], candidates: Sequence[Candidate], now: int) -> list[Choice]:
-        """Decide; on the store's thread. See `Outlook.choose`."""
-        choices = self.outlook.choose(lanes, candidates, now)
-        given = Counter(choice.lane_id for choice in choices)
-        busy = {choice.backend_id for choice in choices}
-        self.goes_on = len(choices) >= MOST_AT_ONCE
-        left = () if self.goes_on else candidates
-        self._idle = frozenset(one.backend_id for one in left if one.idle and one.backend_id not in busy)
-        self._passed_over = frozenset(lane.spec for lane in lanes if lane.count > given[lane.id])
-        return choices
+        """Decide, or hand out more of what was decided; on the store's thread. See `Outlook.choices`.
+
+        Args:
+            lanes: those with work; what came while it goes on has a say in the next decision.
+            candidates: every backend; who has no room any more is given nothing.
+            now: milliseconds.
+        """
+        if not self.goes_on:
+            self._rest = self.outlook.choices(lanes, candidates, now)
+            self._given.clear()
+            self._not_given = sum(lane.count for lane in lanes)
+        part = list(islice(self._rest, PART))
+        self._given.update(choice.lane_id for choice in part)
+        with_room = {candidate.backend_id for candidate in candidates if candidate.has_room}
+        self.goes_on = len(part) == PART
+        self.lanes = lanes if self.goes_on else None
+        if not self.goes_on:
+            idle = {candidate.backend_id for candidate in candidates if candidate.idle}
+            self._idle = frozenset(idle - {choice.backend_id for choice in part})
+            self._passed_over = frozenset(lane.spec for lane in lanes if lane.count > self._given[lane.id])
+        return [choice for choice in part if choice.backend_id in with_room]
+
+    def gave(self, jobs: int) -> None:
+        """So many jobs were claimed by it; of those that it chose some may have been cancelled meanwhile."""
+        self._not_given -= jobs
 
     @property
     def left_jobs(self) -> bool:
-        """Whether it saw jobs that it gave to nobody."""
-        return bool(self._passed_over)
+        """Whether it saw jobs that nobody got of it."""
+        return self._not_given > 0
 
     def left_idle(self, spec: LaneSpec) -> frozenset[str]:
         """The backends that it left idle although such jobs waited; none when it saw no such job."""

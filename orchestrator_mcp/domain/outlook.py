@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from orchestrator_mcp.domain.eligibility import Eligibility
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import Limit
-from orchestrator_mcp.domain.placement import PATIENCE, choose
+from orchestrator_mcp.domain.placement import MOST_AT_ONCE, PATIENCE, choices
 from orchestrator_mcp.domain.shares import Shares
 from orchestrator_mcp.domain.situation import Candidate, Choice, Lane, with_facts
 from orchestrator_mcp.domain.speeds import KindSeconds, kind_of_work
@@ -45,7 +46,11 @@ class Outlook:
     sources: frozenset[str] | None = field(default=None)
 
     def choose(self, lanes: Sequence[Lane], candidates: Sequence[Candidate], now: int) -> list[Choice]:
-        """`placement.choose` with all that is known.
+        """The first of the `choices`, as many as `placement.choose` gives at the most."""
+        return list(islice(self.choices(lanes, candidates, now), MOST_AT_ONCE))
+
+    def choices(self, lanes: Sequence[Lane], candidates: Sequence[Candidate], now: int) -> Iterator[Choice]:
+        """`placement.choices` with all that is known.
 
         Args:
             lanes: those with work, as the store has them.
@@ -54,7 +59,7 @@ class Outlook:
         """
         known = self.known(lanes)
         self.sources = frozenset(lane.spec.source for lane in known)
-        return choose(known, candidates, now, self.eligibility, patience=self.patience)
+        return choices(known, candidates, now, self.eligibility, patience=self.patience)
 
     def known(self, lanes: Sequence[Lane]) -> list[Lane]:
         """The same lanes with what has been learned of them."""

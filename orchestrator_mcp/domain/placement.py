@@ -31,6 +31,7 @@ __all__ = [
     "Choice",
     "Eligibility",
     "Lane",
+    "choices",
     "choose",
     "has_model",
     "refusal",
@@ -40,8 +41,8 @@ __all__ = [
 PATIENCE: Final = 60_000
 """Milliseconds for which a lane may be passed over for what is warm, or elsewhere sooner, unless somebody says more."""
 MOST_AT_ONCE: Final = 200
-"""Jobs that one decision gives at the most, so that a farm that is idle as a whole holds up nobody else; who decides
-asks again at once."""
+"""Jobs that `choose` gives at the most, so that a farm that is idle as a whole holds up nobody else; who decides asks
+again at once."""
 
 LEAD: Final = 60.0  # weighted seconds by which a source may be ahead of another because its models are warm
 STINT: Final = 10.0  # a backend goes on with a model for at least so many times what loading the next one takes
@@ -69,9 +70,21 @@ def choose(
     Returns:
         What to claim, in this order; never more jobs than slots, never a backend that cannot run the lane.
     """
+    return list(islice(choices(lanes, candidates, now, eligibility, patience=patience), most))
+
+
+def choices(
+    lanes: Sequence[Lane],
+    candidates: Sequence[Candidate],
+    now: int,
+    eligibility: Eligibility | None = None,
+    *,
+    patience: int = PATIENCE,
+) -> Iterator[Choice]:
+    """All that one decision gives, worked out only as far as somebody asks: see `choose`."""
     if not lanes or not any(candidate.has_room for candidate in candidates):
-        return []
-    return list(islice(_Round(lanes, candidates, now, eligibility or Eligibility(), patience).choices(), most))
+        return iter(())
+    return _Round(lanes, candidates, now, eligibility or Eligibility(), patience).choices()
 
 
 class _Group:

@@ -11,6 +11,7 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup, TaskStatus
 
+from orchestrator_mcp.backends.foresight import Decision
 from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged
 from orchestrator_mcp.domain.experience import Standby
@@ -48,6 +49,7 @@ class Dispatcher:
         self._open: Counter[str] = Counter()
         self._claimed: set[Runner] = set()
         self._wake = anyio.Event()
+        self._going_on: Decision | None = None
         self._due: int | None = None
         self._knows_due = False
         self._may_wait = True  # a job, as far as is known: else a slot that becomes free is no reason to ask the store
@@ -83,7 +85,8 @@ class Dispatcher:
             tasks.start_soon(MissingWatch(self._resources).run, name="missing")
             tasks.start_soon(self._recall, name="what was left behind")
             while True:
-                self._wake = anyio.Event()
+                if self._going_on is None:  # what came while a decision went on has a say in the next
+                    self._wake = anyio.Event()
                 pause = await self._dispatch_what_fits(tasks)
                 if not self._wake.is_set():
                     self._resources.right_of_way.arrived(_ROUND)
@@ -115,6 +118,7 @@ class Dispatcher:
     async def _dispatch_what_fits(self, tasks: TaskGroup) -> float:
         """One round; how long to wait for the next, in seconds, if nothing wakes us."""
         store, clock = self._resources.store, self._resources.clock
+        going_on, self._going_on = self._going_on, None
         try:
             if self._due is not None and self._is_due(self._due):
                 await store.promote_due(clock.now(), due_by=max(self._due, to_millis(clock.now())))
@@ -122,7 +126,7 @@ class Dispatcher:
             candidates = self._resources.pool.candidates(self._taking_slots)
             self._take_back(candidates)
             if any(candidate.has_room for candidate in candidates):
-                if self._may_wait and await self._claim(tasks, candidates):
+                if self._may_wait and await self._claim(tasks, candidates, going_on):
                     self._wake.set()
                 else:
                     self._revoke_standbys()
@@ -137,23 +141,29 @@ class Dispatcher:
             return SLOW_SCAN
         return max(0.0, min(SLOW_SCAN, (self._due - to_millis(clock.now())) / 1000))
 
-    async def _claim(self, tasks: TaskGroup, candidates: Sequence[Candidate]) -> bool:
-        """Give free slots to jobs; whether there may be more to give at once."""
+    async def _claim(self, tasks: TaskGroup, candidates: Sequence[Candidate], going_on: Decision | None) -> bool:
+        """Give free slots to jobs, by the decision that goes on or a new one; whether there may be more to give."""
         pool, clock = self._resources.pool, self._resources.clock
-        decision = pool.foresight.outlook(pool, candidates)
-        self._may_wait = False  # unless one is queued meanwhile
+        decision = going_on or pool.foresight.outlook(pool, candidates)
+        present = candidates if going_on else decision.outlook.candidates
+        if going_on is None:
+            self._may_wait = False  # unless one is left, or queued meanwhile
         with pool.placing():
             with anyio.CancelScope(shield=True):  # what is claimed is known here, to be given back at the end
                 held_now = await self._resources.store.claim(
-                    lambda: decision.outlook.candidates, clock.now(), decision.choose
+                    lambda: present, clock.now(), decision.choose, decision.lanes
                 )
                 for count, held in enumerate(held_now, 1):
                     self._start(tasks, held, adopted=False)
                     if count % STARTED_AT_ONCE == 0:
                         await anyio.lowlevel.checkpoint()  # they all begin with work of their own
+        decision.gave(len(held_now))
         pool.foresight.decided(decision)
         self._may_wait |= decision.left_jobs
-        return decision.goes_on and bool(held_now)
+        if not held_now:
+            return going_on is not None  # what it was made from is no longer so: another one
+        self._going_on = decision if decision.goes_on else None
+        return decision.goes_on
 
     def _is_due(self, due: int) -> bool:
         """Whether a pause is over; one that is longer than any can be means that the calendar was set back."""

@@ -21,7 +21,11 @@ Chooser = Callable[[Sequence[Lane], Sequence[Candidate], int], list[Choice]]
 
 
 def claim(
-    tx: Transaction, candidates: Sequence[Candidate], now: datetime, chooser: Chooser = choose
+    tx: Transaction,
+    candidates: Sequence[Candidate],
+    now: datetime,
+    chooser: Chooser = choose,
+    lanes: Sequence[Lane] | None = None,
 ) -> list[OpenAttempt]:
     """Give free slots to queued jobs: the decision and the intent to dispatch are one transaction.
 
@@ -30,17 +34,20 @@ def claim(
         candidates: every backend as it is now.
         now: the present moment.
         chooser: the pure placement decision.
+        lanes: those that a decision which goes on was made from; None to look for those with work.
     """
     at = to_millis(now)
     tx.settle_lanes()
-    waiting = lanes_with_work(tx) or []
+    waiting = lanes if lanes is not None else lanes_with_work(tx) or []
     choices = chooser(waiting, candidates, at) if waiting else []
     if not choices:
         return []
-    lanes = {lane.id: lane for lane in waiting}
+    chosen = {choice.lane_id for choice in choices}
+    lane_of = {lane.id: lane for lane in waiting if lane.id in chosen}
     by_id = {candidate.backend_id: candidate for candidate in candidates}
-    claimed = [_attempt(*given) for given in _given(tx, lanes, by_id, choices)]
-    _take(tx, claimed, by_id, at)
+    claimed = [_attempt(*given) for given in _given(tx, lane_of, by_id, choices)]
+    if claimed:  # all may have been cancelled since a decision that goes on was made
+        _take(tx, claimed, by_id, at)
     return claimed
 
 

@@ -150,7 +150,11 @@ class JobStore:
         return await self._writer.write_each([partial(accepting.accept, new=new, limits=limits) for new in jobs])
 
     async def claim(
-        self, candidates: Callable[[], Sequence[Candidate]], now: datetime, chooser: Chooser = choose
+        self,
+        candidates: Callable[[], Sequence[Candidate]],
+        now: datetime,
+        chooser: Chooser = choose,
+        lanes: Sequence[Lane] | None = None,
     ) -> list[OpenAttempt]:
         """Give free slots to queued jobs; the intent to dispatch them is durable on return.
 
@@ -158,8 +162,9 @@ class JobStore:
             candidates: asked for inside the transaction, so that the newest snapshot counts.
             now: the present moment.
             chooser: the decision; called on the store's thread.
+            lanes: those that a decision which goes on was made from; None to look for those with work.
         """
-        return await self._writer.write(lambda tx: claiming.claim(tx, candidates(), now, chooser))
+        return await self._writer.write(lambda tx: claiming.claim(tx, candidates(), now, chooser, lanes))
 
     def advance(
         self,

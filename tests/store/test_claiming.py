@@ -107,3 +107,11 @@ async def test_the_place_in_the_queue_counts_those_before_it_in_its_lane(store: 
     other = (await store.accept(new_job(lane=LaneSpec(source="another")))).job_id
     places = [(await store.standing_job(job_id))[1] for job_id in [urgent, *ids, other]]
     assert places == [1, 2, 3, 4, 1]
+
+
+async def test_jobs_that_are_gone_while_a_decision_goes_on_are_given_to_nobody(store: JobStore) -> None:
+    job_id = (await store.accept(new_job())).job_id
+    lanes = await store.lanes(most=10)
+    await store.request_cancel(job_id, later(1))
+    assert await store.claim(free(candidate()), later(2), lanes=lanes) == []
+    assert (await store.job(job_id)).job.state is JobState.CANCELLED
