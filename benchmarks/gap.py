@@ -28,7 +28,9 @@ from benchmarks.reporting import Report, Row, machine
 
 COMMITS = 100
 POSTS = 50
-FEWEST = 3  # renders of a backend that have a gap between two that were not the first
+LEARNING = 3  # renders of a backend after which it is known how long they take there
+FEWEST = 6  # renders of a backend, so that there are gaps after those
+LONGEST = 20.0  # seconds of a render
 SPREAD = 0.5  # of the lengths of renders: backends that began together must not go on ending together
 
 
@@ -46,7 +48,7 @@ class Seen:
 
 
 def seen(oracle: Path) -> Seen:
-    """Read what a farm wrote down; the first and last render of each backend are left out: nothing is saturated then.
+    """Read what a farm wrote down; of each backend the renders are left out from which their length is learned.
 
     Args:
         oracle: the file.
@@ -58,7 +60,9 @@ def seen(oracle: Path) -> Seen:
             accepted[line["prompt_id"]] = line["at"]
         elif line["event"] == "ended":
             ended[line["port"]].append((line["started"], line["ended"], line["prompt_id"]))
-    pairs = [pair for renders in ended.values() for pair in zip(renders[1:], renders[2:], strict=False)]
+    pairs = [
+        pair for renders in ended.values() for pair in zip(renders[LEARNING:], renders[LEARNING + 1 :], strict=False)
+    ]
     gaps = sorted(float(after[0] - before[1]) for before, after in pairs)
     waits = (accepted[after[2]] - before[1] for before, after in pairs)
     return Seen(gaps=gaps, posts=sorted(float(wait) for wait in waits if wait >= 0))
@@ -121,12 +125,13 @@ async def bare_posts(count: int) -> list[float]:
     return sorted(spans)
 
 
-async def measure(report: Report, sizes: Sequence[int], each: int, step_ms: float) -> None:
+async def measure(report: Report, sizes: Sequence[int], slots: Sequence[int], each: int, step_ms: float) -> None:
     """Everything.
 
     Args:
         report: what to add to.
         sizes: of the farms.
+        slots: of each backend; what is asked of one slot, or of two, is left out where those are not measured.
         each: renders on a farm of one; fewer on each backend of larger ones.
         step_ms: milliseconds of a render on a farm of one; longer on larger ones, since two cores render for all.
     """
@@ -138,21 +143,21 @@ async def measure(report: Report, sizes: Sequence[int], each: int, step_ms: floa
         rows = [_row("its own queue", 1, 0, alone)]
         found: dict[tuple[int, int], Seen] = {}
         for size in sizes:
-            length, renders = step_ms * max(1.0, size / 2), max(FEWEST, each // size)
-            for slots in (1, 2):
-                found[size, slots] = await ours(folder, size, slots, renders, length)
-                rows.append(_row("orchestrator", size, slots, found[size, slots]))
+            length, renders = min(LONGEST * 1000, step_ms * max(1.0, size / 4)), max(FEWEST, each // size)
+            for count in slots:
+                found[size, count] = await ours(folder, size, count, renders, length)
+                rows.append(_row("orchestrator", size, count, found[size, count]))
     report.table("gap", rows)
     report.table("bounds", [{"what": "one commit, ms", "median": round(commit, 2)}, _bound(post)])
     smallest, largest = min(sizes), max(sizes)
-    # A render is its length and the gap after it: that is what a backend loses.
-    own, standby = (step_ms + statistics.fmean(one.gaps) for one in (alone, found[smallest, 2]))
-    report.goal("render and gap with a standby, over those of its own queue", standby / own, most=1.1)
-    waits = found[smallest, 1].posts
-    report.goal(
-        "end of a render to the next POST, over one commit and one POST", _median(waits) / (commit + post), most=1.3
-    )
-    report.goal(f"p99 of that with {largest} backends, ms", percentile(found[largest, 1].posts, 0.99), most=10)
+    if 2 in slots:
+        # A render is its length and the gap after it: that is what a backend loses.
+        own, standby = (step_ms + statistics.fmean(one.gaps) for one in (alone, found[smallest, 2]))
+        report.goal("render and gap with a standby, over those of its own queue", standby / own, most=1.1)
+    if 1 in slots:
+        waits = _median(found[smallest, 1].posts) / (commit + post)
+        report.goal("end of a render to the next POST, over one commit and one POST", waits, most=1.3)
+        report.goal(f"p99 of that with {largest} backends, ms", percentile(found[largest, 1].posts, 0.99), most=10)
     report.bars("Median milliseconds between two renders", [(_label(row), row["gap median ms"]) for row in rows])
     report.notes.append(
         "The backends of a farm differ by half in their speed, or all would end at once each time. A slot is held "
@@ -161,12 +166,11 @@ async def measure(report: Report, sizes: Sequence[int], each: int, step_ms: floa
         "The record of a farm is in whole milliseconds."
     )
     report.notes.append(
-        "What stands between, traced with one backend: 0.4 ms until the end is heard and the slot free, 0.2 for what "
-        "the decision is made from, 0.4 to the thread that commits, 1.8 for the claim (of which the flush of a bare "
-        "commit is 0.25; the rest are its statements, the decision, and the history), 0.4 back and to the task of the "
-        "attempt, 0.2 for its graph, 0.8 until the prompt has arrived. With many backends both what a decision is "
-        "made from and the decision grow with each of them (together 1 ms at 100, 24 at 1,000), and whatever else the "
-        "event loop does meanwhile comes between; a thousand cannot meet 10 ms so."
+        "Once it is known how long a render takes, its successor is claimed in its last moments, and what stands "
+        "between is to hear of the end and to send. Where there is none, traced with one backend: 0.4 ms until the end "
+        "is heard and the slot free, 0.2 for what the decision is made from, 0.4 to the thread that commits, 1.8 for "
+        "the claim (of which the flush of a bare commit is 0.25), 0.4 back and to the task of the attempt, 0.2 for its "
+        "graph, 0.8 until the prompt has arrived; and whatever else the event loop does meanwhile comes between."
     )
 
 
@@ -199,12 +203,15 @@ def main() -> None:
     """Measure, and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gap", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 100], help="backends; 1000 take 20 minutes")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[1, 100], help="backends; with 1000, three minutes for each of --slots"
+    )
+    parser.add_argument("--slots", type=int, nargs="+", default=[1, 2], choices=[1, 2], help="of each backend")
     parser.add_argument("--each", type=int, default=30, help="renders; fewer on each of many backends")
     parser.add_argument("--step-ms", type=float, default=250.0, help="milliseconds of a render")
     given = parser.parse_args()
     report = Report("gap", "How long a saturated backend stands between two renders", machine())
-    anyio.run(measure, report, given.sizes, given.each, given.step_ms)
+    anyio.run(measure, report, given.sizes, given.slots, given.each, given.step_ms)
     report.write(given.out)
 
 

@@ -15,6 +15,7 @@ from typing import Final
 from orchestrator_mcp.backends.backend import Backend
 from orchestrator_mcp.clock import Clock, to_millis
 from orchestrator_mcp.domain.deadlines import raised_priorities
+from orchestrator_mcp.domain.estimates import Estimate
 from orchestrator_mcp.domain.eta import Wait
 from orchestrator_mcp.domain.experience import Experience, Standby, Work
 from orchestrator_mcp.domain.lanes import LaneSpec
@@ -163,6 +164,10 @@ class Foresight:
     def decided(self, decision: Decision) -> None:
         """A decision is made and holds; what is told of queued jobs follows from it."""
         self._decided = decision
+
+    def expected(self, attempt: str, backend_id: str) -> Estimate | None:
+        """What a running attempt takes from its beginning to its end; None while that is not known."""
+        return self._experience.expected(attempt, backend_id)
 
     def left(self, attempt: str, backend_id: str) -> float | None:
         """Seconds until a running attempt is rendered; None while that is not known."""

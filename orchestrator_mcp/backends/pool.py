@@ -31,6 +31,7 @@ from orchestrator_mcp.backends.transport import NOBODY_LISTENS
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.blocklist import Blocklist
 from orchestrator_mcp.domain.events import BackendChanged
+from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.placement import Candidate
 from orchestrator_mcp.domain.situation import LastRender
 from orchestrator_mcp.domain.views import BackendView
@@ -297,6 +298,16 @@ class BackendPool:
         if unavailable is not None or not backend.sharing.foreign:
             return unavailable
         return backend.sharing.words(self._clock.monotonic(), self._current.now.scheduling.foreign_patience)
+
+    def refuses(self, backend: Backend, spec: LaneSpec) -> str | None:
+        """Why a job that was claimed for a backend is better not sent there any more, or None.
+
+        Args:
+            backend: one of ours, or one that was.
+            spec: what the job needs.
+        """
+        blocked = self.blocklist.words(backend.id, spec, self._clock.now())
+        return self._withheld(backend) or blocked
 
     def view(self, backend: Backend, running: int) -> BackendView:
         """What callers see of a backend.

@@ -144,6 +144,17 @@ class Blocklist:
         """
         return [block for block in self._blocks.values() if block.backend_id == backend_id and now < block.until]
 
+    def words(self, backend_id: str, spec: LaneSpec, now: datetime) -> str | None:
+        """Why such jobs avoid a backend, or None; those that are pinned to it do not.
+
+        Args:
+            backend_id: which.
+            spec: what they need.
+            now: the moment.
+        """
+        block = self._blocks.get((backend_id, spec.needs)) if spec.pin is None else None
+        return block.words if block is not None and now < block.until else None
+
     def clear(self, backend_id: str, signature: str | None = None) -> int:
         """Forget what failed on a backend; how many blocks that ended.
 

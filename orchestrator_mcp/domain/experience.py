@@ -247,6 +247,11 @@ class Experience:
                 begun.append((held.began, held.expected))
         return Holding(begun=tuple(begun), waiting=waiting)
 
+    def expected(self, attempt: str, backend_id: str) -> Estimate | None:
+        """What an attempt takes from its beginning to its end, with a load before it; None while that is not known."""
+        held = self._state(backend_id).held.get(attempt)
+        return held.expected if held is not None else None
+
     def left(self, attempt: str, backend_id: str, now: int) -> Estimate | None:
         """What an attempt still takes, with what stands before it there, and how far off that may be."""
         total = deviation = 0.0

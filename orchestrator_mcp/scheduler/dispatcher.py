@@ -15,13 +15,14 @@ from orchestrator_mcp.backends.foresight import Decision
 from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.domain.events import BackendChanged, Event, JobChanged
 from orchestrator_mcp.domain.experience import Standby
-from orchestrator_mcp.domain.jobs import JobState
+from orchestrator_mcp.domain.jobs import JobState, Stage
 from orchestrator_mcp.domain.placement import Candidate
 from orchestrator_mcp.errors import StorageError
 from orchestrator_mcp.scheduler.missing import MissingWatch
 from orchestrator_mcp.scheduler.recalling import recall
 from orchestrator_mcp.scheduler.resources import LONGEST_PAUSE, Resources
 from orchestrator_mcp.scheduler.runner import Runner
+from orchestrator_mcp.scheduler.successors import Successors
 from orchestrator_mcp.store import OpenAttempt
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Dispatcher:
         self._occupying: dict[str, set[Runner]] = {}
         self._open: Counter[str] = Counter()
         self._claimed: set[Runner] = set()
+        self._successors = Successors(resources, lambda: self._wake.set())
         self._wake = anyio.Event()
         self._going_on: Decision | None = None
         self._due: int | None = None
@@ -69,6 +71,11 @@ class Dispatcher:
                 taking[backend_id] = self._open[backend_id] - allowed
         return taking
 
+    def _may_collect_more(self, backend_id: str) -> bool:
+        """Whether, when a render of a backend has ended, the next may be sent beside fetching its files."""
+        held = len(self._occupying.get(backend_id, ()))
+        return self._open[backend_id] - held < most_collecting(len(self._occupying))
+
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Adopt what was open, then dispatch until cancelled. Ready when the adopted runners have started."""
         try:
@@ -83,6 +90,7 @@ class Dispatcher:
             await anyio.lowlevel.checkpoint()  # the adopted runners begin to listen
             self._resources.pool.adopted = True
             tasks.start_soon(MissingWatch(self._resources).run, name="missing")
+            tasks.start_soon(self._successors.run, name="successors")
             tasks.start_soon(self._recall, name="what was left behind")
             while True:
                 if self._going_on is None:  # what came while a decision went on has a say in the next
@@ -100,7 +108,7 @@ class Dispatcher:
         epochs = await store.take_leases(self._resources.instance, [backend.id for backend in pool])
         for backend in pool:
             backend.epoch = epochs[backend.id]
-        for held in await store.adopt(epochs):
+        for held in sorted(await store.adopt(epochs), key=_may_be_unsent):
             log.info("adopting an attempt that was open", extra=_fields(held))
             self._start(tasks, held, adopted=True)
 
@@ -124,6 +132,7 @@ class Dispatcher:
                 await store.promote_due(clock.now(), due_by=max(self._due, to_millis(clock.now())))
                 self._knows_due = False
             candidates = self._resources.pool.candidates(self._taking_slots)
+            candidates = self._successors.with_room(candidates, self._may_collect_more)
             self._take_back(candidates)
             if any(candidate.has_room for candidate in candidates):
                 if self._may_wait and await self._claim(tasks, candidates, going_on):
@@ -172,15 +181,24 @@ class Dispatcher:
         return not now < due <= now + longest
 
     def _start(self, tasks: TaskGroup, held: OpenAttempt, *, adopted: bool) -> None:
-        runner = Runner(self._resources, held, adopted=adopted, slot_free=self._slot_free)
+        runner = Runner(
+            self._resources, held, adopted=adopted, sending=self._successors.sending, slot_free=self._slot_free
+        )
         self._runners[held.job_id] = runner
-        self._occupying.setdefault(held.backend_id, set()).add(runner)
+        occupying = self._occupying.setdefault(held.backend_id, set())
+        occupying.add(runner)
         self._open[held.backend_id] += 1
         if not adopted:
             self._claimed.add(runner)
-            self._resources.right_of_way.hurry(runner.name)
+        if not self._successors.waits(runner, len(occupying)):
+            self._has_its_turn(runner)
         self._resources.pool.foresight.given(runner.name, held.backend_id, held.lane_id, held.lane)
         tasks.start_soon(self._supervise, runner, name=f"run {held.job_id}/{held.number}")
+
+    def _has_its_turn(self, runner: Runner) -> None:
+        if runner in self._claimed:
+            self._resources.right_of_way.hurry(runner.name)
+        runner.has_its_turn()
 
     async def _supervise(self, runner: Runner) -> None:
         """The boundary around one attempt: a bug in it must not end the others.
@@ -207,8 +225,12 @@ class Dispatcher:
     def _slot_free(self, runner: Runner) -> None:
         self._occupying[runner.held.backend_id].discard(runner)
         self._resources.pool.foresight.ended(runner.name, runner.held.backend_id, rendered=False)
-        self._resources.right_of_way.hurry(_ROUND)
-        self._wake.set()
+        successor = self._successors.slot_free(runner)
+        if successor is not None:
+            self._has_its_turn(successor)
+        else:
+            self._resources.right_of_way.hurry(_ROUND)
+            self._wake.set()
 
     def _take_back(self, candidates: Sequence[Candidate]) -> None:
         """Take standbys back from backends that are to get nothing more."""
@@ -218,6 +240,9 @@ class Dispatcher:
                     reason = self._resources.pool[backend_id].unavailable
                     log.info("taking back the standby: %s", reason, extra=_fields(runner.held))
                     runner.revoke(f"taken back: {reason}")
+        for runner, reason in self._successors.unwanted():
+            log.info("taking back the successor: %s", reason, extra=_fields(runner.held))
+            runner.revoke(f"taken back: {reason}")
 
     def _revoke_standbys(self) -> None:
         """Take standbys back for backends that are idle now and would render them at once."""
@@ -263,6 +288,10 @@ def most_collecting(backends: int) -> int:
 def _fields(held: OpenAttempt) -> dict[str, object]:
     """Whose line of the log it is."""
     return {"job_id": held.job_id, "attempt": held.number, "backend_id": held.backend_id}
+
+
+def _may_be_unsent(held: OpenAttempt) -> bool:
+    return held.stage is Stage.DISPATCHING
 
 
 def _row(runner: Runner) -> int:

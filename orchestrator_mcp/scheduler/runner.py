@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Final
 
 import anyio
 import anyio.lowlevel
@@ -49,9 +48,7 @@ from orchestrator_mcp.workflows.parameters import apply
 from orchestrator_mcp.workflows.prefixes import isolate_outputs
 
 log = logging.getLogger(__name__)
-
-MOST_ERROR_ANSWERS: Final = 3  # to the same graph, each without taking it; then it is the graph or the backend
-MOST_DOUBTS: Final = 3  # sendings of a prompt of which none arrived; then another backend may try
+Told = Callable[["Runner"], None]
 
 
 class Runner:
@@ -61,6 +58,7 @@ class Runner:
         resources: see `Resources`.
         held: the attempt, as it was claimed or adopted.
         adopted: whether a process before this one may have sent it.
+        sending: called when it is about to be sent.
         slot_free: called once, when the backend no longer works for this attempt.
 
     Attributes:
@@ -69,12 +67,13 @@ class Runner:
     """
 
     def __init__(
-        self, resources: Resources, held: OpenAttempt, *, adopted: bool, slot_free: Callable[[Runner], None]
+        self, resources: Resources, held: OpenAttempt, *, adopted: bool, sending: Told, slot_free: Told
     ) -> None:
         self.resources = resources
         self.held = held
         self._adopted = adopted
-        self._slot_free = slot_free
+        self._sending, self._slot_free = sending, slot_free
+        self._turn = anyio.Event()
         self.backend = resources.pool.take(held.backend_id)
         self._stages = Stages(resources, held)
         self._follower: Follower | None = None
@@ -92,9 +91,10 @@ class Runner:
 
     @property
     def standing_by(self) -> bool:
-        """It waits in its backend's own queue, and nobody wants anything of it."""
+        """It waits behind another one, in its backend's own queue or here, and nobody wants anything of it."""
         follower = self._follower
-        return follower is not None and follower.stage is Stage.WAITING and not self._wishes.any
+        waits_there = follower is not None and follower.stage is Stage.WAITING
+        return (waits_there or not (self._turn.is_set() or self._adopted)) and not self._wishes.any
 
     @property
     def name(self) -> str:
@@ -110,6 +110,10 @@ class Runner:
     def revoked(self) -> bool:
         """It is being taken back."""
         return self._wishes.revoke
+
+    def has_its_turn(self) -> None:
+        """It may be sent: it waits behind no other attempt."""
+        self._turn.set()
 
     def cancel(self) -> None:
         """Stop the prompt wherever it is; the job ends as cancelled unless it has ended first."""
@@ -127,6 +131,7 @@ class Runner:
 
     def _nudge(self) -> None:
         if self._follower is None:
+            self._turn.set()
             return
         reader = self._follower.backend.readers.get(self.held.prompt_id)
         if reader is not None:
@@ -135,7 +140,7 @@ class Runner:
 
     async def run(self) -> None:
         """Make the attempt; never raises but for cancellation and bugs."""
-        with log_context(job_id=self.held.job_id, attempt=self.held.number, backend_id=self.held.backend_id):
+        with self._log_context():
             try:
                 await self._conclude(await self._render())
             except LeaseLostError as error:
@@ -147,23 +152,28 @@ class Runner:
 
     async def give_back(self) -> None:
         """Queue the job again, of which nothing was sent; for the end of the process, after `run`."""
-        with log_context(job_id=self.held.job_id, attempt=self.held.number, backend_id=self.held.backend_id):
+        with self._log_context():
             try:
                 await self._conclude(self._unsent())
             except LeaseLostError as error:
                 log.warning("%s", error)
+
+    def _log_context(self) -> AbstractContextManager[None]:
+        return log_context(job_id=self.held.job_id, attempt=self.held.number, backend_id=self.held.backend_id)
 
     async def _render(self) -> Ended:
         backend = self.backend
         if backend is None:
             return verdicts.lost(f"{self.held.backend_id} is no longer in the configuration")
         graph = self._resolved_graph(backend)
+        if not self._adopted:
+            await self._wait_for_turn(backend)
         with backend.messages(self.held.prompt_id) as messages:
             self._falls, self._deaths = backend.falls, backend.deaths
             sent = await self._settle(backend) if self._adopted else await self._send(backend, graph)
             while isinstance(sent, NeverArrived):
-                if (gave_up := self._stop_sending(backend)) is not None:
-                    return gave_up
+                if (in_vain := verdicts.sent_in_vain(backend.id, self._error_answers, self._doubts)) is not None:
+                    return in_vain
                 log.info("the prompt never arrived; sending it again to the same backend")
                 sent = await self._send(backend, graph)
             if isinstance(sent, Ended):
@@ -206,14 +216,6 @@ class Runner:
             was_warm=warm,
         )
 
-    def _stop_sending(self, backend: Backend) -> Ended | None:
-        """The prompt has proven not to have arrived. None: it is sent once more."""
-        if len(self._error_answers) >= MOST_ERROR_ANSWERS:
-            return verdicts.never_taken(backend.id, self._error_answers[-1])
-        if self._doubts >= MOST_DOUBTS:
-            return Ended(outcome=Outcome.REFUSED, reason=f"{backend.id} did not take the prompt, {self._doubts} times")
-        return None
-
     def _resolved_graph(self, backend: Backend) -> Graph:
         spec = self.held.spec
         graph = apply(self.held.graph, spec.targets, {**spec.parameters, **spec.values}, spec.seeds)
@@ -223,6 +225,7 @@ class Runner:
 
     async def _send(self, backend: Backend, graph: Graph) -> tuple[str, Stage] | Ended | NeverArrived:
         """Hand the graph over; the intent to do so is stored already."""
+        await self._wait_for_turn(backend)
         if self._wishes.any:
             return self._unsent()
         self.resources.at_step(Step.INTENT)
@@ -239,6 +242,7 @@ class Runner:
         self._sent_as = backend.client_id
         self._sent_at = self.resources.clock.monotonic()
         self._canary = backend.canary
+        self._sending(self)
         try:
             submission = await self._submit(backend, graph)
         except BackendRefusedError as error:
@@ -264,6 +268,16 @@ class Runner:
         self._falls += backend.numbered(submission.number)  # this prompt came after the restart
         return self._accepted(backend, submission.prompt_id, Stage.WAITING)
 
+    async def _wait_for_turn(self, backend: Backend) -> None:
+        """While the render before it goes on; afterwards its backend may be one that takes no such job."""
+        if self._turn.is_set():
+            return
+        await bring(self.resources, backend, self.held.spec.inputs)  # so that this is done; what fails will fail again
+        await self._turn.wait()
+        refused = self.resources.pool.refuses(backend, self.held.lane)
+        if refused is not None and not self._wishes.any:
+            self.revoke(f"taken back: {refused}")
+
     async def _submit(self, backend: Backend, graph: Graph) -> Submission:
         try:
             return await backend.client.submit(
@@ -275,15 +289,11 @@ class Runner:
     def _unsent(self) -> Ended:
         if self._wishes.cancel:
             return Ended(outcome=Outcome.CANCELLED, reason="cancelled before it was sent")
-        return Ended(outcome=Outcome.REVOKED, reason="taken back before it was sent")
+        return Ended(outcome=Outcome.REVOKED, reason=self._wishes.why or "taken back before it was sent")
 
     async def _reject_part(self, backend: Backend, submission: Submission) -> Ended:
-        sighting = await stop_prompt(
-            backend,
-            submission.prompt_id,
-            clock=self.resources.clock,
-            patience=self.resources.scheduling.lost_after,
-        )
+        clock, patience = self.resources.clock, self.resources.scheduling.lost_after
+        sighting = await stop_prompt(backend, submission.prompt_id, clock=clock, patience=patience)
         if sighting.place is Place.UNSEEN:
             health.abandon(backend, submission.prompt_id, self._marker)
         return verdicts.partly_rejected(backend.id, submission)
@@ -328,12 +338,9 @@ class Runner:
         if wrong is not None:
             return wrong
         if entry.unreadable:
-            words = (
-                f"{backend.id} named {entry.unreadable} outputs in a way that cannot be a file name; they are left out"
-            )
-            await self.resources.persist(
-                lambda: self.resources.store.warn(self.held, words, self.resources.clock.now())
-            )
+            words = verdicts.left_out(backend.id, entry.unreadable)
+            warn = partial(self.resources.store.warn, self.held, words, self.resources.clock.now())
+            await self.resources.persist(warn)
         self._stages.enter(Stage.COLLECTING, Step.COLLECTING)
         artifacts = await self._collect(backend, entry)
         if isinstance(artifacts, Ended):
@@ -404,12 +411,8 @@ class Runner:
                 deliver=self.resources.settings.now.outbox == "all",
             )
         )
-        log.log(
-            logging.INFO if verdict.state is not JobState.FAILED else logging.WARNING,
-            "job %s: %s",
-            verdict.state.value,
-            ended.reason,
-        )
+        level = logging.WARNING if verdict.state is JobState.FAILED else logging.INFO
+        log.log(level, "job %s: %s", verdict.state.value, ended.reason)
         self.resources.at_step(Step.PUBLISHED)
 
     async def _store_end(self, write: Callable[[], Awaitable[None]]) -> None:

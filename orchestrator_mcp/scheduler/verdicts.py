@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from orchestrator_mcp.backends.history import HistoryEntry
 from orchestrator_mcp.backends.rejections import Submission
@@ -16,6 +17,9 @@ from orchestrator_mcp.errors import (
     BackendError,
     PromptRejectedError,
 )
+
+MOST_ERROR_ANSWERS: Final = 3  # to the same graph, each without taking it; then it is the graph or the backend
+MOST_DOUBTS: Final = 3  # sendings of a prompt of which none arrived; then another backend may try
 
 
 def failure(code: str, message: str, *, hint: str | None = None, details: dict[str, Any] | None = None) -> JobFailure:
@@ -96,8 +100,22 @@ def input_gone(one: JobInput, reason: str) -> Ended:
     )
 
 
-def never_taken(backend_id: str, error: BackendAmbiguousError) -> Ended:
-    """The end of an attempt to which a backend says only that it failed inside, and which it never takes."""
+def sent_in_vain(backend_id: str, answers: Sequence[BackendAmbiguousError], doubts: int) -> Ended | None:
+    """Whether a prompt that has proven not to have arrived is given up. None: it is sent once more.
+
+    Args:
+        backend_id: where it was sent.
+        answers: in which the backend said only that it failed inside.
+        doubts: how often it was sent in all.
+    """
+    if len(answers) >= MOST_ERROR_ANSWERS:
+        return _never_taken(backend_id, answers[-1])
+    if doubts >= MOST_DOUBTS:
+        return Ended(outcome=Outcome.REFUSED, reason=f"{backend_id} did not take the prompt, {doubts} times")
+    return None
+
+
+def _never_taken(backend_id: str, error: BackendAmbiguousError) -> Ended:
     return Ended(
         outcome=Outcome.ERRORED,
         reason=error.message,
@@ -108,6 +126,11 @@ def never_taken(backend_id: str, error: BackendAmbiguousError) -> Ended:
         ),
         elsewhere=True,
     )
+
+
+def left_out(backend_id: str, count: int) -> str:
+    """The warning of a job some of whose outputs nobody can fetch."""
+    return f"{backend_id} named {count} outputs in a way that cannot be a file name; they are left out"
 
 
 def partly_rejected(backend_id: str, submission: Submission) -> Ended:

@@ -67,16 +67,17 @@ class Ground:
     def database(self) -> Path:
         return self.root / "data" / "orchestrator.db"
 
-    def write_config(self, ports: Sequence[int] = (), **scheduling: Any) -> None:
+    def write_config(self, ports: Sequence[int] = (), *, slots: int = 2, **scheduling: Any) -> None:
         """Write config.yaml.
 
         Args:
             ports: where the backends are reached; the servers' own when empty.
+            slots: of each backend.
             scheduling: keys that differ from `QUICK`.
         """
         ports = ports or [server.port for server in self.farm]
         backends = [
-            {"id": f"b{place}", "host": "127.0.0.1", "port": port, "max_concurrent_jobs": 2}
+            {"id": f"b{place}", "host": "127.0.0.1", "port": port, "max_concurrent_jobs": slots}
             for place, port in enumerate(ports)
         ]
         document = {"data_dir": "./data", "backends": backends, "scheduling": {**QUICK, **scheduling}}
