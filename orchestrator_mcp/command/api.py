@@ -234,6 +234,8 @@ def refusal(response: httpx.Response) -> RefusedError:
         )
     hint = document.get("hint")
     message, hint = _words(document["detail"]), hint if isinstance(hint, str) else None
+    if hint and message.endswith(hint):  # who reads only the detail is to have the hint too
+        message = message.removesuffix(hint).rstrip()
     if response.status_code == 401:
         hint = "Set ORCHESTRATOR_TOKEN to the token; its file is named when the server starts."
     if response.status_code == 404 and hint is None and response.url.path.startswith("/api/job/"):

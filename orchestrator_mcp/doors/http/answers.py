@@ -174,7 +174,7 @@ def render_error(error: OrchestratorError, *, place: str) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, UnavailableError):
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
-    detail = wrong_fields(error.problems, place) if isinstance(error, ManifestError) else error.message
+    detail = wrong_fields(error.problems, place) if isinstance(error, ManifestError) else str(error)
     document = error_document(detail, code=error.code, hint=error.hint)
     if isinstance(error, NoBackendCanError):
         document["backends"] = {name: told(reason) for name, reason in error.details["backends"].items()}

@@ -80,7 +80,7 @@ async def serve_websocket(websocket: WebSocket, watch: Watch, streams: OpenStrea
             await _tell_websocket(websocket, events, streams)
     except NotFoundError as error:
         await websocket.accept(chosen_subprotocol(offered))
-        document = {"type": "error", **error_document(error.message, code=error.code, hint=error.hint)}
+        document = {"type": "error", **error_document(str(error), code=error.code, hint=error.hint)}
         with _at_the_end():
             await websocket.send_json(document)
             await websocket.close(UNKNOWN_JOB)
