@@ -197,6 +197,11 @@ async def measure(report: Report, sizes: Sizes) -> None:
         "At work is the processor time of the loop's thread between two turns of the task that watches; the longest "
         "without a turn has in it what other processes (the farm, this benchmark) and worker threads took meanwhile."
     )
+    report.notes.append(
+        "What limits it now: while much is rendered a long turn is the sum of hundreds of steps of a tenth to half a "
+        "millisecond, ready together because many of a hundred backends end in one moment; the largest single part is "
+        "a round of the garbage collector through what is young, 5 to 20 ms."
+    )
 
 
 def main() -> None:

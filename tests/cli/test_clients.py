@@ -106,7 +106,7 @@ def test_a_file_as_the_browser_saves_it_is_refused_when_nothing_is_in_it(folder:
 
 
 def test_watching_as_json_gives_every_event_and_last_the_whole_job(folder: Path) -> None:
-    ended = run("submit", "my_workflow_001", "-p", "steps=4", "--watch", "--json", folder=folder)
+    ended = run("submit", "my_workflow_001", "-p", "steps=24", "--watch", "--json", folder=folder)
     events: list[dict[str, Any]] = [json.loads(line) for line in ended.stdout.splitlines()]
     assert ended.returncode == 0
     assert events[-1]["type"] == "end" and events[-1]["job"]["status"] == "completed"
