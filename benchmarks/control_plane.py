@@ -289,7 +289,7 @@ async def measure(report: Report, sizes: Sequence[int], farms: Sequence[int], jo
         "What limits it now: with one backend the pages of each commit, which hand-written SQL for the same rows "
         "writes as well; with many, a third of the processor time is the task in which a job ends, from its start "
         "to its wake, a third are its rows in SQLite, and the rest is the decision, the records and the events. The "
-        "first two thirds alone are four to six times what raw sqlite3 takes in all, so nothing in Python that "
+        "first two thirds alone are several times what raw sqlite3 takes in all, so nothing in Python that "
         "gives each job a task and a history reaches the goals. "
         "Over HTTP, one other process plays "
         "all backends, draws a picture for every job, and shares the cores: on two of them it is most of the time. "

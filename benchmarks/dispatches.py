@@ -33,7 +33,7 @@ FINEST = 0.001  # seconds that the farm's record can tell apart
 NOTE = (
     "Dispatches: every backend is free, as many jobs come in at once, and the farm's own record tells when it accepted "
     "the last prompt; the time begins with the claim of the first job, or before the first bare POST. Ours claims each "
-    "job on the disk before it is posted, 200 in one transaction, binds its graph, keeps a task for it, and listens to "
+    "job on the disk before it is posted, 50 in one transaction, binds its graph, keeps a task for it, and listens to "
     "every backend; bare httpx posts from one client for each backend, all at once, and keeps nothing."
 )
 

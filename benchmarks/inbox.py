@@ -324,9 +324,7 @@ def _limit_of_one(event: float, claim: float, commit: float) -> str:
         "drops when all was quiet): from the event to the thread that scans 0.5, the look through two folders 0.3, the "
         "file opened under a lease, read and parsed 0.3, renamed 0.2, both folders flushed 0.6, back to the loop 0.1, "
         "checked and bound 0.5, to the store's thread 0.2, its rows and the commit 0.9. No earlier drop runs into the "
-        "next: a claim wakes the watcher once more, 5 to 10 ms later, which tells nobody. A watcher that looked each "
-        "millisecond would save 6 ms, and take 2 % of a core of an idle machine where it now takes 0.7 %; the bare "
-        "event would gain as much, and the ratio be worse."
+        "next: a claim wakes the watcher once more, 5 to 10 ms later, which tells nobody."
     )
 
 
@@ -334,7 +332,7 @@ _LIMIT_OF_RESULT: Final = (
     "From the end of a render to result.json two answers of the backend are fetched (the history, then the file), and "
     "all that must survive is put on the disk in turn: the artifact, its folder (and the folder above, when it is "
     "new), the end of the job, the copy, result.json, and their folder, which is shown after that. Two questions to "
-    "the store and the copying are trips to a thread. About half of the time is the disk's."
+    "the store and the copying are trips to a thread."
 )
 
 
