@@ -170,7 +170,10 @@ async def measure(report: Report, sizes: Sequence[int], slots: Sequence[int], ea
         "between is to hear of the end and to send. Where there is none, traced with one backend: 0.4 ms until the end "
         "is heard and the slot free, 0.2 for what the decision is made from, 0.4 to the thread that commits, 1.8 for "
         "the claim (of which the flush of a bare commit is 0.25), 0.4 back and to the task of the attempt, 0.2 for its "
-        "graph, 0.8 until the prompt has arrived; and whatever else the event loop does meanwhile comes between."
+        "graph, 0.8 until the prompt has arrived; and whatever else the event loop does meanwhile comes between. "
+        "With a thousand backends (`--sizes 1000 --slots 1`, three minutes) it was once 134 ms in the median and 811 "
+        "at p99: not traced; fifty to a hundred of them end in a second then, and 140 jobs a second are all that the "
+        "whole way takes on two cores."
     )
 
 
