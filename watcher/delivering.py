@@ -117,7 +117,8 @@ class Line(Generic[D]):
             logger.exception("A delivery failed; it is tried again.", extra={"job_id": name})
             self._put_off(name, "The delivery failed; the log says why.")
         else:
-            logger.info("Delivered to %s.", folder, extra={"job_id": name})
+            if folder is not None:
+                logger.info("Delivered to %s.", folder, extra={"job_id": name})
         return True
 
     def _put_off(self, name: str, reason: str) -> None:

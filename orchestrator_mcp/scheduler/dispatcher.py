@@ -190,7 +190,7 @@ class Dispatcher:
         self._open[held.backend_id] += 1
         if not adopted:
             self._claimed.add(runner)
-        if not self._successors.waits(runner, len(occupying)):
+        if not self._successors.lines_up(runner, len(occupying)):
             self._has_its_turn(runner)
         self._resources.pool.foresight.given(runner.name, held.backend_id, held.lane_id, held.lane)
         tasks.start_soon(self._supervise, runner, name=f"run {held.job_id}/{held.number}")

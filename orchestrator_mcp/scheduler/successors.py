@@ -67,8 +67,8 @@ class Successors:
             self._windows[runner] = found
             self._look_at(runner, found.opens)
 
-    def waits(self, runner: Runner, given: int) -> bool:
-        """Whether an attempt that was claimed, or found again, waits for a slot that another has.
+    def lines_up(self, runner: Runner, given: int) -> bool:
+        """Have an attempt that was claimed, or found again, wait if others have the slots; whether it does.
 
         Args:
             runner: of the attempt.
