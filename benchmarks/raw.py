@@ -83,30 +83,42 @@ def commits(folder: Path, count: int) -> list[float]:
     return sorted(spans)
 
 
-def copied_rows(source: Path, target: Path, tables: Sequence[str], most: int) -> float:
-    """How long the same rows take to be inserted anew, in one transaction, into a new database of the same schema.
+def copied_rows(source: Path, target: Path, tables: Sequence[str], most: int, *, parents: Sequence[str]) -> float:
+    """How long the same rows take to be inserted anew, in one transaction, into a database of the same schema.
+
+    It checks foreign keys, as the product's does, and grows with each call.
 
     Args:
         source: a database with rows.
-        target: the new one.
+        target: where they are inserted; made when it is absent.
         tables: of which rows are taken.
         most: rows of each table, the last ones.
+        parents: the tables that these refer to; their rows are there before.
 
     Returns:
         Seconds.
     """
     with closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as reader, closing(connect(target)) as writer:
-        schema = [row[0] for row in reader.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
-        rows = {t: reader.execute(f"SELECT * FROM {t} ORDER BY rowid DESC LIMIT ?", (most,)).fetchall() for t in tables}
-        for sql in schema:
-            if "sqlite_" not in sql:
+        writer.execute("PRAGMA foreign_keys=ON")
+        if not writer.execute("SELECT 1 FROM sqlite_master").fetchone():
+            for (sql,) in reader.execute(_SCHEMA):
                 writer.execute(sql)
+        for table in parents:
+            _insert(writer, "INSERT OR IGNORE", table, reader.execute(f"SELECT * FROM {table}").fetchall())
+        rows = {t: reader.execute(f"SELECT * FROM {t} ORDER BY rowid DESC LIMIT ?", (most,)).fetchall() for t in tables}
         began = time.perf_counter()
         writer.execute("BEGIN IMMEDIATE")
         for table, found in rows.items():
-            writer.executemany(f"INSERT INTO {table} VALUES ({','.join('?' * len(found[0]))})", reversed(found))
+            _insert(writer, "INSERT", table, found[::-1])
         writer.execute("COMMIT")
         return time.perf_counter() - began
+
+
+_SCHEMA = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND sql NOT LIKE '%sqlite_%'"
+
+
+def _insert(writer: sqlite3.Connection, verb: str, table: str, rows: Sequence[Sequence[object]]) -> None:
+    writer.executemany(f"{verb} INTO {table} VALUES ({','.join('?' * len(rows[0]))})", rows)
 
 
 def turnover(folder: Path, group: int, jobs: int) -> Pace:
