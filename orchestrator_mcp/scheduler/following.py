@@ -43,6 +43,7 @@ from orchestrator_mcp.scheduler.resources import Resources
 from orchestrator_mcp.scheduler.stages import Stages
 from orchestrator_mcp.scheduler.stopping import stop_prompt, withdraw_prompt
 from orchestrator_mcp.scheduler.verdicts import lost, stalled, too_large, unknown_outcome
+from orchestrator_mcp.scheduler.wishes import Wishes
 from orchestrator_mcp.store import OpenAttempt
 
 log = logging.getLogger(__name__)
@@ -53,25 +54,6 @@ MOST_DECLARED: Final = 1_000  # outputs remembered from the WebSocket
 BEGUN_SUSPECT: Final = 2.0  # times zombie_after for a render that said it began and did nothing since
 BEGUN_STALLED: Final = 4.0  # the same until it is given up
 DEAF_PATIENCE: Final = 4.0  # times stall_timeout for a render whose events go to a WebSocket that is no more
-
-
-@dataclass(kw_only=True, eq=False)
-class Wishes:
-    """What somebody wants of a running attempt.
-
-    Attributes:
-        cancel: stop it, wherever it is.
-        revoke: take it back, if it has not begun to render.
-        why: it is taken back, in words.
-    """
-
-    cancel: bool = False
-    revoke: bool = False
-    why: str = ""
-
-    @property
-    def any(self) -> bool:
-        return self.cancel or self.revoke
 
 
 @dataclass(kw_only=True, eq=False)

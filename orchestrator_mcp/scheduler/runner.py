@@ -31,21 +31,17 @@ from orchestrator_mcp.errors import (
 )
 from orchestrator_mcp.logs import log_context
 from orchestrator_mcp.scheduler import health, verdicts
-from orchestrator_mcp.scheduler.bringing import bring, lacking
 from orchestrator_mcp.scheduler.collecting import collect
-from orchestrator_mcp.scheduler.following import Follower, Wishes
-from orchestrator_mcp.scheduler.freeing import free_before
+from orchestrator_mcp.scheduler.following import Follower
+from orchestrator_mcp.scheduler.preparing import Preparation
 from orchestrator_mcp.scheduler.recalling import marker_for
 from orchestrator_mcp.scheduler.reconciler import NeverArrived, Place, settle_doubt
 from orchestrator_mcp.scheduler.reporting import render_seconds, report_of, tells_of_speed, was_warm
 from orchestrator_mcp.scheduler.resources import LONGEST_PAUSE, Resources
 from orchestrator_mcp.scheduler.stages import Stages
 from orchestrator_mcp.scheduler.stopping import stop_prompt
+from orchestrator_mcp.scheduler.wishes import Wishes
 from orchestrator_mcp.store import OpenAttempt
-from orchestrator_mcp.workflows.checking import spelled
-from orchestrator_mcp.workflows.input_files import with_files
-from orchestrator_mcp.workflows.parameters import apply
-from orchestrator_mcp.workflows.prefixes import isolate_outputs
 
 log = logging.getLogger(__name__)
 Told = Callable[["Runner"], None]
@@ -73,17 +69,16 @@ class Runner:
         self.held = held
         self._adopted = adopted
         self._sending, self._slot_free = sending, slot_free
-        self._turn = anyio.Event()
         self.backend = resources.pool.take(held.backend_id)
         self._stages = Stages(resources, held)
         self._follower: Follower | None = None
         self._report: RenderReport | None = None
         self._wishes = Wishes(cancel=held.cancel_requested)
+        self._preparation = Preparation(resources, held, self._wishes)
         self._holds_slot = True
         self._sent_as = ""
         self._error_answers: list[BackendAmbiguousError] = []
         self._doubts = 0
-        self._brought_again = False
         self._sent_at: float | None = None
         self._falls = self._deaths = 0
         self._canary = self.backend.canary if self.backend is not None else None
@@ -94,7 +89,7 @@ class Runner:
         """It waits behind another one, in its backend's own queue or here, and nobody wants anything of it."""
         follower = self._follower
         waits_there = follower is not None and follower.stage is Stage.WAITING
-        return (waits_there or not (self._turn.is_set() or self._adopted)) and not self._wishes.any
+        return (waits_there or not (self._preparation.has_turn or self._adopted)) and not self._wishes.any
 
     @property
     def name(self) -> str:
@@ -113,7 +108,7 @@ class Runner:
 
     def has_its_turn(self) -> None:
         """It may be sent: it waits behind no other attempt."""
-        self._turn.set()
+        self._preparation.has_its_turn()
 
     def cancel(self) -> None:
         """Stop the prompt wherever it is; the job ends as cancelled unless it has ended first."""
@@ -126,12 +121,12 @@ class Runner:
         Args:
             why: what is put on record.
         """
-        self._wishes.revoke, self._wishes.why = True, why
+        self._wishes.take_back(why)
         self._nudge()
 
     def _nudge(self) -> None:
         if self._follower is None:
-            self._turn.set()
+            self._preparation.has_its_turn()
             return
         reader = self._follower.backend.readers.get(self.held.prompt_id)
         if reader is not None:
@@ -154,7 +149,7 @@ class Runner:
         """Queue the job again, of which nothing was sent; for the end of the process, after `run`."""
         with self._log_context():
             try:
-                await self._conclude(self._unsent())
+                await self._conclude(self._preparation.unsent())
             except LeaseLostError as error:
                 log.warning("%s", error)
 
@@ -165,9 +160,9 @@ class Runner:
         backend = self.backend
         if backend is None:
             return verdicts.lost(f"{self.held.backend_id} is no longer in the configuration")
-        graph = self._resolved_graph(backend)
+        graph = self._preparation.graph_for(backend)
         if not self._adopted:
-            await self._wait_for_turn(backend)
+            await self._preparation.wait_for_turn(backend)
         with backend.messages(self.held.prompt_id) as messages:
             self._falls, self._deaths = backend.falls, backend.deaths
             sent = await self._settle(backend) if self._adopted else await self._send(backend, graph)
@@ -216,27 +211,11 @@ class Runner:
             was_warm=warm,
         )
 
-    def _resolved_graph(self, backend: Backend) -> Graph:
-        spec = self.held.spec
-        graph = apply(self.held.graph, spec.targets, {**spec.parameters, **spec.values}, spec.seeds)
-        if backend.catalogue is not None:
-            graph = spelled(graph, backend.catalogue)
-        return isolate_outputs(with_files(graph, spec.inputs), self.held.job_id, self.held.number)
-
     async def _send(self, backend: Backend, graph: Graph) -> tuple[str, Stage] | Ended | NeverArrived:
         """Hand the graph over; the intent to do so is stored already."""
-        await self._wait_for_turn(backend)
-        if self._wishes.any:
-            return self._unsent()
-        self.resources.at_step(Step.INTENT)
-        names = await bring(self.resources, backend, self.held.spec.inputs)
-        if isinstance(names, Ended):
-            return names
-        if self._wishes.any:  # bringing a film may take a while
-            return self._unsent()
-        self.resources.at_step(Step.BROUGHT)
-        await free_before(backend, self.held.lane)
-        graph = with_files(graph, self.held.spec.inputs, names)
+        ready = await self._preparation.ready(backend, graph)
+        if isinstance(ready, Ended):
+            return ready
         await anyio.lowlevel.checkpoint_if_cancelled()  # from here on it may have been sent
         self._falls, self._deaths = backend.falls, backend.deaths
         self._sent_as = backend.client_id
@@ -244,15 +223,12 @@ class Runner:
         self._canary = backend.canary
         self._sending(self)
         try:
-            submission = await self._submit(backend, graph)
+            submission = await self._submit(backend, ready)
         except BackendRefusedError as error:
             backend.distrust()
             return Ended(outcome=Outcome.REFUSED, reason=error.message)
         except PromptRejectedError as error:
-            if (gone := lacking(error, self.held.spec.inputs, names)) and not self._brought_again:
-                log.warning("the backend has lost input files; they are brought again: %s", error.message)
-                self._brought_again = True
-                backend.inputs.forget(gone)
+            if self._preparation.must_bring_again(backend, error):
                 return await self._send(backend, graph)
             backend.forget_catalogue()
             return verdicts.rejected(error)
@@ -268,16 +244,6 @@ class Runner:
         self._falls += backend.numbered(submission.number)  # this prompt came after the restart
         return self._accepted(backend, submission.prompt_id, Stage.WAITING)
 
-    async def _wait_for_turn(self, backend: Backend) -> None:
-        """While the render before it goes on; afterwards its backend may be one that takes no such job."""
-        if self._turn.is_set():
-            return
-        await bring(self.resources, backend, self.held.spec.inputs)  # so that this is done; what fails will fail again
-        await self._turn.wait()
-        refused = self.resources.pool.refuses(backend, self.held.lane)
-        if refused is not None and not self._wishes.any:
-            self.revoke(f"taken back: {refused}")
-
     async def _submit(self, backend: Backend, graph: Graph) -> Submission:
         try:
             return await backend.client.submit(
@@ -285,11 +251,6 @@ class Runner:
             )
         finally:
             self.resources.right_of_way.arrived(self.name)
-
-    def _unsent(self) -> Ended:
-        if self._wishes.cancel:
-            return Ended(outcome=Outcome.CANCELLED, reason="cancelled before it was sent")
-        return Ended(outcome=Outcome.REVOKED, reason=self._wishes.why or "taken back before it was sent")
 
     async def _reject_part(self, backend: Backend, submission: Submission) -> Ended:
         clock, patience = self.resources.clock, self.resources.scheduling.lost_after
