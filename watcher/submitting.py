@@ -130,15 +130,7 @@ class Submitter:
         if wanted.manifest.batch is None:
             [answer] = await self._service.submit_each([wanted])
             return answer if isinstance(answer, Exception) else answer.job_id
-        accepted = await self._service.batches.submit(
-            wanted.manifest,
-            door=wanted.door,
-            stem=wanted.stem,
-            claim=wanted.claim,
-            warnings=wanted.warnings,
-            beside=wanted.beside,
-        )
-        return accepted.batch_id
+        return (await self._service.batches.submit(wanted)).batch_id
 
     def _note(self, taken: Taken, answer: str | Exception, outcome: Settlement) -> None:
         """Note what became of a submission: the id of a job or batch, or what was raised."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 from orchestrator_mcp.domain.access import LOCAL, Caller
 from orchestrator_mcp.domain.batch_views import BatchAcceptedView, BatchEvent, BatchListView, BatchView
-from orchestrator_mcp.domain.deliveries import InboxClaim
-from orchestrator_mcp.domain.jobs import Door, JobState
-from orchestrator_mcp.domain.manifests import Manifest
+from orchestrator_mcp.domain.jobs import JobState
 from orchestrator_mcp.domain.text import told
 from orchestrator_mcp.domain.views import OutputView
 from orchestrator_mcp.errors import ForbiddenError, ManifestError, NotFoundError
@@ -71,25 +68,11 @@ class BatchService:
             draw=self._sheet,
         )
 
-    async def submit(
-        self,
-        manifest: Manifest,
-        *,
-        door: Door,
-        by: Caller = LOCAL,
-        stem: str | None = None,
-        claim: InboxClaim | None = None,
-        warnings: Sequence[str] = (),
-        beside: Path | None = None,
-        base_url: str | None = None,
-    ) -> BatchAcceptedView:
+    async def submit(self, wanted: Submission, *, base_url: str | None = None) -> BatchAcceptedView:
         """Check a manifest with `batch`, store all of its jobs durably and queue them: all, or none.
 
         Args and errors are those of `JobService.submit`; the key and the claim are the batch's.
         """
-        wanted = Submission(
-            manifest=manifest, door=door, by=by, stem=stem, claim=claim, warnings=warnings, beside=beside
-        )
         return self._accepted(await self._submissions.submit(wanted), base_url)
 
     async def batch(self, batch_id: str, *, base_url: str | None = None) -> BatchView:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 from orchestrator_mcp.domain.access import LOCAL, Caller
-from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.dry_runs import DryRunView
 from orchestrator_mcp.domain.events import Event
-from orchestrator_mcp.domain.jobs import Door, JobState
-from orchestrator_mcp.domain.manifests import Manifest
+from orchestrator_mcp.domain.jobs import JobState
 from orchestrator_mcp.domain.parameter_schema import object_schema
 from orchestrator_mcp.domain.views import (
     AcceptedView,
@@ -98,30 +95,13 @@ class JobService:
             base_url=self.base_url,
         )
 
-    async def submit(
-        self,
-        manifest: Manifest,
-        *,
-        door: Door,
-        by: Caller = LOCAL,
-        stem: str | None = None,
-        claim: InboxClaim | None = None,
-        warnings: Sequence[str] = (),
-        beside: Path | None = None,
-        base_url: str | None = None,
-    ) -> AcceptedView:
+    async def submit(self, wanted: Submission, *, base_url: str | None = None) -> AcceptedView:
         """Check a manifest, store it durably and queue it.
 
         The same idempotency key and manifest, or the same claim, give the same job again.
 
         Args:
-            manifest: what the caller wants.
-            door: the way it came.
-            by: who hands it in: the owner, and the scope of idempotency keys.
-            stem: readable name for the result folder; the workflow id when None.
-            claim: the Inbox file that it came by.
-            warnings: what the door already has to say about it.
-            beside: the job folder that it came in, with files that it may name.
+            wanted: a manifest, and how it came.
             base_url: see the class.
 
         Raises:
@@ -132,9 +112,6 @@ class JobService:
             TooManyError: this caller is too fast, or as many jobs wait as may.
             StorageError: it cannot be stored now.
         """
-        wanted = Submission(
-            manifest=manifest, door=door, by=by, stem=stem, claim=claim, warnings=warnings, beside=beside
-        )
         return accepted_view(await self._submissions.submit(wanted), base_url or self.base_url)
 
     async def submit_each(self, several: Sequence[Submission]) -> list[AcceptedView | OrchestratorError]:
@@ -152,19 +129,9 @@ class JobService:
         answers = await self._submissions.submit_each(several)
         return [one if isinstance(one, OrchestratorError) else accepted_view(one, self.base_url) for one in answers]
 
-    async def try_out(
-        self,
-        manifest: Manifest,
-        *,
-        door: Door,
-        by: Caller = LOCAL,
-        warnings: Sequence[str] = (),
-        beside: Path | None = None,
-    ) -> DryRunView:
+    async def try_out(self, wanted: Submission) -> DryRunView:
         """Say what a manifest would become and who could render it; queue nothing. See `submit` and `DryRuns`."""
-        return await self._dry_runs.try_out(
-            Submission(manifest=manifest, door=door, by=by, warnings=warnings, beside=beside)
-        )
+        return await self._dry_runs.try_out(wanted)
 
     async def job(self, job_id: str, *, base_url: str | None = None) -> JobView:
         """The present state of a job. Raises NotFoundError."""

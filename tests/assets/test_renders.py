@@ -12,8 +12,6 @@ import anyio
 import pytest
 from PIL import Image
 
-from orchestrator_mcp.domain.jobs import Door
-from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.steps import Step
 from orchestrator_mcp.domain.views import JobView
 from orchestrator_mcp.errors import ManifestError, NotFoundError
@@ -22,6 +20,7 @@ from orchestrator_mcp.settings import LimitSettings
 from tests.assets.samples import BEGIN, MASKED, SOUND, claimed_png, png, sha_of, uploads, whole
 from tests.partners import SandboxFactory, sandbox, sandboxes
 from tests.scheduler.core import Core, backend_for, core, quick
+from tests.submissions import submission
 
 __all__ = ["sandbox", "sandboxes"]
 
@@ -191,9 +190,9 @@ async def test_an_unknown_hash_and_a_file_that_is_too_large_are_told(tmp_path: P
 async def test_a_file_beside_the_manifest_goes_first(tmp_path: Path, sandbox: SandboxServer) -> None:
     (tmp_path / "job" / "parts").mkdir(parents=True)
     (tmp_path / "job" / "parts" / "sky.png").write_bytes(png((9, 9, 9)))
-    manifest = Manifest.model_validate({"workflow": BEGIN, "parameters": {"image": "parts/sky.png"}})
+    wanted = submission(workflow=BEGIN, parameters={"image": "parts/sky.png"}, beside=tmp_path / "job")
     async with core(tmp_path, [backend_for(sandbox, "one")]) as running:
-        accepted = await running.service.submit(manifest, door=Door.HTTP, beside=tmp_path / "job")
+        accepted = await running.service.submit(wanted)
         job = await running.end_of(accepted.job_id)
         assert await pixel(running, job) == (246, 246, 246)
 
@@ -292,9 +291,9 @@ async def test_a_declared_default_may_be_an_asset(tmp_path: Path, sandbox: Sandb
         asset = await keep(running, png())
         said = f"parameters:\n  - {{name: plate, node: 1, input: image, type: image, default: '{asset}'}}\n"
         (tmp_path / "workflows" / "invert.yaml").write_text(said, encoding="utf-8")
-        manifest = Manifest.model_validate({"workflow_id": "invert"})
-        job = await running.end_of((await running.service.submit(manifest, door=Door.HTTP)).job_id)
+        accepted = await running.service.submit(submission(workflow_id="invert"))
+        job = await running.end_of(accepted.job_id)
         assert await pixel(running, job) == (245, 235, 225)
-        manifest = Manifest.model_validate({"workflow_id": "invert", "parameters": {"plate": "example.png"}})
-        job = await running.end_of((await running.service.submit(manifest, door=Door.HTTP)).job_id)
+        wanted = submission(workflow_id="invert", parameters={"plate": "example.png"})
+        job = await running.end_of((await running.service.submit(wanted)).job_id)
         assert (job.status, job.inputs) == ("completed", [])

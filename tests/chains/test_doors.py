@@ -23,7 +23,7 @@ async def test_an_agent_does_a_job_again_by_its_id(tmp_path: Path) -> None:
             assert not answer.is_error, answer.content
             refused = await client.call_tool("submit_job", {"rerun_of": JOB, "workflow_id": "other"})
             assert refused.is_error
-    [(manifest, _, _)] = farm.submitted
+    manifest = farm.submitted[0].manifest
     assert (manifest.rerun_of, manifest.parameters, manifest.workflow) == (JOB, {"steps": 30}, None)
     assert "priority" not in manifest.model_fields_set, "the first job says it"
 

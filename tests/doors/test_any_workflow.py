@@ -8,9 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from orchestrator_mcp.domain.access import LOCAL
 from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.errors import ManifestError
+from orchestrator_mcp.service import Submission
 from tests.doors.three_doors import House, Refusal, Way
 from tests.pages import GRAPH, film, page, picture
 
@@ -50,7 +52,7 @@ async def test_a_workflow_of_the_page_with_values_that_no_database_holds_is_refu
     saved["nodes"][1]["widgets_values"] = [value]
     manifest = Manifest.model_construct(workflow=saved, workflow_id=None)
     with pytest.raises(ManifestError) as refused:
-        await studio.running.service.submit(manifest, door=Door.MCP)
+        await studio.running.service.submit(Submission(manifest=manifest, door=Door.MCP, by=LOCAL))
     assert refused.value.problems[0].path == ("workflow", "nodes", 1, "widgets_values", 0)
 
 

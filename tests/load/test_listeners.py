@@ -13,10 +13,9 @@ import pytest
 
 from benchmarks.crowd import Crowd, Heard, connect_and_never_read, listen, percentile
 from orchestrator_mcp.app import Orchestrator, orchestrator
-from orchestrator_mcp.domain.jobs import Door
-from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.views import StreamEvent
 from orchestrator_mcp.settings import load_settings
+from tests.submissions import submission
 
 EVERYBODY = 1000
 LONG: dict[str, Any] = {"workflow_id": "my_workflow_001", "parameters": {"steps": 5000}}
@@ -46,7 +45,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Orchestrator]:
 
 
 async def submitted(running: Orchestrator, manifest: dict[str, Any]) -> str:
-    return (await running.service.submit(Manifest.model_validate(manifest), door=Door.HTTP)).job_id
+    return (await running.service.submit(submission(**manifest))).job_id
 
 
 @pytest.mark.slow

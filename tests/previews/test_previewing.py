@@ -11,13 +11,12 @@ import anyio
 import pytest
 from PIL import Image
 
-from orchestrator_mcp.domain.jobs import Door
-from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.errors import ManifestError, NoPreviewError, NotFoundError
 from orchestrator_mcp.sandbox import SandboxServer
 from orchestrator_mcp.service import JobPreview
 from tests.partners import SandboxFactory
 from tests.scheduler.core import PICTURE, Core, backend_for, core, render
+from tests.submissions import submission
 
 
 @pytest.fixture
@@ -90,8 +89,8 @@ async def test_jobs_of_which_none_has_a_picture_are_told_in_words_instead_of_an_
     first = await house.submit(render(steps=5000))
     await house.until(first, "running", stage="rendering")
     batch = {"1.color": [0xFF0000, 0x00FF00, 0x0000FF]}
-    manifest = Manifest.model_validate({"workflow": picture(64), "batch": batch, "workflow_id": "shot"})
-    accepted = await house.service.batches.submit(manifest, door=Door.HTTP)
+    wanted = submission(workflow=picture(64), batch=batch, workflow_id="shot")
+    accepted = await house.service.batches.submit(wanted)
     with pytest.raises(NoPreviewError, match="None of these 3 jobs has a picture yet: 3 queued") as caught:
         await house.service.preview(accepted.batch_id)
     assert "job_status" in (caught.value.hint or "")
@@ -104,8 +103,8 @@ async def test_jobs_of_which_none_has_a_picture_are_told_in_words_instead_of_an_
 
 async def test_a_batch_is_one_sheet(house: Core) -> None:
     batch = {"1.color": [0xFF0000, 0x00FF00, 0x0000FF]}
-    manifest = Manifest.model_validate({"workflow": picture(64), "batch": batch, "workflow_id": "shot"})
-    accepted = await house.service.batches.submit(manifest, door=Door.HTTP)
+    wanted = submission(workflow=picture(64), batch=batch, workflow_id="shot")
+    accepted = await house.service.batches.submit(wanted)
     for job_id in accepted.job_ids:
         await house.end_of(job_id)
     preview = await house.service.preview(accepted.batch_id)

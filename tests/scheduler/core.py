@@ -15,14 +15,13 @@ import httpx
 from orchestrator_mcp.clock import SystemClock
 from orchestrator_mcp.composition.choices import Choices
 from orchestrator_mcp.composition.core import core as whole_core
-from orchestrator_mcp.domain.jobs import Door
-from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.steps import AtStep, Step, no_step
 from orchestrator_mcp.domain.views import BackendView, JobView
 from orchestrator_mcp.sandbox import FaultProxy, SandboxServer
 from orchestrator_mcp.service import JobService
 from orchestrator_mcp.settings import AssetSettings, BackendSettings, LimitSettings, SchedulingSettings, Settings
 from tests.partners import picture_graph
+from tests.submissions import submission
 
 QUICK = SchedulingSettings(
     probe_interval=0.05,
@@ -110,8 +109,7 @@ class Core:
     patience: float = 20.0
 
     async def submit(self, graph: dict[str, Any], **fields: Any) -> str:
-        manifest = Manifest.model_validate({"workflow": graph, **fields})
-        return (await self.service.submit(manifest, door=Door.HTTP)).job_id
+        return (await self.service.submit(submission(workflow=graph, **fields))).job_id
 
     async def until(self, job_id: str, *statuses: str, stage: str | None = None) -> JobView:
         """Wait until a job has one of these statuses (and stage)."""

@@ -7,11 +7,10 @@ from typing import Any
 
 import anyio
 
-from orchestrator_mcp.domain.jobs import Door
-from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.sandbox import Sandbox, SandboxOptions
 from orchestrator_mcp.settings.scheduling import NamedLimitSettings
 from tests.scheduler.core import QUICK, Core, backend_for, core, render
+from tests.submissions import submission
 
 STEADY = SandboxOptions(step_ms=30, load_ms=0)
 
@@ -132,7 +131,6 @@ async def test_with_shares_by_token_what_a_job_says_of_itself_does_not_count(tmp
     ):
         lanes = set()
         for source in ("a", "b"):
-            manifest = Manifest.model_validate({"workflow": graph, "metadata": {"source": source}})
-            accepted = await running.service.submit(manifest, door=Door.HTTP)
+            accepted = await running.service.submit(submission(workflow=graph, metadata={"source": source}))
             lanes.add((await running.service._store.job(accepted.job_id)).lane.source)
     assert lanes == {"anonymous"}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import anyio
 
-from orchestrator_mcp.domain.jobs import Door
-from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.sandbox import Sandbox, SandboxOptions
 from tests.scheduler.core import Core, backend_for, core, render
+from tests.submissions import submission
 
 STEADY = SandboxOptions(step_ms=200, load_ms=0)
 
@@ -58,14 +58,14 @@ async def test_the_place_of_a_job_counts_what_others_have_queued(tmp_path: Path)
 async def test_a_batch_tells_when_its_last_job_will_be_done_and_whether_that_is_late(tmp_path: Path) -> None:
     async with Sandbox(STEADY).serve() as server, core(tmp_path, [backend_for(server, "one")]) as running:
         service = running.service
-        fields = {"workflow": render(steps=3), "batch": {"seed": [2, 3, 4, 5]}}
-        unknown = await service.batches.submit(Manifest.model_validate(fields), door=Door.HTTP)
+        fields: dict[str, Any] = {"workflow": render(steps=3), "batch": {"seed": [2, 3, 4, 5]}}
+        unknown = await service.batches.submit(submission(**fields))
         assert (await service.batches.batch(unknown.batch_id)).eta_seconds is None, "nobody knows what it takes yet"
         await service.batches.cancel(unknown.batch_id)
         await learn(running)
 
         late = {**fields, "batch": {"seed": [6, 7, 8, 9]}, "deadline": "2020-01-01T00:00:00Z"}
-        accepted = await service.batches.submit(Manifest.model_validate(late), door=Door.HTTP)
+        accepted = await service.batches.submit(submission(**late))
         jobs = list(accepted.job_ids)
         await running.until(jobs[0], "running")
         view = await service.batches.batch(accepted.batch_id)

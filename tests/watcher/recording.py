@@ -15,15 +15,13 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from orchestrator_mcp.clock import SystemClock
-from orchestrator_mcp.domain.access import LOCAL, Caller
 from orchestrator_mcp.domain.batch_views import BatchAcceptedView
 from orchestrator_mcp.domain.deliveries import BatchDelivery, Delivery, DeliveryFile, InboxClaim
 from orchestrator_mcp.domain.jobs import Door, new_batch_id, new_job_id
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.views import AcceptedView, ErrorView, JobView, OutputView
 from orchestrator_mcp.errors import OrchestratorError
-from orchestrator_mcp.service import JobService
-from orchestrator_mcp.service import Submission as Wanted
+from orchestrator_mcp.service import JobService, Submission
 from orchestrator_mcp.service.batch_deliveries import BatchDeliveries
 from orchestrator_mcp.service.batches import BatchService
 from orchestrator_mcp.service.job_deliveries import JobDeliveries
@@ -38,7 +36,7 @@ GOOD = b'{"workflow_id": "my_workflow_001", "parameters": {"prompt": "a"}}'
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submission:
+class Accepted:
     """One accepted manifest."""
 
     job_id: str
@@ -46,6 +44,18 @@ class Submission:
     stem: str
     claim: InboxClaim
     warnings: tuple[str, ...]
+
+
+def accepted(wanted: Submission, job_id: str) -> Accepted:
+    """What is kept of a manifest that became this job."""
+    assert wanted.claim is not None and wanted.stem is not None
+    return Accepted(
+        job_id=job_id,
+        manifest=wanted.manifest,
+        stem=wanted.stem,
+        claim=wanted.claim,
+        warnings=tuple(wanted.warnings),
+    )
 
 
 class GivenDeliveries(Generic[D]):
@@ -92,28 +102,14 @@ class QuietBatches(BatchService):
     deliveries: BatchesGiven
 
     def __init__(self) -> None:
-        self.submissions: list[Submission] = []
+        self.submissions: list[Accepted] = []
         self.deliveries = BatchesGiven()
 
-    async def submit(
-        self,
-        manifest: Manifest,
-        *,
-        door: Door,
-        by: Caller = LOCAL,
-        stem: str | None = None,
-        claim: InboxClaim | None = None,
-        warnings: Sequence[str] = (),
-        beside: Path | None = None,
-        base_url: str | None = None,
-    ) -> BatchAcceptedView:
-        assert claim is not None and stem is not None
+    async def submit(self, wanted: Submission, *, base_url: str | None = None) -> BatchAcceptedView:
         await checkpoint()
         now = datetime.now(UTC)
         batch_id = new_batch_id(now)
-        self.submissions.append(
-            Submission(job_id=batch_id, manifest=manifest, stem=stem, claim=claim, warnings=tuple(warnings))
-        )
+        self.submissions.append(accepted(wanted, batch_id))
         return BatchAcceptedView(batch_id=batch_id, count=2, job_ids=[], submitted_at=now)
 
 
@@ -127,46 +123,32 @@ class RecordingService(JobService):
         closed_because: why nothing is accepted.
     """
 
-    submissions: list[Submission] = field(default_factory=list)
+    submissions: list[Accepted] = field(default_factory=list)
     refusals: list[Exception] = field(default_factory=list)
     deliveries: JobsGiven = field(default_factory=JobsGiven)
     closed_because: str | None = None
     refuse: Callable[[Manifest], Exception | None] = lambda _manifest: None
     batches: QuietBatches = field(default_factory=QuietBatches)
 
-    async def submit(
-        self,
-        manifest: Manifest,
-        *,
-        door: Door,
-        by: Caller = LOCAL,
-        stem: str | None = None,
-        claim: InboxClaim | None = None,
-        warnings: Sequence[str] = (),
-        beside: Path | None = None,
-        base_url: str | None = None,
-    ) -> AcceptedView:
-        assert door is Door.INBOX and claim is not None and stem is not None
+    async def submit(self, wanted: Submission, *, base_url: str | None = None) -> AcceptedView:
+        assert wanted.door is Door.INBOX and wanted.claim is not None
         await checkpoint()
         if self.refusals:
             raise self.refusals.pop(0)
-        refusal = self.refuse(manifest)
+        refusal = self.refuse(wanted.manifest)
         if refusal is not None:
             raise refusal
-        job_id = await self.claimed_job(claim.claim_id)
+        job_id = await self.claimed_job(wanted.claim.claim_id)
         if job_id is None:
             job_id = new_job_id(datetime.now(UTC))
-            self.submissions.append(
-                Submission(job_id=job_id, manifest=manifest, stem=stem, claim=claim, warnings=tuple(warnings))
-            )
+            self.submissions.append(accepted(wanted, job_id))
         return AcceptedView(job_id=job_id, submitted_at=datetime.now(UTC))
 
-    async def submit_each(self, several: Sequence[Wanted]) -> list[AcceptedView | OrchestratorError]:
+    async def submit_each(self, several: Sequence[Submission]) -> list[AcceptedView | OrchestratorError]:
         answers: list[AcceptedView | OrchestratorError] = []
         for wanted in several:
             try:
-                given = {name: value for name, value in vars(wanted).items() if name != "manifest"}
-                answers.append(await self.submit(wanted.manifest, **given))
+                answers.append(await self.submit(wanted))
             except OrchestratorError as error:
                 answers.append(error)
         return answers

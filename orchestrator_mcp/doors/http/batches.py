@@ -11,12 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.doors.http.answers import WrongRequest, answer
 from orchestrator_mcp.doors.http.open_streams import OpenStreams
-from orchestrator_mcp.doors.http.reading import ReadManifest, caller_of, last_event_id, location, read_query, urls_begin
+from orchestrator_mcp.doors.http.reading import caller_of, last_event_id, location, read_query, urls_begin
 from orchestrator_mcp.doors.http.streams import FINAL, EventStreamResponse, serve_websocket
-from orchestrator_mcp.service import JobService
+from orchestrator_mcp.service import JobService, Submission
 
 BATCH: Final = "/api/batch/{batch_id}"
 
@@ -44,15 +43,9 @@ class BatchDoor:
     public_url: str | None
     streams: OpenStreams
 
-    async def submit(self, request: Request, read: ReadManifest) -> Response:
+    async def submit(self, request: Request, wanted: Submission) -> Response:
         """Hand in a manifest with `batch`, which `POST /api/job` has read."""
-        accepted = await self.service.batches.submit(
-            read.manifest,
-            door=Door.HTTP,
-            by=caller_of(request),
-            warnings=read.warnings,
-            base_url=urls_begin(request, self.public_url),
-        )
+        accepted = await self.service.batches.submit(wanted, base_url=self._begin(request))
         return answer(accepted, 202, location(f"/api/batch/{accepted.batch_id}", self.public_url))
 
     async def batch(self, request: Request) -> Response:

@@ -39,7 +39,7 @@ from orchestrator_mcp.doors.http.reading import (
     urls_begin,
 )
 from orchestrator_mcp.doors.http.streams import EventStreamResponse, is_final, serve_websocket
-from orchestrator_mcp.service import JobService
+from orchestrator_mcp.service import JobService, Submission
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -76,18 +76,12 @@ class HttpDoor:
         return await self._take_in(request, await read_changes(request, _job_id(request), self.limits()), dry=dry)
 
     async def _take_in(self, request: Request, read: ReadManifest, *, dry: bool) -> Response:
-        by = caller_of(request)
+        wanted = Submission(manifest=read.manifest, door=Door.HTTP, by=caller_of(request), warnings=read.warnings)
         if dry:
-            return answer(await self.service.try_out(read.manifest, door=Door.HTTP, by=by, warnings=read.warnings))
-        if read.manifest.batch is not None:
-            return await self.batches.submit(request, read)
-        accepted = await self.service.submit(
-            read.manifest,
-            door=Door.HTTP,
-            by=by,
-            warnings=read.warnings,
-            base_url=urls_begin(request, self.public_url),
-        )
+            return answer(await self.service.try_out(wanted))
+        if wanted.manifest.batch is not None:
+            return await self.batches.submit(request, wanted)
+        accepted = await self.service.submit(wanted, base_url=urls_begin(request, self.public_url))
         return answer(accepted, 202, location(f"/api/job/{accepted.job_id}", self.public_url))
 
     async def upload(self, request: Request) -> Response:

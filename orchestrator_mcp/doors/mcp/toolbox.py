@@ -25,7 +25,7 @@ from orchestrator_mcp.doors.mcp.following import Following
 from orchestrator_mcp.doors.mcp.refusals import spell
 from orchestrator_mcp.doors.mcp.states import result_of, state_of
 from orchestrator_mcp.errors import ForbiddenError, JobFinishedError, ManifestError, NotFoundError
-from orchestrator_mcp.service import JobService
+from orchestrator_mcp.service import JobService, Submission
 from orchestrator_mcp.service.previewing import LONGEST_SIDE, SHORTEST_SIDE
 
 MAX_WAIT_SECONDS: Final = 45.0
@@ -102,10 +102,11 @@ class AgentTools:
             rerun_of=rerun_of,
             batch=batch,
         )
+        wanted = Submission(manifest=manifest, door=Door.MCP, by=caller_of(ctx))
         if dry_run:
-            return result_of(answers.tried(await self._service.try_out(manifest, door=Door.MCP, by=caller_of(ctx))))
+            return result_of(answers.tried(await self._service.try_out(wanted)))
         require_agreement(agreement)
-        return await self._hand_in(ctx, manifest)
+        return await self._hand_in(ctx, wanted)
 
     async def job_status(
         self,
@@ -192,11 +193,11 @@ class AgentTools:
         )
         return CallToolResult(content=[TextContent(type="text", text=preview.text), image])
 
-    async def _hand_in(self, ctx: Context[Any, Any], manifest: Manifest) -> CallToolResult:
-        given: dict[str, Any] = {"door": Door.MCP, "by": caller_of(ctx), "base_url": self._urls_begin(ctx)}
-        if manifest.batch is not None:
-            return result_of(batch_answers.submitted(await self._service.batches.submit(manifest, **given)))
-        return result_of(answers.submitted(await self._service.submit(manifest, **given)))
+    async def _hand_in(self, ctx: Context[Any, Any], wanted: Submission) -> CallToolResult:
+        begin = self._urls_begin(ctx)
+        if wanted.manifest.batch is not None:
+            return result_of(batch_answers.submitted(await self._service.batches.submit(wanted, base_url=begin)))
+        return result_of(answers.submitted(await self._service.submit(wanted, base_url=begin)))
 
     def _urls_begin(self, ctx: Context[Any, Any]) -> str | None:
         return urls_begin(ctx, self._public_url)

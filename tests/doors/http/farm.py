@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,10 +14,7 @@ import anyio
 from orchestrator_mcp.domain.access import LOCAL, Caller
 from orchestrator_mcp.domain.assets import Asset
 from orchestrator_mcp.domain.batch_views import BatchAcceptedView
-from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.dry_runs import DryRunView
-from orchestrator_mcp.domain.jobs import Door
-from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.views import (
     AcceptedView,
     BackendView,
@@ -30,7 +27,7 @@ from orchestrator_mcp.domain.views import (
 )
 from orchestrator_mcp.errors import JobFinishedError, NotFoundError
 from orchestrator_mcp.previews.pictures import Picture
-from orchestrator_mcp.service import JobPreview, JobService, KeptAsset, OutputFile
+from orchestrator_mcp.service import JobPreview, JobService, KeptAsset, OutputFile, Submission
 from orchestrator_mcp.service.batches import BatchService
 from orchestrator_mcp.service.showing import asset_view
 
@@ -38,17 +35,6 @@ JOB = "019ab0c4-8e6f-7a31-9c1d-5f0e2b7a6c42"
 BATCH = f"batch-{JOB}"
 THEN = datetime(2026, 1, 28, 12, 0, tzinfo=UTC)
 SHA = "5f2b0a7d6f0e4b5f9d3e7c1a2b4d6f8091a3c5e7092b4d6f81a3c5e7f9b1d3e5"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Submitted:
-    """One call of `submit`, as it came."""
-
-    manifest: Manifest
-    door: Door
-    owner: str
-    warnings: tuple[str, ...]
-    base_url: str | None
 
 
 @dataclass
@@ -67,25 +53,12 @@ class BatchDouble(BatchService):
     """
 
     def __init__(self) -> None:
-        self.submitted: list[Submitted] = []
+        self.submitted: list[Submission] = []
 
-    async def submit(
-        self,
-        manifest: Manifest,
-        *,
-        door: Door,
-        by: Caller = LOCAL,
-        stem: str | None = None,
-        claim: InboxClaim | None = None,
-        warnings: Sequence[str] = (),
-        beside: Path | None = None,
-        base_url: str | None = None,
-    ) -> BatchAcceptedView:
-        self.submitted.append(
-            Submitted(manifest=manifest, door=door, owner=by.name, warnings=tuple(warnings), base_url=base_url)
-        )
+    async def submit(self, wanted: Submission, *, base_url: str | None = None) -> BatchAcceptedView:
+        self.submitted.append(wanted)
         return BatchAcceptedView(
-            batch_id=BATCH, count=24, job_ids=[JOB], submitted_at=THEN, warnings=list(warnings), links={}
+            batch_id=BATCH, count=24, job_ids=[JOB], submitted_at=THEN, warnings=list(wanted.warnings), links={}
         )
 
 
@@ -103,7 +76,7 @@ class ServiceDouble(JobService):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.raises: dict[str, Exception] = {}
-        self.submitted: list[Submitted] = []
+        self.submitted: list[Submission] = []
         self.asked: list[dict[str, Any]] = []
         self.listeners = 0
         self.batches = BatchDouble()
@@ -137,40 +110,21 @@ class ServiceDouble(JobService):
         if method in self.raises:
             raise self.raises[method]
 
-    async def submit(
-        self,
-        manifest: Manifest,
-        *,
-        door: Door,
-        by: Caller = LOCAL,
-        stem: str | None = None,
-        claim: InboxClaim | None = None,
-        warnings: Sequence[str] = (),
-        beside: Path | None = None,
-        base_url: str | None = None,
-    ) -> AcceptedView:
+    async def submit(self, wanted: Submission, *, base_url: str | None = None) -> AcceptedView:
         self._check("submit")
-        self.submitted.append(
-            Submitted(manifest=manifest, door=door, owner=by.name, warnings=tuple(warnings), base_url=base_url)
+        self.submitted.append(wanted)
+        return AcceptedView(
+            job_id=JOB, submitted_at=THEN, warnings=list(wanted.warnings), links={"self": f"{base_url}/x"}
         )
-        return AcceptedView(job_id=JOB, submitted_at=THEN, warnings=list(warnings), links={"self": f"{base_url}/x"})
 
-    async def try_out(
-        self,
-        manifest: Manifest,
-        *,
-        door: Door,
-        by: Caller = LOCAL,
-        warnings: Sequence[str] = (),
-        beside: Path | None = None,
-    ) -> DryRunView:
+    async def try_out(self, wanted: Submission) -> DryRunView:
         self._check("try_out")
         return DryRunView(
-            workflow_id=manifest.workflow_id or "workflow",
-            parameters=dict(manifest.parameters),
+            workflow_id=wanted.manifest.workflow_id or "workflow",
+            parameters=dict(wanted.manifest.parameters),
             seeds={},
             graph={},
-            warnings=list(warnings),
+            warnings=list(wanted.warnings),
             backends=[],
             would_wait=True,
         )

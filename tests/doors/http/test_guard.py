@@ -158,7 +158,7 @@ async def test_a_token_passes_as_bearer_and_as_basic_password(farm: ServiceDoubl
             response = await client.post("/api/job", json=MANIFEST, headers={"Authorization": value})
             assert response.status_code == 202, value
         await client.post("/api/job", json=MANIFEST, headers={"Authorization": "Bearer other-token"})
-    assert [submitted.owner for submitted in farm.submitted] == ["alice", "alice", "alice", "bob"]
+    assert [submitted.by.name for submitted in farm.submitted] == ["alice", "alice", "alice", "bob"]
 
 
 async def test_without_the_token_nothing_answers_but_health(farm: ServiceDouble) -> None:

@@ -43,8 +43,8 @@ async def test_the_documented_submission_is_accepted(client: httpx.AsyncClient, 
     (submitted,) = farm.submitted
     assert submitted.manifest.workflow_id == "my_workflow_001"
     assert submitted.manifest.parameters == DOCUMENTED["parameters"]
-    assert (submitted.door, submitted.owner) == (Door.HTTP, "anonymous")
-    assert submitted.base_url == str(client.base_url).rstrip("/")
+    assert (submitted.door, submitted.by.name) == (Door.HTTP, "anonymous")
+    assert body["links"]["self"].startswith(str(client.base_url).rstrip("/"))
 
 
 async def test_both_spellings_of_a_graph_are_taken(client: httpx.AsyncClient, farm: ServiceDouble) -> None:

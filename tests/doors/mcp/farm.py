@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -13,9 +12,7 @@ import anyio
 from orchestrator_mcp.domain.access import LOCAL, Caller
 from orchestrator_mcp.domain.batch_views import BatchAcceptedView
 from orchestrator_mcp.domain.batches import extent
-from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.events import Event, JobDelivered
-from orchestrator_mcp.domain.jobs import Door
 from orchestrator_mcp.domain.manifests import Manifest
 from orchestrator_mcp.domain.views import (
     AcceptedView,
@@ -28,7 +25,7 @@ from orchestrator_mcp.domain.views import (
     WorkflowView,
 )
 from orchestrator_mcp.errors import JobFinishedError, NotFoundError
-from orchestrator_mcp.service import JobService, OutputFile
+from orchestrator_mcp.service import JobService, OutputFile, Submission
 from orchestrator_mcp.service.batches import BatchService
 
 JOB = "01997b1e-0000-7000-8000-00000000abcd"
@@ -54,9 +51,10 @@ class BatchesDouble(BatchService):
     def __init__(self, manifests: list[Manifest]) -> None:
         self._manifests = manifests
 
-    async def submit(self, manifest: Manifest, **_given: Any) -> BatchAcceptedView:
-        self._manifests.append(manifest)
-        return BatchAcceptedView(batch_id="batch-1", count=extent(manifest.batch or {}), job_ids=[JOB], submitted_at=AT)
+    async def submit(self, wanted: Submission, *, base_url: str | None = None) -> BatchAcceptedView:
+        self._manifests.append(wanted.manifest)
+        count = extent(wanted.manifest.batch or {})
+        return BatchAcceptedView(batch_id="batch-1", count=count, job_ids=[JOB], submitted_at=AT)
 
 
 class ServiceDouble(JobService):
@@ -64,7 +62,7 @@ class ServiceDouble(JobService):
 
     def __init__(self) -> None:
         self.view = JobView(job_id=JOB, status="queued", workflow_id="shot", submitted_at=AT, queue_position=1)
-        self.submitted: list[tuple[Manifest, Door, str]] = []
+        self.submitted: list[Submission] = []
         self.any_job = False
         self.batch_manifests: list[Manifest] = []
         self.batches = BatchesDouble(self.batch_manifests)
@@ -102,24 +100,13 @@ class ServiceDouble(JobService):
         self._changed.set()
         self._changed = anyio.Event()
 
-    async def submit(
-        self,
-        manifest: Manifest,
-        *,
-        door: Door,
-        by: Caller = LOCAL,
-        stem: str | None = None,
-        claim: InboxClaim | None = None,
-        warnings: Sequence[str] = (),
-        beside: Path | None = None,
-        base_url: str | None = None,
-    ) -> AcceptedView:
+    async def submit(self, wanted: Submission, *, base_url: str | None = None) -> AcceptedView:
         self.entered.set()
         if self.gate is not None:
             await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        self.submitted.append((manifest, door, by.name))
+        self.submitted.append(wanted)
         return AcceptedView(job_id=JOB, submitted_at=AT)
 
     async def job(self, job_id: str, *, base_url: str | None = None) -> JobView:

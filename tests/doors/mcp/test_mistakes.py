@@ -133,7 +133,7 @@ async def test_one_text_is_taken_for_a_list_of_one(farm: ServiceDouble) -> None:
         told(await client.call_tool("list_jobs", {"status": "running"}))
         told(await client.call_tool("submit_job", {"workflow_id": "w", "required_capabilities": "flux"}))
     assert farm.listings[0]["status"] == ("running",)
-    assert farm.submitted[0][0].required_capabilities == ("flux",)
+    assert farm.submitted[0].manifest.required_capabilities == ("flux",)
 
 
 async def test_of_several_ids_one_that_does_not_exist_hides_no_other(farm: ServiceDouble) -> None:

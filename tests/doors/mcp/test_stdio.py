@@ -184,7 +184,7 @@ async def test_a_bridge_carries_a_whole_job_with_progress_in_either_era(era: Any
             status = await client.call_tool("job_status", {"job_id": JOB, "wait_seconds": 45}, progress_callback=hear)
     assert status.structured_content is not None and status.structured_content["status"] == "completed"
     assert heard == [0.5]
-    assert farm.submitted[0][0].metadata == {"text": "a\u2028b\x85c"}
+    assert farm.submitted[0].manifest.metadata == {"text": "a\u2028b\x85c"}
 
 
 async def test_separators_inside_an_answer_survive_the_bridge() -> None:

@@ -44,8 +44,9 @@ async def test_a_job_goes_from_submission_to_its_files_in_either_era(
         assert JOB in accepted["next_step"]
         farm.change(status="completed", progress=1.0)
         status = told(await client.call_tool("job_status", {"job_id": JOB}))
-    manifest, door, owner = farm.submitted[0]
-    assert (door, owner) == (Door.MCP, "anonymous")
+    wanted = farm.submitted[0]
+    manifest = wanted.manifest
+    assert (wanted.door, wanted.by.name) == (Door.MCP, "anonymous")
     assert manifest.parameters == {"prompt": "dusk", "6.text": "x"}
     assert manifest.metadata == {"shot": "010", "note": None}
     assert (manifest.priority, manifest.backend_affinity, manifest.idempotency_key) == (5, "gpu0", "one")

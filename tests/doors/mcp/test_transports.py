@@ -69,7 +69,7 @@ async def test_a_job_is_submitted_followed_and_owned_over_http(farm: ServiceDoub
             status = await client.call_tool("job_status", {"job_id": JOB, "wait_seconds": 45}, progress_callback=hear)
         assert status.structured_content is not None
         assert status.structured_content["outputs"][0]["url"].startswith(server.url + "/api/job/")
-    assert farm.submitted[0][2] == "alice"
+    assert farm.submitted[0].by.name == "alice"
     assert heard == [0.5]
 
 
