@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import anyio.to_thread
@@ -21,6 +22,9 @@ from orchestrator_mcp.service import JobPreview, OutputFile
 _RANGE: Final = re.compile(
     r"\s*bytes\s*=\s*(?:(?P<first>[0-9]{1,18})\s*-\s*(?P<last>[0-9]{0,18})|-\s*(?P<tail>[0-9]{1,18}))\s*"
 )
+
+PART: Final = 256 * 1024
+"""Bytes read at once: each reading is a trip to a thread, and each reader may hold as many in memory."""
 
 _CONTAINED: Final = {
     "x-content-type-options": "nosniff",
@@ -91,13 +95,14 @@ async def serve_output(request: Request, file: OutputFile) -> Response:
     headers = output_headers(file)
     if is_known(request.headers.get("if-none-match", ""), headers["etag"]):
         return Response(status_code=304, headers=headers)
+    wanted = _followed_range(request, headers["etag"])
+    whole = request.method == "GET" and not wanted
     try:
-        found = await anyio.to_thread.run_sync(os.stat, file.path)
+        found, data = await anyio.to_thread.run_sync(_look, file.path, PART if whole else 0)
     except OSError as error:
         raise NotFoundError("output", file.view.name) from error
     if not stat.S_ISREG(found.st_mode):
         raise NotFoundError("output", file.view.name)
-    wanted = _followed_range(request, headers["etag"])
     if is_beyond(wanted, found.st_size):
         raise WrongRequest(
             416,
@@ -107,7 +112,8 @@ async def serve_output(request: Request, file: OutputFile) -> Response:
         )
     if not is_single_range(wanted):
         _forget_range(request)
-    return _file_response(file, found, headers)
+    response = _file_response(file, found, headers)
+    return response if data is None else Response(data, headers=response.headers)
 
 
 def serve_preview(request: Request, seen: JobPreview) -> Response:
@@ -127,9 +133,22 @@ def serve_preview(request: Request, seen: JobPreview) -> Response:
     return Response(seen.picture.data, headers=headers, media_type=seen.picture.media_type)
 
 
+def _look(path: Path, most: int) -> tuple[os.stat_result, bytes | None]:
+    """What a file is, and its bytes if they are no more than that; on a thread."""
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode) or found.st_size > most:
+        return found, None
+    data = path.read_bytes()
+    return found, data if len(data) == found.st_size else None
+
+
+class _InParts(FileResponse):
+    chunk_size = PART
+
+
 def _file_response(file: OutputFile, found: os.stat_result, headers: Mapping[str, str]) -> FileResponse:
     media_type = file.view.media_type
-    return FileResponse(
+    return _InParts(
         file.path,
         headers=headers,
         media_type=media_type,
