@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
-from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from orchestrator_mcp.clock import format_time
@@ -129,9 +128,25 @@ class JobTemplate:
             job_id=job_id or new_job_id(self._now),
             lane=self._lane(bound),
             spec=self._spec(parameters, bound, wanted),
-            body_hash=body_hash(self._asked, bound.whole) if self._manifest.idempotency_key else None,
+            body_hash=body_hash(self.as_taken(self._asked)) if self._manifest.idempotency_key else None,
             **self._shared,
         )
+
+    def as_taken(self, manifest: Manifest) -> Manifest:
+        """A manifest with each value as it counts: two that mean the same are the same.
+
+        Args:
+            manifest: as it came, with or without a batch.
+        """
+        taken = self._binding.taken
+        parameters = {name: taken(name, value) for name, value in manifest.parameters.items()}
+        if manifest.batch is None:
+            return manifest.model_copy(update={"parameters": parameters})
+        batch = {
+            name: [taken(name, value) for value in varied] if isinstance(varied, list) else varied
+            for name, varied in manifest.batch.items()
+        }
+        return manifest.model_copy(update={"parameters": parameters, "batch": batch})
 
     def without_effect(self, parameters: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> list[str]:
         """The parameters whose values make no difference but that they stand in the job: one is as good as another.
@@ -206,17 +221,15 @@ def is_large(graph: object) -> bool:
     return sum(len(inputs) for inputs in nodes if isinstance(inputs, dict)) > LARGE * 10
 
 
-def body_hash(manifest: Manifest, whole: Mapping[str, int] = MappingProxyType({})) -> str:
+def body_hash(manifest: Manifest) -> str:
     """What two submissions under one idempotency key must agree in: the manifest, before seeds are drawn.
 
     Args:
-        manifest: as it came.
-        whole: parameters that count as whole numbers, see `Bound.whole`; other fractions count as they are written.
+        manifest: as it came, with its values as they count, see `JobTemplate.as_taken`.
 
     A field that version 0.1 did not know counts only where it is given, so that keys of then are still known.
     """
     body: dict[str, Any] = manifest.model_dump(mode="json", exclude={"idempotency_key"})
-    body["parameters"] |= whole
     body = {name: value for name, value in body.items() if name in _FIRST_FIELDS or value}
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

@@ -87,7 +87,7 @@ class BoundBatch:
             rerun_of=first.rerun_of,
             source=first.source,
             idempotency_key=manifest.idempotency_key,
-            body_hash=body_hash(ground.wanted.manifest) if manifest.idempotency_key else None,
+            body_hash=body_hash(self._template.as_taken(ground.wanted.manifest)) if manifest.idempotency_key else None,
             claim=ground.wanted.claim,
         )
 

@@ -123,7 +123,7 @@ class Binding:
                 if meaning.fits_nothing and name in metadata and same(metadata[name], value):
                     labels.append(name)
                     continue
-                if is_whole(value) and any(self._input(target).whole for target in meaning.targets):
+                if is_whole(value) and self._wants_whole(meaning):
                     value = whole[name] = int(value)
                 problem = self._problem(name, value, meaning)
             if problem is None:
@@ -155,6 +155,15 @@ class Binding:
             values = (min(values), max(values))
         return all(_unsound(name, value) is None and self._problem(name, value, meaning) is None for value in values)
 
+    def taken(self, name: str, value: Any) -> Any:
+        """A value as it counts: 20.0 is 20 where only whole numbers fit, see `Bound.whole`.
+
+        Args:
+            name: of the parameter.
+            value: as it came.
+        """
+        return int(value) if is_whole(value) and self._wants_whole(self._meaning(name)) else value
+
     def targets(self, name: str) -> tuple[str, ...]:
         """The inputs that a parameter sets, as `node_id.input`."""
         return tuple(target.spelled for target in self._meaning(name).targets)
@@ -163,6 +172,9 @@ class Binding:
     def draws_of_itself(self) -> bool:
         """Whether the graph asks for seeds that nobody needs to ask for: each job has others."""
         return any(same(value_at(self._graph, place), DRAW) for place in self._names.seed_places)
+
+    def _wants_whole(self, meaning: Meaning) -> bool:
+        return any(self._input(target).whole for target in meaning.targets)
 
     def _meaning(self, name: str) -> Meaning:
         found = self._meanings.get(name)

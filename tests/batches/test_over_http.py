@@ -179,6 +179,16 @@ async def test_the_same_key_gives_the_same_batch(idle: House) -> None:
     assert (await idle.api.post("/api/job", json=single)).status_code == 409
 
 
+async def test_a_batch_that_comes_again_with_20_0_for_20_is_the_same_batch(idle: House) -> None:
+    parameters = {"1.width": 64, "1.height": 64}
+    first = await submitted(idle, {"1.color": [1, 2]}, parameters=parameters, idempotency_key="k")
+    spelled = {"1.width": 64.0, "1.height": 64}
+    again = await submitted(idle, {"1.color": [1.0, 2]}, parameters=spelled, idempotency_key="k")
+    assert again == first
+    other = {"workflow": picture_graph(), "batch": {"1.color": [1.0, 3]}, "idempotency_key": "k"}
+    assert (await idle.api.post("/api/job", json={**other, "parameters": parameters})).status_code == 409
+
+
 @pytest.mark.parametrize(
     ("batch", "where", "told"),
     [
