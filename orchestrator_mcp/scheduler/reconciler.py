@@ -191,6 +191,9 @@ async def settle_doubt(
             # A WebSocket that broke may have met a network that failed: then the prompt may still be under way.
             restarted = not lived and (died or (fell and canary is not None))
             proven = held.accepted or restarted
-            if verdict is not None and (proven or clock.monotonic() > arrived_by):
+            left = arrived_by - clock.monotonic()
+            if verdict is not None and (proven or left < 0):
                 return verdict
+            if absent == CLEAN_LOOKS:
+                log.warning("the backend does not know the prompt; it may be on its way for %.0f s more", left)
         await clock.sleep(LOOK_PAUSE)

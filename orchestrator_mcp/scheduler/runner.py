@@ -344,7 +344,8 @@ class Runner:
             health.learn_of_kind(self.resources, self.backend, self.held, ended)
         self._release()
         if isinstance(verdict, Again):
-            log.warning("attempt ended (%s), the job is queued again: %s", ended.outcome.value, ended.reason)
+            level = logging.INFO if ended.outcome is Outcome.REVOKED else logging.WARNING
+            log.log(level, "attempt ended (%s), the job is queued again: %s", ended.outcome.value, ended.reason)
             not_before = now + timedelta(seconds=verdict.delay) if verdict.delay else None
             await self._store_end(
                 lambda: store.requeue(

@@ -294,18 +294,31 @@ def _find_twins(config: ConfigFile) -> None:
             config.problems.append(ConfigProblem(line=config.line_of(key), key=spell_key(key), message=message))
 
 
-def _find_oddities(settings: Settings) -> list[str]:
+def _find_shared_addresses(settings: Settings) -> list[str]:
+    """Backends of which two are one server, as far as their addresses tell."""
     said = []
-    addresses: dict[str, str] = {}
+    addresses: dict[tuple[str, int], str] = {}
+    for backend in settings.backends:
+        if not backend.enabled:
+            continue
+        host = "127.0.0.1" if backend.host.casefold() == "localhost" else backend.host.casefold()
+        other = addresses.setdefault((host, backend.port), backend.id)
+        if other != backend.id:
+            said.append(
+                f"The backends {other} and {backend.id} have the same address, {backend.url}, and one server renders "
+                "one job at a time. Remove one of them from the configuration."
+            )
+    return said
+
+
+def _find_oddities(settings: Settings) -> list[str]:
+    said = _find_shared_addresses(settings)
     for backend in settings.backends:
         if backend.max_concurrent_jobs > MAX_SLOTS:
             said.append(
                 f"Backend {backend.id}: max_concurrent_jobs {backend.max_concurrent_jobs} acts as {MAX_SLOTS}: ComfyUI "
                 "renders one job at a time, and one more standing by closes the gap."
             )
-        other = addresses.setdefault(backend.url.casefold(), backend.id)
-        if other != backend.id and backend.enabled:
-            said.append(f"The backends {other} and {backend.id} have the same address, {backend.url}: one is too many.")
     if os.sep == "/":
         folders = (
             settings.data_dir,

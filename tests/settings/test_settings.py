@@ -110,6 +110,23 @@ def test_more_than_two_jobs_at_once_act_as_two_and_say_so(tmp_path: Path) -> Non
     assert "max_concurrent_jobs 8 acts as 2" in settings.warnings[0]
 
 
+def test_backends_at_two_names_of_this_machine_are_warned_of_and_what_to_do_is_said(tmp_path: Path) -> None:
+    settings = load_text(tmp_path, "backends: [{id: a, host: localhost}, {id: b, host: 127.0.0.1}]")
+    [warning] = settings.warnings
+    assert "a and b have the same address" in warning
+    assert "Remove one of them" in warning
+
+
+def test_other_addresses_of_this_machine_may_be_other_servers(tmp_path: Path) -> None:
+    settings = load_text(tmp_path, "backends: [{id: a, host: 127.0.0.2}, {id: b, host: 127.0.0.1}]")
+    assert settings.warnings == ()
+
+
+def test_a_disabled_backend_shares_its_address_with_nobody(tmp_path: Path) -> None:
+    settings = load_text(tmp_path, "backends: [{id: a, host: r1, enabled: false}, {id: b, host: r1}]")
+    assert settings.warnings == ()
+
+
 def test_two_backends_at_one_address_are_warned_of(tmp_path: Path) -> None:
     settings = load_text(tmp_path, "backends: [{id: a, host: r1}, {id: b, host: R1}, {id: c, host: r1, port: 1}]")
     assert [text for text in settings.warnings if "a and b have the same address" in text] == list(settings.warnings)
