@@ -59,6 +59,7 @@ class BackendPool:
 
     Attributes:
         looks: asks backends what they can run.
+        attempts: how many runners work now, with whatever backend.
         adopted: whether each prompt of ours that backends may hold has its runner; only then others' can be counted.
         blocklist: which kinds of work avoid which backend.
         foresight: what is warm where, how fast backends are, and when jobs will be done.
@@ -69,6 +70,7 @@ class BackendPool:
         self._clock = clock
         self._tell = tell
         self.looks = CatalogueLooks(clock, tell)
+        self.attempts = 0
         self.adopted = False
         self.blocklist = Blocklist()
         self.foresight = Foresight(clock, settings.now.scheduling)
@@ -217,11 +219,13 @@ class BackendPool:
         backend = self._backends.get(backend_id)
         if backend is not None:
             backend.attempts += 1
+            self.attempts += 1
         return backend
 
     def leave(self, backend: Backend) -> None:
         """An attempt needs a backend no longer."""
         backend.attempts -= 1
+        self.attempts -= 1
         backend.sharing.had_a_turn(self._clock.monotonic())
         if not backend.attempts and (backend.draining or not backend.enabled):
             self._let_go()

@@ -48,6 +48,7 @@ from orchestrator_mcp.store import OpenAttempt
 
 log = logging.getLogger(__name__)
 
+MOST_POLLS: Final = 100  # of all renders whose events arrive, each second: what is heard of need not be asked for
 LOOK_EVERY: Final = 4  # polls of history for one look into the queue, which is heavy
 AFTER_SUCCESS: Final = 0.05  # seconds: ComfyUI says success before it writes history
 MOST_DECLARED: Final = 1_000  # outputs remembered from the WebSocket
@@ -90,6 +91,7 @@ class Follower:
     frames: int = field(init=False)
     _declared: list[DeclaredOutput] = field(default_factory=list)
     _succeeded: bool = False
+    _end_heard: bool = False
     _started_at_ms: int | None = None
     _absent: int = 0
     _polls: int = 0
@@ -140,7 +142,7 @@ class Follower:
         clock, scheduling = self.resources.clock, self.resources.scheduling
         meter = ProgressMeter(self.graph)
         pause = scheduling.poll_interval
-        next_poll = clock.monotonic() + (pause if self._hears else 0.0)
+        next_poll = clock.monotonic() + (self._spared(pause) if self._hears else 0.0)
         while True:
             if self.wishes.any and (end := await self._grant()) is not None:
                 return end
@@ -155,8 +157,14 @@ class Follower:
                 return end
             if self.stage is Stage.RENDERING and (end := await self._look_for_stall()) is not None:
                 return end
-            next_poll = clock.monotonic() + pause
+            next_poll = clock.monotonic() + self._spared(pause)
             pause = min(pause * 1.5, scheduling.poll_interval_max)
+
+    def _spared(self, pause: float) -> float:
+        """The pause before a poll: longer beside many other renders, unless the end was heard of, or nothing is."""
+        if self._end_heard or not self._hears:
+            return pause
+        return max(pause, self.resources.pool.attempts / MOST_POLLS)
 
     async def _next(
         self, messages: MemoryObjectReceiveStream[Message | None], until: float
@@ -194,11 +202,12 @@ class Follower:
         self._hearsay.hear(message)
         match message:
             case PromptFinished() | PromptFailed() | PromptInterrupted():
+                self._end_heard = True
                 return now
             case PromptStarted():
                 self._started_at_ms = message.at_ms
             case PromptSucceeded():
-                self._succeeded = True
+                self._succeeded = self._end_heard = True
                 self._tell_of_success(message)
                 return now + AFTER_SUCCESS
             case NodeFinished() if len(self._declared) < MOST_DECLARED:

@@ -194,6 +194,6 @@ async def settle_doubt(
             left = arrived_by - clock.monotonic()
             if verdict is not None and (proven or left < 0):
                 return verdict
-            if absent == CLEAN_LOOKS:
+            if absent == CLEAN_LOOKS and left > 0:
                 log.warning("the backend does not know the prompt; it may be on its way for %.0f s more", left)
         await clock.sleep(LOOK_PAUSE)

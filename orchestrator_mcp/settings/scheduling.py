@@ -124,7 +124,11 @@ class SchedulingSettings(BaseModel):
         description="How often each backend is looked at; more than 200 are looked at less often.",
     )
     probe_timeout: UpToTenMinutes = Field(default=10.0, description="How long such a look may take.")
-    poll_interval: UpToTenMinutes = Field(default=0.5, description="How often a running job is asked about, at first.")
+    poll_interval: UpToTenMinutes = Field(
+        default=0.5,
+        description="How often a running job is asked about, at first; those whose events arrive at most 100 times a "
+        "second together.",
+    )
     poll_interval_max: UpToTenMinutes = Field(default=3.0, description="How often at last, while events arrive.")
     connect_timeout: UpToTenMinutes = Field(default=5.0, description="How long connecting may take.")
     foreign_patience: NothingOrUpToAWeek = Field(

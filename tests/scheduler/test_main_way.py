@@ -12,6 +12,7 @@ from orchestrator_mcp.domain.jobs import Stage
 from orchestrator_mcp.domain.steps import Step
 from orchestrator_mcp.errors import JobFinishedError
 from orchestrator_mcp.sandbox import Sandbox, SandboxOptions
+from orchestrator_mcp.scheduler import following
 from orchestrator_mcp.scheduler.dispatcher import MOST_COLLECTING
 from tests.scheduler.core import PICTURE, QUICK, backend_for, core, quick, render
 
@@ -265,6 +266,23 @@ async def test_a_render_whose_events_are_heard_is_not_asked_about_while_it_goes_
         job_id = await running.submit(render(steps=3))
         await running.until(job_id, "running", stage="rendering")
         server.clear_faults("html-502")
+        assert (await running.end_of(job_id)).status == "completed"
+    assert "does not answer" not in caplog.text
+
+
+async def test_a_render_beside_many_others_is_asked_about_seldom_until_its_end_is_heard_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(following, "MOST_POLLS", 0.01)  # as if there were thousands of them
+    async with Sandbox(SLOW).serve() as server, core(tmp_path, [backend_for(server, "one")]) as running:
+        await running.end_of(await running.submit(PICTURE))
+        server.set_fault("html-502:/history")
+        job_id = await running.submit(render(steps=5))
+        with anyio.fail_after(20):
+            while (await running.service.job(job_id)).progress < 0.5:  # noqa: ASYNC110 - not every step has an event
+                await anyio.sleep(0.01)
+        server.clear_faults("html-502")
+        server.set_fault("history-forget")  # more than one look is needed to be sure
         assert (await running.end_of(job_id)).status == "completed"
     assert "does not answer" not in caplog.text
 
