@@ -359,7 +359,7 @@ class BackendPool:
         if not backend.online:
             backend.online, backend.reason = True, None
             backend.came_online.set()
-            version = backend.stats.version if backend.stats else "unknown"
+            version = (backend.stats and backend.stats.version) or "of unknown version"
             log.info("backend is online at %s, ComfyUI %s", backend.settings.url, version)
             self._tell(BackendChanged(backend_id=backend.id))
 

@@ -24,6 +24,7 @@ from orchestrator_mcp.command.tables import device_text, paint
 from orchestrator_mcp.errors import BackendError
 from orchestrator_mcp.redaction import escape
 from orchestrator_mcp.settings import BackendSettings, Settings, load_settings
+from orchestrator_mcp.settings.sections import place_of
 
 MOST_ADDRESSES: Final = 1024
 MOST_PLACES: Final = 16_384  # addresses times ports: some minutes where nobody answers
@@ -200,7 +201,7 @@ async def _ask(host: str, port: int, settings: Settings) -> Found | None:
             queued = await client.queue_remaining()
     except BackendError:
         return None
-    known = next((one.id for one in settings.backends if (one.host, one.port) == (host, port)), None)
+    known = next((one.id for one in settings.backends if one.place == place_of(host, port)), None)
     devices = tuple(device_text(device) for device in stats.devices)
     return Found(host=host, port=port, version=stats.version or "", devices=devices, queued=queued, known_as=known)
 

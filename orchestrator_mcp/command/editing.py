@@ -14,6 +14,7 @@ from orchestrator_mcp.files import FileTooLargeError, is_missing, read_regular, 
 from orchestrator_mcp.settings import Settings, load_settings
 from orchestrator_mcp.settings.config_file import MAX_BYTES
 from orchestrator_mcp.settings.editing import with_backend, without_backend
+from orchestrator_mcp.settings.sections import place_of
 from orchestrator_mcp.settings.settings import CONFIG_NAME, locate_config
 
 COPY_SUFFIX: Final = ".bak"
@@ -74,10 +75,10 @@ def add(entry: dict[str, Any], config: Path | None) -> int:
     present = Settings() if is_missing(path) else load_settings(path)
     if any(backend.id == entry["id"] for backend in present.backends):
         raise UsageError(f"A backend {entry['id']!r} stands in {path} already.", hint="Give it another --id.")
-    place = entry["host"], entry.get("port", USUAL_PORT)
-    if there := next((backend.id for backend in present.backends if (backend.host, backend.port) == place), None):
+    host, port = entry["host"], entry.get("port", USUAL_PORT)
+    if there := next((backend.id for backend in present.backends if backend.place == place_of(host, port)), None):
         raise UsageError(
-            f"{place[0]}:{place[1]} stands in {path} already, as {there}.",
+            f"{host}:{port} stands in {path} already, as {there}.",
             hint=f"Change it there, or take it out: orchestrator-mcp backends remove {there}.",
         )
     changed = _change(path, lambda text: with_backend(text, entry))

@@ -192,7 +192,9 @@ def ready_text(running: Orchestrator) -> str:
 
 
 def _backends_text(settings: Settings) -> str:
-    backends = settings.backends
+    backends = [backend for backend in settings.backends if backend.enabled]
+    if not backends:
+        return "none is enabled; jobs wait until one is (`orchestrator-mcp backends` shows them)"
     if [(backend.id, backend.kind) for backend in backends] == [("sandbox", "sandbox")]:
         return "the built-in sandbox, which draws placeholder pictures; name your ComfyUI servers in config.yaml"
     return ", ".join(f"{backend.id} ({backend.url})" for backend in backends[:5]) + (

@@ -42,6 +42,17 @@ def _check_hours(text: str | None) -> str | None:
     return text
 
 
+def place_of(host: str, port: int) -> tuple[str, int]:
+    """A host and a port, with one spelling for those that surely mean the same.
+
+    Args:
+        host: a name or an address.
+        port: on it.
+    """
+    folded = host.casefold()
+    return "127.0.0.1" if folded == "localhost" else folded, port
+
+
 class BackendSettings(BaseModel):
     """One ComfyUI server of the farm."""
 
@@ -100,6 +111,11 @@ class BackendSettings(BaseModel):
         """The server's address without a path, for example `http://192.168.1.100:8188`."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """What two entries for one server have in common, however each spells it."""
+        return place_of(self.host, self.port)
 
     @property
     def slots(self) -> int:

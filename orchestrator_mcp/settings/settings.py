@@ -301,8 +301,7 @@ def _find_shared_addresses(settings: Settings) -> list[str]:
     for backend in settings.backends:
         if not backend.enabled:
             continue
-        host = "127.0.0.1" if backend.host.casefold() == "localhost" else backend.host.casefold()
-        other = addresses.setdefault((host, backend.port), backend.id)
+        other = addresses.setdefault(backend.place, backend.id)
         if other != backend.id:
             said.append(
                 f"The backends {other} and {backend.id} have the same address, {backend.url}, and one server renders "

@@ -154,6 +154,7 @@ def until() -> Callable[[Callable[[], bool]], None]:
         (("add", "host", "--id", "node1"), "stands in"),
         (("add", "host", "--id", "NODE1"), "id"),
         (("add", "127.0.0.1:1", "--id", "again"), "127.0.0.1:1 stands in"),
+        (("add", "localhost:1", "--id", "again"), "localhost:1 stands in"),
         (("add", "host", "--available", "whenever"), "is no day"),
         (("remove", "node9"), "No backend 'node9'"),
     ],

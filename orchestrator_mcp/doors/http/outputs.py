@@ -138,7 +138,8 @@ def _look(path: Path, most: int) -> tuple[os.stat_result, bytes | None]:
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode) or found.st_size > most:
         return found, None
-    data = path.read_bytes()
+    with path.open("rb") as file:
+        data = file.read(most + 1)
     return found, data if len(data) == found.st_size else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from orchestrator_mcp.doors.http.outputs import PART
 from tests.doors.http.farm import JOB, SHA, ServiceDouble
 
 CONTENT = bytes(range(256)) * 1000
@@ -31,6 +32,16 @@ async def test_the_whole_file_comes_with_its_hash_as_etag(client: httpx.AsyncCli
     assert response.headers["content-security-policy"] == "sandbox"
     assert response.headers["cache-control"] == "private, max-age=31536000, immutable"
     assert response.headers["content-disposition"] == 'inline; filename="shot_9_01.png"'
+
+
+async def test_a_file_that_is_larger_than_one_reading_comes_whole(
+    client: httpx.AsyncClient, farm: ServiceDouble
+) -> None:
+    content = CONTENT * (2 * PART // len(CONTENT) + 1)
+    farm.add_file("film.mp4", content)
+    response = await client.get(address("film.mp4"))
+    assert (response.status_code, response.content) == (200, content)
+    assert response.headers["content-length"] == str(len(content))
 
 
 async def test_head_has_the_headers_alone(client: httpx.AsyncClient) -> None:
