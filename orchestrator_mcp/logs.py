@@ -1,7 +1,7 @@
 """Logs: one line format, to the console and to a rotating file, without secrets and without waiting.
 
 ```
-2026-03-01T09:30:00.125Z INFO    orchestrator_mcp.scheduler.runner [job_id=... attempt=1 backend_id=a] job completed: ...
+2026-03-01T09:30:00.125Z INFO    orchestrator_mcp.scheduler.runner [job_id=... attempt=1 backend_id=a] job completed
 ```
 
 Fields come from `extra=` of the call or from `log_context`; a `-` stands where there are none. A traceback follows its

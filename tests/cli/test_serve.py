@@ -93,17 +93,18 @@ def test_the_ready_block_says_where_everything_is(tmp_path: Path) -> None:
         assert expected in said
 
 
+SPARE = "{id: spare, host: 127.0.0.1, port: 10, enabled: false}"
+
+
 def test_the_ready_block_names_the_backends_that_take_part(tmp_path: Path) -> None:
-    far, off = "{id: far, host: 127.0.0.1, port: 9}", "{id: spare, host: 127.0.0.1, port: 10, enabled: false}"
-    (tmp_path / "config.yaml").write_text(f"server: {{port: 0}}\nbackends: [{off}, {far}]\n", encoding="utf-8")
-    with served(tmp_path, "--log-level", "error") as (server, _):
+    config = f"server: {{port: 0}}\nbackends: [{SPARE}, {{id: far, host: 127.0.0.1, port: 9}}]\n"
+    with served(tmp_path, "--log-level", "error", config=config) as (server, _):
         server.wait_for(r"Backends +far \(http://127.0.0.1:9\)")
 
 
 def test_the_ready_block_says_when_no_backend_takes_part(tmp_path: Path) -> None:
-    off = "{id: spare, host: 127.0.0.1, port: 10, enabled: false}"
-    (tmp_path / "config.yaml").write_text(f"server: {{port: 0}}\nbackends: [{off}]\n", encoding="utf-8")
-    with served(tmp_path, "--log-level", "error") as (server, _):
+    config = f"server: {{port: 0}}\nbackends: [{SPARE}]\n"
+    with served(tmp_path, "--log-level", "error", config=config) as (server, _):
         server.wait_for("Backends +none is enabled")
 
 
