@@ -144,7 +144,10 @@ def main() -> None:
         "and all but one of the models are helped by a machine that had another. One load less is enough for each set "
         "of models whose work happens to fit some of the machines, to within the seconds that the makespan leaves: "
         "those are the least loads of the table, and an integer program over all ways finds as many. Ours looks for no "
-        "such fit, it gives jobs as machines become free: 4 unequal machines with four models pay 4 + 4 - 1."
+        "such fit, it gives jobs as machines become free: 4 unequal machines with four models pay 4 + 4 - 1. With the "
+        "seeds 1 to 40 they pay 6 to 9 loads where 5 or 6 are possible, at the least 1.17 times as many. Tried and not "
+        "taken was to plan such groups at the start: a plan leaves a model to whoever comes to it later, but what has "
+        "waited for a minute takes whatever is free, and then more loads are paid than the plan saves."
     )
     report.write(options.out)
 
