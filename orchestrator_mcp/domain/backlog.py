@@ -166,6 +166,15 @@ class Tier:
         return min(cell.waiting_from for cell in self.cells.values())
 
     @cached_property
+    def waiting_for(self) -> dict[str, int]:
+        """model key -> since when the most neglected lane for it waits, milliseconds."""
+        found: dict[str, int] = {}
+        for cell in self.cells.values():
+            model = cell.eldest.spec.model_key
+            found[model] = min(cell.waiting_from, found.get(model, _NEVER))
+        return found
+
+    @cached_property
     def kinds(self) -> dict[str, dict[str, Lane]]:
         """model key -> a lane for each kind of need."""
         found: dict[str, dict[str, Lane]] = {}
@@ -291,6 +300,10 @@ class Backlog:
     def specs(self) -> Iterator[LaneSpec]:
         """Every kind of need, once for each tier."""
         return (cell.eldest.spec for tier in self._tiers.values() for cell in tier.cells.values())
+
+    def waits_since(self, moment: int) -> bool:
+        """Whether any lane has waited since then, milliseconds, or longer."""
+        return any(tier.waiting_from <= moment for tier in self._tiers.values())
 
     def tiers(self, now: int, fits: Fits) -> list[Tier]:
         """Those of which something could be given now, the most urgent first.

@@ -82,11 +82,12 @@ class Standby:
 
 @dataclass
 class _State:
-    """What a backend holds and has warm."""
+    """What a backend holds and has warm, since when, and when it was last given a job."""
 
     held: OrderedDict[str, _Held]
     warm: str = ""
     since: int = 0
+    given: int = 0
 
 
 class Experience:
@@ -148,6 +149,7 @@ class Experience:
         )
         if cold:
             state.warm, state.since = work.spec.model_key, now
+        state.given = now
         self._shares.charge(work.spec.source, charged, self._weight(work.spec.source))
         self._served[lane_id] = now
         self._served.move_to_end(lane_id)
@@ -348,6 +350,7 @@ class Experience:
             candidate,
             warm=warm,
             warm_since=since,
+            given=state.given,
             pace=self.speeds.pace(candidate.backend_id),
             paces=self.speeds.paces(candidate.backend_id),
             loads=self.speeds.loads(candidate.backend_id),

@@ -19,6 +19,7 @@ from typing import Final
 from orchestrator_mcp.domain.backlog import AGEING, Backlog, Fits, Tier
 from orchestrator_mcp.domain.eligibility import Eligibility, has_model, refusal, waiting_reasons
 from orchestrator_mcp.domain.prospects import Best, InNeed, Prospects
+from orchestrator_mcp.domain.serving import Serving
 from orchestrator_mcp.domain.situation import Candidate, Catalogue, Choice, Lane
 from orchestrator_mcp.domain.turns import Order, Replayed, Turns
 
@@ -46,6 +47,12 @@ again at once."""
 
 LEAD: Final = 60.0  # weighted seconds by which a source may be ahead of another because its models are warm
 STINT: Final = 10.0  # a backend goes on with a model for at least so many times what loading the next one takes
+TOGETHER: Final = 5.0
+"""How many times as long a lane may be passed over for what came at about the same time (within the patience): among
+those the order of arrival means little, and each change of models makes all of them wait."""
+UNKNOWN_LOAD: Final = 10.0
+"""Seconds that a load counts for a stint before one was measured: without stints there would be nothing to measure it
+by, for a load is told from a render by the same render without it."""
 
 
 def choose(
@@ -135,6 +142,10 @@ class _Round:
             return group_of[candidate.backend_id].fits(lane)
 
         self._prospects = Prospects(candidates, self._backlog.models, able, now)
+        looked_at = candidates if self._backlog.waits_since(now - patience) else ()
+        self._serving = Serving(looked_at, group_of, now, patience)
+        self._kinds_unserved: dict[int, tuple[int, dict[str, frozenset[str]]]] = {}
+        self._left_unserved: dict[tuple[_Group, int], tuple[int, list[Turns]]] = {}
         self._kept: list[_Group] = []
         self._orders: dict[tuple[int, str | None], Order] = {}
         self._turns_of: dict[tuple[_Group, int, str | None], Turns] = {}
@@ -192,6 +203,7 @@ class _Round:
     def _take(self, lane: Lane, candidate: Candidate) -> None:
         self._backlog.take(lane)
         self._prospects.given(lane, candidate)
+        self._serving.given(lane, candidate)
         self._offers.clear()
         for models in self._by_need.values():
             models.moved(candidate.warm)
@@ -201,8 +213,9 @@ class _Round:
         """What a backend does next; only what it has warm, unless it is the time for `loading`."""
         if self._presses(tier):
             first = self._turns(tier, candidate, None).first()
-            if first is None or self._must(tier, candidate, first[1]):
-                return first[1] if first else None
+            must = self._must(tier, candidate, first[1]) if first else None
+            if first is None or must is not None:
+                return must
         if loading:
             return self._worth_loading(tier, candidate)
         return self._needed_more(tier, candidate) or self._warm(tier, candidate)
@@ -219,12 +232,15 @@ class _Round:
         if turns is None:
             fits = self._fits(group)
             kinds = frozenset(kind for kind, lane in tier.examples(model) if fits(lane))
-            alike = (tier.priority, model, kinds)
-            if alike not in self._turns_for:
-                order = self._order(tier, model) if kinds else Order((), self._backlog)
-                self._turns_for[alike] = Turns(order, self._backlog, kinds)
-            turns = self._turns_of[key] = self._turns_for[alike]
+            turns = self._turns_of[key] = self._turns_among(tier, model, kinds)
         return turns
+
+    def _turns_among(self, tier: Tier, model: str | None, kinds: frozenset[str]) -> Turns:
+        alike = (tier.priority, model, kinds)
+        if alike not in self._turns_for:
+            order = self._order(tier, model) if kinds else Order((), self._backlog)
+            self._turns_for[alike] = Turns(order, self._backlog, kinds)
+        return self._turns_for[alike]
 
     def _order(self, tier: Tier, model: str | None) -> Order:
         key = (tier.priority, model)
@@ -233,28 +249,78 @@ class _Round:
             self._orders[key] = Order(queues.values(), self._backlog)
         return self._orders[key]
 
-    def _must(self, tier: Tier, candidate: Candidate, first: Lane) -> bool:
-        """Whether a lane was passed over for so long, or its source so far, that every preference ends."""
-        has_warm_work = candidate.warm in tier.kinds
-        if not has_warm_work and not self._passed_over(first):
-            return False
+    def _must(self, tier: Tier, candidate: Candidate, first: Lane) -> Lane | None:
+        """The lane that was passed over for so long, or whose source so far, that every preference ends."""
+        warm = self._turns(tier, candidate, candidate.warm).first() if candidate.warm in tier.kinds else None
+        for lane in self._neglected(tier, candidate):
+            if self._ends_preference(lane, candidate, warm[1] if warm else None):
+                return lane
         load = candidate.load_seconds(first)
-        if load and self._now - candidate.warm_since < STINT * 1000 * load:
-            return False
-        if self._overdue(first, candidate):
-            return True
-        if not load or not has_warm_work:
-            return False
-        found = self._turns(tier, candidate, candidate.warm).first()
-        tag = found[0] if found else 0.0
-        return tag - self._backlog.tags[first.spec.source] > LEAD and not self._leaves(first, candidate, False)
+        if not load or candidate.warm not in tier.kinds or self._in_stint(candidate, load):
+            return None
+        ahead = (warm[0] if warm else 0.0) - self._backlog.tags[first.spec.source]
+        return first if ahead > LEAD and not self._leaves(first, candidate, False) else None
 
-    def _passed_over(self, lane: Lane) -> bool:
-        return self._now - lane.waiting_from >= self._patience
+    def _in_stint(self, candidate: Candidate, load: float, times: float = 1) -> bool:
+        """Whether it has not yet made enough of the models that it has."""
+        return self._now - candidate.warm_since < times * STINT * 1000 * (load or UNKNOWN_LOAD)
+
+    def _ends_preference(self, lane: Lane, candidate: Candidate, instead: Lane | None) -> bool:
+        """Whether a lane goes before all that is warm.
+
+        Args:
+            lane: of a model that nobody serves.
+            candidate: who is free.
+            instead: what it would do next of what it has warm, if there is anything.
+        """
+        together = instead is not None and instead.since - lane.since <= self._patience
+        times = TOGETHER if together else 1
+        waited = self._now - lane.waiting_from
+        if waited < times * self._patience or self._in_stint(candidate, candidate.load_seconds(lane), times):
+            return False
+        return self._overdue(lane, candidate)
+
+    def _neglected(self, tier: Tier, candidate: Candidate) -> list[Lane]:
+        """Of each model that a backend would have to load, and nobody serves, the lane whose turn it is."""
+        found = []
+        for turns in self._unserved(tier, candidate):
+            first = turns.first()
+            if first is not None and not candidate.has_warm(first[1].spec):
+                found.append((first[0], first[1].since, first[1].served, first[1].id, first[1]))
+        found.sort(key=lambda one: one[:4])
+        return [lane for *_, lane in found]
+
+    def _unserved(self, tier: Tier, candidate: Candidate) -> list[Turns]:
+        """For each model for which a lane has waited for long, the turns of those that nobody serves who could."""
+        key = (self._group_of[candidate.backend_id], tier.priority)
+        changes, found = self._left_unserved.get(key, (-1, []))
+        if changes != self._serving.changes:
+            found = []
+            for model, kinds in self._unserved_kinds(tier).items():
+                if kinds and (own := kinds & self._turns(tier, candidate, model).kinds):
+                    found.append(self._turns_among(tier, model, own))
+            self._left_unserved[key] = (self._serving.changes, found)
+        return found
+
+    def _unserved_kinds(self, tier: Tier) -> dict[str, frozenset[str]]:
+        """For each model for which a lane has waited for long, the kinds of need that nobody serves who could."""
+        changes, found = self._kinds_unserved.get(tier.priority, (-1, {}))
+        if changes != self._serving.changes:
+            waiting = tier.waiting_for.items()
+            long = (model for model, since in waiting if model and self._now - since >= self._patience)
+            found = {model: frozenset(self._serving.left_by(tier.kinds[model], model)) for model in long}
+            self._kinds_unserved[tier.priority] = (self._serving.changes, found)
+        return found
+
+    def _passed_over(self, lane: Lane, candidate: Candidate) -> bool:
+        """Whether a lane has waited for long, and no other backend serves its model."""
+        if self._now - lane.waiting_from < self._patience:
+            return False
+        return not self._serving.by_another(lane, candidate)
 
     def _overdue(self, lane: Lane, candidate: Candidate) -> bool:
         """Whether a lane was passed over for longer than its job would have taken here."""
-        if not self._passed_over(lane):
+        if not self._passed_over(lane, candidate):
             return False
         span = candidate.load_seconds(lane) + (candidate.render_seconds(lane) or 0.0)
         return self._now - lane.waiting_from >= 1000 * span
@@ -279,7 +345,7 @@ class _Round:
                 continue
             if not self._leaves(lane, candidate, True):
                 return (tag, lane.waiting_from, lane.id, lane)
-            if not self._passed_over(tier.cells[kind].eldest):
+            if not self._passed_over(tier.cells[kind].eldest, candidate):
                 left.add(kind)
                 if len(left) == len(turns.kinds):
                     break
@@ -305,7 +371,7 @@ class _Round:
         """What backends like this one might load, less what none of those that are left would."""
         for source in self._turns(tier, candidate, None).sources():
             for lane in self._coldest(tier, candidate, source):
-                if not candidate.idle or self._passed_over(lane) or not self._left_by_all(lane):
+                if not candidate.idle or self._passed_over(lane, candidate) or not self._left_by_all(lane):
                     yield lane
 
     def _left_by_all(self, lane: Lane) -> bool:

@@ -113,6 +113,7 @@ class Candidate:
         loads: model key -> seconds that loading takes there.
         blocked: what failed there and goes elsewhere for a while: `LaneSpec.needs` -> why, in words.
         holding: what it holds now, as work; None while it is not known how long that takes.
+        given: when it was last given a job, milliseconds; 0 for long ago.
     """
 
     backend_id: str
@@ -131,6 +132,7 @@ class Candidate:
     loads: Mapping[str, float] = field(default_factory=dict, hash=False)
     blocked: Mapping[str, str] = field(default_factory=dict, hash=False)
     holding: Holding | None = None
+    given: int = 0
 
     @property
     def idle(self) -> bool:

@@ -79,7 +79,8 @@ class SchedulingSettings(BaseModel):
     patience: NothingOrUpToAWeek = Field(
         default=60.0,
         description="A job that was passed over for this long, or for what it takes if that is longer, goes to the "
-        "next free backend, whatever is loaded there and however slow it is.",
+        "next free backend, whatever is loaded there and however slow it is. It is not passed over while a backend "
+        "works at its model, and five times as long for jobs that came at about the same time.",
     )
     limits: Annotated[
         tuple[NamedLimitSettings, ...],

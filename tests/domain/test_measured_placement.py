@@ -13,6 +13,8 @@ from orchestrator_mcp.domain.placement import (
     MOST_AT_ONCE,
     PATIENCE,
     STINT,
+    TOGETHER,
+    UNKNOWN_LOAD,
     Candidate,
     Choice,
     Lane,
@@ -108,10 +110,35 @@ def test_a_load_is_paid_for_many_jobs_that_would_wait_for_one() -> None:
     assert pairs(choose([lane(1, "flux", count=40)], farm, NOW)) == [(1, "cold")]
 
 
-def test_waiting_for_a_warm_backend_ends_when_it_did_not_come() -> None:
-    farm = [gpu("warm", "flux", busy=2.0), gpu("cold")]
-    ignored = lane(1, "flux", since=NOW - PATIENCE)
+def test_waiting_for_a_warm_backend_ends_when_it_is_not_free_for_long() -> None:
+    farm = [gpu("warm", "flux", busy=PATIENCE / 1000 + 2), gpu("cold")]
+    assert choose([lane(1, "flux", load=100.0)], farm, NOW) == []
+    ignored = lane(1, "flux", load=100.0, since=NOW - 400_000)
     assert pairs(choose([ignored], farm, NOW)) == [(1, "cold")]
+    assert choose([ignored], [gpu("warm", "flux", busy=2.0), gpu("cold")], NOW) == []
+
+
+def test_a_model_that_is_served_needs_no_help_however_long_its_jobs_wait() -> None:
+    lanes = [lane(1, "flux", since=NOW - 20 * PATIENCE, labels="big"), lane(2, "sd", count=9)]
+    big = frozenset({"big"})
+    other = gpu("other", "sd", capabilities=big)
+    assert pairs(choose(lanes, [gpu("warm", "flux", busy=3.0, capabilities=big), other], NOW)) == [(2, "other")]
+    unfit = gpu("warm", "flux", busy=3.0)
+    assert pairs(choose(lanes, [unfit, other], NOW)) == [(1, "other")], "whoever serves the model cannot run it"
+    busy = gpu("warm", "flux", busy=PATIENCE / 1000 + 2, capabilities=big)
+    assert pairs(choose(lanes, [busy, other], NOW)) == [(1, "other")], "it will not be free for long"
+    just_begun = replace(busy, holding=None, given=NOW - 1000)
+    assert pairs(choose(lanes, [just_begun, other], NOW)) == [(2, "other")]
+    never_done = replace(busy, holding=None, given=NOW - PATIENCE)
+    assert pairs(choose(lanes, [never_done, other], NOW)) == [(1, "other")]
+    gone = replace(busy, holding=Holding(waiting=3.0), unavailable="offline")
+    assert pairs(choose(lanes, [gone, other], NOW)) == [(1, "other")]
+
+
+def test_one_backend_that_goes_to_a_neglected_model_is_enough() -> None:
+    lanes = [lane(1, "flux", since=NOW - 20 * PATIENCE, count=9), lane(2, "sd", count=99)]
+    farm = [gpu(name, "sd") for name in "abc"]
+    assert sorted(pairs(choose(lanes, farm, NOW))) == [(1, "a"), (2, "b"), (2, "c")]
 
 
 def test_nothing_is_concluded_from_what_is_not_known() -> None:
@@ -142,18 +169,33 @@ def test_a_pace_of_its_own_for_a_kind_of_work_counts() -> None:
 def test_jobs_of_one_model_are_done_one_after_the_other_for_a_while() -> None:
     lanes = [lane(1, "flux", count=9, since=NOW - 9000), lane(2, "sd", count=9, since=NOW - 5000)]
     assert pairs(choose(lanes, [gpu("a", "sd")], NOW)) == [(2, "a")]
-    passed_over = [replace(lanes[0], since=NOW - PATIENCE - 1), lanes[1]]
+    passed_over = [replace(lanes[0], since=NOW - PATIENCE - 5001), lanes[1]]
     assert pairs(choose(passed_over, [gpu("a", "sd")], NOW)) == [(1, "a")], "patience has an end"
-    assert pairs(choose(lanes, [gpu("a", "sd")], NOW, patience=9000)) == [(1, "a")], "that operators may set"
     assert pairs(choose(passed_over, [gpu("a", "sd")], NOW, patience=9 * PATIENCE)) == [(2, "a")]
+    assert pairs(choose(lanes, [gpu("a", "sd")], NOW, patience=3999)) == [(1, "a")], "that operators may set"
+    assert pairs(choose(lanes, [gpu("a", "sd")], NOW, patience=0)) == [(1, "a")]
+
+
+def test_what_came_at_about_the_same_time_may_go_first_for_longer() -> None:
+    def came(ago: int) -> list[Lane]:
+        return [lane(1, "flux", count=9, since=NOW - ago), lane(2, "sd", count=9, since=NOW - ago + PATIENCE)]
+
+    farm = [gpu("a", "sd")]
+    assert pairs(choose(came(round(TOGETHER * PATIENCE) - 1), farm, NOW)) == [(2, "a")]
+    assert pairs(choose(came(round(TOGETHER * PATIENCE)), farm, NOW)) == [(1, "a")]
 
 
 def test_a_backend_that_has_just_loaded_works_that_off_first() -> None:
-    lanes = [lane(1, "flux", count=9, since=NOW - 2 * PATIENCE), lane(2, "sd", count=9, since=NOW - PATIENCE)]
+    lanes = [lane(1, "flux", count=9, since=NOW - 3 * PATIENCE), lane(2, "sd", count=9, since=NOW - PATIENCE)]
     just = gpu("a", "sd", warm_since=NOW - 1000)
     assert pairs(choose(lanes, [just], NOW)) == [(2, "a")]
     long_ago = replace(just, warm_since=NOW - round(STINT * 5000))
     assert pairs(choose(lanes, [long_ago], NOW)) == [(1, "a")]
+    unmeasured = [replace(one, load=0.0) for one in lanes]
+    assert pairs(choose(unmeasured, [just], NOW)) == [(2, "a")]
+    assert pairs(choose(unmeasured, [replace(just, warm_since=NOW - round(STINT * UNKNOWN_LOAD * 1000))], NOW)) == [
+        (1, "a")
+    ]
 
 
 def test_priority_is_worth_a_load() -> None:

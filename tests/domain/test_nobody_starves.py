@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orchestrator_mcp.domain.backlog import AGEING
 from orchestrator_mcp.domain.lanes import LaneSpec
-from orchestrator_mcp.domain.placement import PATIENCE, STINT, Candidate, Lane, choose
+from orchestrator_mcp.domain.placement import PATIENCE, STINT, TOGETHER, Candidate, Lane, choose
 from orchestrator_mcp.domain.situation import Holding
 
 START = 10_000_000_000
@@ -42,8 +42,13 @@ def rivals(draw: st.DrawFn) -> list[tuple[int, str, str, float]]:
     )
 
 
-def begun_after(victim: tuple[int, str], others: list[tuple[int, str, str, float]], paces: list[float]) -> float:
-    """Milliseconds until the victim's only job is begun, in a farm that others keep busy for ever."""
+def begun_after(
+    victim: tuple[int, str], others: list[tuple[int, str, str, float]], paces: list[float], *, together: bool = False
+) -> float:
+    """Milliseconds until the victim's only job is begun, in a farm that others keep busy for ever.
+
+    Theirs have just come, or came when the victim's did.
+    """
     lanes = {
         0: Lane(
             id=0,
@@ -94,7 +99,7 @@ def begun_after(victim: tuple[int, str], others: list[tuple[int, str, str, float
                     **vars(one),
                     "served": served[one.id],
                     "share": shares[one.spec.source],
-                    "since": START if not one.id else now,
+                    "since": START if together or not one.id else now,
                 }
             )
             for one in lanes.values()
@@ -119,15 +124,17 @@ def begun_after(victim: tuple[int, str], others: list[tuple[int, str, str, float
     st.tuples(st.integers(-100, 100), st.sampled_from(["", "sd", "wan"])),
     rivals(),
     st.lists(st.floats(1, 6), min_size=1, max_size=3),
+    st.booleans(),
 )
 def test_every_job_is_begun_within_a_bound_whatever_arrives(
-    victim: tuple[int, str], others: list[tuple[int, str, str, float]], paces: list[float]
+    victim: tuple[int, str], others: list[tuple[int, str, str, float]], paces: list[float], together: bool
 ) -> None:
     longest = 1000 * (max(seconds for *_, seconds in others) * max(paces) + LOAD)
     steps = max(0, max(priority for priority, *_ in others) - victim[0]) + 1
     share = 1000 * len(others) * sum(seconds for *_, seconds in others) * max(paces)
-    bound = steps * AGEING + PATIENCE + STINT * 1000 * LOAD + 10 * longest + 2 * share
-    assert begun_after(victim, others, paces) <= bound
+    kept = (TOGETHER if together else 1) * (PATIENCE + STINT * 1000 * LOAD)
+    bound = steps * AGEING + kept + 10 * longest + 2 * share
+    assert begun_after(victim, others, paces, together=together) <= bound
 
 
 @pytest.mark.parametrize("priority", [0, -5])

@@ -82,6 +82,34 @@ def test_the_least_loads_count_the_card_that_two_models_would_have_to_share() ->
     assert least_loads(machines, tasks, makespan=36.0) == 2
 
 
+def films(machines: int, models: int, count: int) -> Scene:
+    """Jobs of a quarter to half a minute, three workflows for each model, with loads to match; all come at once."""
+    tasks = [
+        Task(id=n, kind=f"k{n % models}-{n % 3}", model=f"m{n % models}", seconds=15.0 + 5 * (n % 3), load=30.0)
+        for n in range(count)
+    ]
+    farm = [Machine(id=f"gpu-{number}") for number in range(machines)]
+    return Scene(name="films", machines=farm, tasks=tasks, mixed=True)
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_hours_of_work_keep_each_card_at_its_model(learned: bool) -> None:
+    scene = films(machines=4, models=4, count=800)
+    experience = trained(scene.machines, scene.tasks, random.Random(1)) if learned else None
+    ours = run(scene, Placed(experience))
+    assert ours.makespan <= 1.02 * lower_bound(scene.machines, scene.tasks)
+    assert ours.loads <= 7
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_more_models_than_cards_change_places_seldom(learned: bool) -> None:
+    scene = films(machines=1, models=3, count=200)
+    experience = trained(scene.machines, scene.tasks, random.Random(1)) if learned else None
+    ours = run(scene, Placed(experience))
+    assert ours.makespan <= 1.05 * lower_bound(scene.machines, scene.tasks)
+    assert ours.loads <= 6
+
+
 def test_two_models_on_one_card_change_places_seldom() -> None:
     tasks = [Task(id=n, kind=f"k{n % 2}", model=f"m{n % 2}", seconds=1.4, load=1.8) for n in range(24)]
     scene = Scene(name="one card", machines=[Machine(id="a")], tasks=tasks, mixed=True)
