@@ -41,15 +41,38 @@ class Learned:
     estimate: Estimate
 
 
+@dataclass(slots=True)
+class _Sum:
+    """A weighted mean, in its making.
+
+    Attributes:
+        weight: of all that was added.
+        total: of what was added, each times its weight.
+    """
+
+    weight: float = 0.0
+    total: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.weight
+
+    def add(self, weight: float, value: float) -> None:
+        """Add something, or with a weight below 0 take out what was added before."""
+        self.weight += weight
+        self.total += weight * value
+
+
 class Speeds:
     """What has been learned of renders and loads."""
 
     def __init__(self) -> None:
         self._pairs: OrderedDict[tuple[str, str], Estimate] = OrderedDict()
         self._backends: dict[str, dict[str, Estimate]] = defaultdict(dict)
-        self._kinds: dict[str, dict[str, Estimate]] = defaultdict(dict)
+        self._kinds: dict[str, set[str]] = defaultdict(set)  # who did each
         self._pace: dict[str, float] = {}  # logarithms
         self._kind: dict[str, float] = {}  # logarithms of seconds for each unit
+        self._sums: dict[str, _Sum] = defaultdict(_Sum)  # kind -> of the backends that did it: logarithm less pace
         self._loads: OrderedDict[tuple[str, str], Estimate] = OrderedDict()
         self._paces: dict[str, dict[str, float]] = {}
         self._own_loads: dict[str, dict[str, float]] = defaultdict(dict)
@@ -72,17 +95,29 @@ class Speeds:
         known = self._pairs.get((backend_id, kind))
         each = seconds / _sound_units(units)
         estimate = known.seen(each) if known else Estimate.first(each)
-        self._pairs[backend_id, kind] = self._backends[backend_id][kind] = self._kinds[kind][backend_id] = estimate
+        self._keep(backend_id, kind, estimate)
         self._news["render", backend_id, kind] = estimate
         self._pairs.move_to_end((backend_id, kind))
         if len(self._pairs) > MOST_PAIRS:
-            self._forget(*self._pairs.popitem(last=False)[0])
+            (other, forgotten), former = self._pairs.popitem(last=False)
+            self._forget(other, forgotten, former)
         self._fit(backend_id, kind)
 
-    def _forget(self, backend_id: str, kind: str) -> None:
-        del self._backends[backend_id][kind], self._kinds[kind][backend_id]
+    def _keep(self, backend_id: str, kind: str, estimate: Estimate) -> None:
+        """Put an estimate in the place of the one before it."""
+        pace, former = self._pace.get(backend_id, 0.0), self._pairs.get((backend_id, kind))
+        if former is not None:
+            self._sums[kind].add(-_trust(former), math.log(former.mean) - pace)
+        self._sums[kind].add(_trust(estimate), math.log(estimate.mean) - pace)
+        self._pairs[backend_id, kind] = self._backends[backend_id][kind] = estimate
+        self._kinds[kind].add(backend_id)
+
+    def _forget(self, backend_id: str, kind: str, estimate: Estimate) -> None:
+        del self._backends[backend_id][kind]
+        self._sums[kind].add(-_trust(estimate), math.log(estimate.mean) - self._pace.get(backend_id, 0.0))
+        self._kinds[kind].remove(backend_id)
         if not self._kinds[kind]:
-            del self._kinds[kind]
+            del self._kinds[kind], self._sums[kind]
             self._kind.pop(kind, None)
         if not self._backends[backend_id]:
             del self._backends[backend_id]
@@ -93,21 +128,25 @@ class Speeds:
         """One step towards seconds = kind x pace for all pairs that share the backend or the kind."""
         if kind not in self._kind:
             self._kind[kind] = math.log(self._pairs[backend_id, kind].mean) - self._pace.get(backend_id, 0.0)
-        weight, total = _DOUBT, 0.0
-        for other, estimate in self._backends[backend_id].items():
-            trust = min(estimate.count, MEMORY)
-            weight += trust
-            total += trust * (math.log(estimate.mean) - self._kind[other])
-        self._pace[backend_id] = total / weight
+        self._take_pace(backend_id)
         self._tell_anew(backend_id)
-        weight = total = 0.0
-        for other, estimate in self._kinds[kind].items():
-            trust = min(estimate.count, MEMORY)
-            weight += trust
-            total += trust * (math.log(estimate.mean) - self._pace.get(other, 0.0))
-        if abs(total / weight - self._kind[kind]) > _MOVED:
+        level = self._sums[kind].mean
+        if abs(level - self._kind[kind]) > _MOVED:
             self._tell_anew(*self._kinds[kind])
-        self._kind[kind] = total / weight
+        self._kind[kind] = level
+
+    def _take_pace(self, backend_id: str) -> None:
+        """See how a backend compares; the sums of what it did are kept right, and not made anew of all backends."""
+        own, weight, total = self._backends[backend_id], _DOUBT, 0.0
+        for kind, estimate in own.items():
+            trust = _trust(estimate)
+            weight += trust
+            total += trust * (math.log(estimate.mean) - self._kind[kind])
+        pace = total / weight
+        slower = pace - self._pace.get(backend_id, 0.0)
+        self._pace[backend_id] = pace
+        for kind, estimate in own.items():
+            self._sums[kind].total -= _trust(estimate) * slower
 
     def _tell_anew(self, *backends: str) -> None:
         self._changed.update(backends)
@@ -227,8 +266,7 @@ class Speeds:
             if one.sort == "load":
                 self._keep_load(one.backend_id, one.subject, one.estimate)
                 continue
-            self._pairs[one.backend_id, one.subject] = one.estimate
-            self._backends[one.backend_id][one.subject] = self._kinds[one.subject][one.backend_id] = one.estimate
+            self._keep(one.backend_id, one.subject, one.estimate)
             self._fit(one.backend_id, one.subject)
         for _ in range(3):
             for backend_id, kind in self._pairs:
@@ -267,6 +305,11 @@ def _rows(kept: object, sort: Literal["render", "load"]) -> Iterator[Learned]:
             case [str(backend_id), str(subject), float(mean), float(deviation), int(count)]:
                 estimate = Estimate(mean=mean, deviation=deviation, count=count)
                 yield Learned(sort=sort, backend_id=backend_id, subject=subject, estimate=estimate)
+
+
+def _trust(estimate: Estimate) -> int:
+    """How many observations it counts for."""
+    return min(estimate.count, MEMORY)
 
 
 def _is_sound(estimate: Estimate) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from collections import defaultdict
+from types import FrameType
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator_mcp.domain.estimates import Estimate
+from orchestrator_mcp.domain.estimates import MEMORY, Estimate
 from orchestrator_mcp.domain.speeds import Speeds
 
 SECONDS = st.floats(0.01, 10_000)
@@ -110,6 +113,48 @@ def test_another_size_is_counted_for_each_unit() -> None:
     again = speeds.expected("a", "portrait", 40.0)
     assert again is not None
     assert abs(again.mean - 6.0) < 0.5
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), SECONDS), max_size=60))
+def test_what_a_kind_takes_is_what_all_backends_that_did_it_say_less_their_pace(
+    history: list[tuple[str, str, float]],
+) -> None:
+    speeds, seen, pace = Speeds(), defaultdict[str, dict[str, Estimate]](dict), defaultdict[str, float](float)
+    for backend_id, kind, seconds in history:
+        known = seen[kind].get(backend_id)
+        seen[kind][backend_id] = known.seen(seconds) if known else Estimate.first(seconds)
+        speeds.rendered(backend_id, kind, 1.0, seconds)
+        pace[backend_id] = math.log(speeds.pace(backend_id))
+        total = weight = 0.0
+        for other, estimate in seen[kind].items():
+            weight += min(estimate.count, MEMORY)
+            total += min(estimate.count, MEMORY) * (math.log(estimate.mean) - pace[other])
+        found = speeds.seconds(kind, 1.0)
+        assert found is not None
+        assert math.isclose(found, math.exp(total / weight), rel_tol=1e-9)
+
+
+def test_to_learn_of_a_render_costs_the_same_on_a_large_farm() -> None:
+    assert steps_to_learn_on(1_000) == steps_to_learn_on(10)
+
+
+def steps_to_learn_on(backends: int) -> int:
+    """Calls that learning of one more render takes, when every backend has done three."""
+    speeds = Speeds()
+    for _ in range(3):
+        for number in range(backends):
+            speeds.rendered(str(number), "portrait", 1.0, 20.0)
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    speeds.rendered("5", "portrait", 1.0, 20.1)
+    sys.setprofile(before)
+    return calls
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), SECONDS), max_size=60))
