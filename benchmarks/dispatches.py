@@ -9,13 +9,13 @@ until the last one is accepted there.
 from __future__ import annotations
 
 import json
+import sqlite3
 import ssl
 import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from datetime import datetime
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import httpx
 
 from benchmarks.houses import LOOK, PATIENCE, blur, farm, house, online, rendered
 from benchmarks.reporting import Row
+from orchestrator_mcp.domain.jobs import Stage
 
 SHORTEST_RENDER, RENDER_EACH = 1500.0, 15.0  # ms of a render, whatever the farm, and for each backend of it
 DISPATCHES = 200  # of each measurement at the least, in as many rounds as that takes
@@ -94,7 +95,8 @@ async def _dispatched(folder: Path, backends: int) -> float:
                 body: dict[str, Any] = {"workflow": blur(), "batch": {"1.color": colors}}
                 answer = (await client.post("/api/job", json=body)).raise_for_status().json()
                 await _ended(record, (number + 1) * backends)
-                began.append(await _claimed_at(client, answer["job_ids"][0]))
+                await rendered(client, 1)
+                began.append(_claimed_at(running.folder, answer["job_ids"][0]))
     return _rate(record, backends, began)
 
 
@@ -113,11 +115,14 @@ async def _ended(record: Path, count: int) -> None:
             await anyio.sleep(LOOK * 10)
 
 
-async def _claimed_at(client: httpx.AsyncClient, job_id: str) -> float:
-    """When a job was claimed, in seconds; waits until no job is under way."""
-    await rendered(client, 1)
-    job = (await client.get(f"/api/job/{job_id}")).raise_for_status().json()
-    return datetime.fromisoformat(job["started_at"]).timestamp()
+def _claimed_at(folder: Path, job_id: str) -> float:
+    """When a job was claimed, in seconds: its intent to dispatch is in its history."""
+    with closing(sqlite3.connect(folder / "data" / "orchestrator.db")) as connection:
+        [(at,)] = connection.execute(
+            "SELECT min(at) FROM history JOIN job ON job.id = history.job_id WHERE uid = ? AND history.stage = ?",
+            (job_id, Stage.DISPATCHING.value),
+        )
+    return float(at) / 1000
 
 
 def _rate(record: Path, backends: int, began: Sequence[float]) -> float:

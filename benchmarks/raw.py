@@ -239,8 +239,8 @@ def _end(connection: sqlite3.Connection, held: Sequence[int], seq: int) -> None:
 def _begin(connection: sqlite3.Connection, found: Sequence[Sequence[object]], seq: int) -> None:
     numbered = [(seq + place, row[0], row[1], f"gpu-{place}") for place, row in enumerate(found, 1)]
     connection.executemany(
-        "UPDATE job SET state = 1, stage = 'dispatching', attempt = 1, backend_id = ?, epoch = 1, started_at = 1, "
-        "seq = ? WHERE id = ? AND state = 0",
+        "UPDATE job SET state = 1, stage = 'dispatching', attempt = 1, backend_id = ?, epoch = 1, seq = ? "
+        "WHERE id = ? AND state = 0",
         ((backend, number, job) for number, job, _, backend in numbered),
     )
     connection.executemany(

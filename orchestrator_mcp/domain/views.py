@@ -49,7 +49,7 @@ class AttemptView(View):
     number: int
     backend_id: str
     prompt_id: str
-    started_at: Time
+    started_at: Time = Field(description="When the backend took it; until then, when it was given to that backend.")
     ended_at: Time | None = None
     outcome: str | None = None
     reason: str | None = None
@@ -87,7 +87,9 @@ class JobView(View):
     metadata: dict[str, Any] = Field(default_factory=dict)
     seeds: dict[str, int] = Field(default_factory=dict, description="Every seed in force, by node and input.")
     submitted_at: Time
-    started_at: Time | None = None
+    started_at: Time | None = Field(
+        default=None, description="When it was first rendered; null while it waits, also in the queue of its backend."
+    )
     finished_at: Time | None = None
     backend_id: str | None = None
     attempts: list[AttemptView] = Field(default_factory=list)
@@ -186,7 +188,7 @@ class BackendView(View):
     reason: str | None = None
     capabilities: list[str] = Field(default_factory=list)
     slots: int = 1
-    running: int = 0
+    running: int = Field(default=0, description="Jobs of ours that have one of its slots.")
     foreign: int = Field(default=0, description="Prompts in its queue that are not ours.")
     warm: str | None = Field(default=None, description="The models that our last render there has left in its memory.")
     available: str | None = Field(default=None, description="Its opening hours, as they are configured.")

@@ -59,13 +59,18 @@ class Dispatcher:
 
     @property
     def running(self) -> dict[str, int]:
-        """Attempts that each backend holds now."""
-        return {backend_id: len(runners) for backend_id, runners in self._occupying.items()}
+        """Attempts that have a slot of each backend now; a successor has none yet."""
+        waiting = self._successors.waiting
+        return {backend_id: len(runners) - waiting(backend_id) for backend_id, runners in self._occupying.items()}
 
     @property
     def _taking_slots(self) -> dict[str, int]:
-        """The same, with those whose files are fetched as far as they are too many: else renders would outrun disks."""
-        taking, allowed = self.running, most_collecting(len(self._occupying))
+        """The same with successors, and with those whose files are fetched as far as they are too many.
+
+        Else renders would outrun disks.
+        """
+        taking = {backend_id: len(runners) for backend_id, runners in self._occupying.items()}
+        allowed = most_collecting(len(self._occupying))
         for backend_id, held in taking.items():
             if self._open[backend_id] - held > allowed:
                 taking[backend_id] = self._open[backend_id] - allowed

@@ -154,6 +154,8 @@ class Follower:
             if heard and self.wishes.any:
                 continue
             if (end := await self._poll()) is not None:
+                if self.stage is Stage.WAITING and isinstance(end, HistoryEntry):
+                    self._enter_rendering()  # it has, although nothing was heard of it
                 return end
             if self.stage is Stage.RENDERING and (end := await self._look_for_stall()) is not None:
                 return end

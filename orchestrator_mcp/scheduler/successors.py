@@ -81,6 +81,14 @@ class Successors:
         waiting.append(runner)
         return True
 
+    def waiting(self, backend_id: str) -> int:
+        """How many wait for a slot of a backend.
+
+        Args:
+            backend_id: which one.
+        """
+        return len(self._waiting.get(backend_id, ()))
+
     def slot_free(self, runner: Runner) -> Runner | None:
         """An attempt has its slot no more; who has its turn now.
 

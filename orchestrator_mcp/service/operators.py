@@ -29,7 +29,7 @@ class Operators:
     Args:
         store: keeps it beyond the end of the process.
         pool: the backends.
-        running: attempts that each backend holds now.
+        running: attempts that have a slot of each backend now.
         clock: the time.
     """
 

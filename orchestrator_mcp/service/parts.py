@@ -27,7 +27,7 @@ class ServiceParts:
         events: hints that something changed.
         clock: the time.
         settings: the configuration.
-        running: attempts that each backend holds now.
+        running: attempts that have a slot of each backend now.
         version: of the program.
         at_step: see `domain.steps`.
     """

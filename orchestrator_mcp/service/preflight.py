@@ -53,7 +53,7 @@ class Preflight:
     Args:
         pool: the backends.
         settings: the configuration.
-        running: attempts that each backend holds now.
+        running: attempts that have a slot of each backend now.
     """
 
     def __init__(

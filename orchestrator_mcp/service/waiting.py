@@ -43,7 +43,7 @@ class Waiting:
     Args:
         lanes: tells the lanes with queued jobs, or None when they are more than so many.
         pool: the backends.
-        running: attempts that each backend holds now.
+        running: attempts that have a slot of each backend now.
         events: knows how far renders are.
         clock: the time.
     """

@@ -23,10 +23,16 @@ def writes() -> dict[str, sa.Executable]:
     """The statements that change something."""
     return {
         "set_spec": sa.update(job).where(_held()).values(spec=P("b_spec"), seq=P("b_seq")),
-        "set_stage": sa.update(job).where(_held()).values(stage=P("b_stage"), seq=P("b_seq")),
+        "set_stage": sa.update(job)
+        .where(_held())
+        .values(stage=P("b_stage"), started_at=sa.func.coalesce(job.c.started_at, P("b_begun")), seq=P("b_seq")),
         "accept_attempt": sa.update(attempt)
         .where(*_OPEN)
-        .values(accepted_at=sa.func.coalesce(attempt.c.accepted_at, P("b_now")), prompt_id=P("b_prompt")),
+        .values(
+            started_at=sa.case((attempt.c.accepted_at.is_(None), P("b_now")), else_=attempt.c.started_at),
+            accepted_at=sa.func.coalesce(attempt.c.accepted_at, P("b_now")),
+            prompt_id=P("b_prompt"),
+        ),
         "add_artifact": sa.insert(artifact),
         "flag_cancel": sa.update(job)
         .where(job.c.id == P("b_id"), job.c.state == _code("1"))

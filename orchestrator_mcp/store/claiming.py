@@ -87,7 +87,7 @@ def _take(tx: Transaction, claimed: Sequence[OpenAttempt], candidates: Mapping[s
     stage, seq = Stage.DISPATCHING, tx.take_seqs(len(claimed))
     taken = tx.many_alike(
         "take_job",
-        {"b_stage": stage.value, "b_now": at},
+        {"b_stage": stage.value},
         ("b_id", "b_seq", "b_backend", "b_epoch", "b_sandbox"),
         (
             (held.row, seq + place, held.backend_id, held.epoch, candidates[held.backend_id].sandbox)

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from typing import Final
 
 from orchestrator_mcp.clock import to_millis
 from orchestrator_mcp.domain.chains import Ending
@@ -25,6 +26,8 @@ from orchestrator_mcp.store.schema import STATE_CODES, STATES
 from orchestrator_mcp.store.sqlite import Transaction
 from orchestrator_mcp.store.whole_jobs import job_row
 
+_BEFORE_RENDER: Final = frozenset({Stage.DISPATCHING, Stage.WAITING})
+
 
 def advance(
     tx: Transaction,
@@ -35,7 +38,7 @@ def advance(
     accepted_as: str | None = None,
     reason: str | None = None,
 ) -> None:
-    """A running job enters a stage.
+    """A running job enters a stage. A job has started when it is first rendered, an attempt when its backend took it.
 
     Args:
         tx: the transaction.
@@ -49,7 +52,8 @@ def advance(
         LeaseLostError: the attempt is no longer ours.
     """
     at, seq = to_millis(now), tx.take_seqs()
-    if not tx.run("set_stage", b_stage=stage.value, b_seq=seq, **_fence(held)):
+    begun = None if stage in _BEFORE_RENDER else at
+    if not tx.run("set_stage", b_stage=stage.value, b_begun=begun, b_seq=seq, **_fence(held)):
         raise _lost(held)
     if accepted_as is not None:
         tx.later("accept_attempt", b_id=held.row, b_attempt=held.number, b_now=at, b_prompt=accepted_as)

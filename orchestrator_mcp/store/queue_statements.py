@@ -40,7 +40,6 @@ def writes() -> dict[str, sa.Executable]:
             attempt=job.c.attempt + 1,
             backend_id=P("b_backend"),
             epoch=P("b_epoch"),
-            started_at=sa.func.coalesce(job.c.started_at, P("b_now")),
             sandbox=P("b_sandbox"),
             seq=P("b_seq"),
         ),

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator_mcp.domain.deliveries import InboxClaim
 from orchestrator_mcp.domain.events import JobChanged
-from orchestrator_mcp.domain.jobs import JobFailure, JobState, Outcome, is_batch_id
+from orchestrator_mcp.domain.jobs import JobFailure, JobState, Outcome, Stage, is_batch_id
 from orchestrator_mcp.domain.lanes import LaneSpec
 from orchestrator_mcp.domain.limits import QueueLimits
 from orchestrator_mcp.errors import (
@@ -158,13 +158,14 @@ async def test_a_batch_stands_where_its_jobs_stand(store: JobStore) -> None:
     accepted = await store.batches.accept(new_batch(4))
     await store.accept(new_job())
     held = await claim(store, 3)
+    await store.advance(held[0], Stage.RENDERING, later(2))
     await end(store, held[0], JobState.COMPLETED, 5)
     await end(store, held[1], JobState.FAILED, 7)
     stored = await store.batches.batch(accepted.batch_id)
     assert stored.counts == {JobState.COMPLETED: 1, JobState.FAILED: 1, JobState.RUNNING: 1, JobState.QUEUED: 1}
     assert (stored.size, stored.total, stored.ended, stored.over) == (4, 4, 2, False)
     assert stored.running == (held[2].job_id,)
-    assert (stored.started_at, stored.finished_at) == (later(1), None)
+    assert (stored.started_at, stored.finished_at) == (later(2), None)
     await end(store, held[2], JobState.COMPLETED, 8)
     await end_all(store, [JobState.COMPLETED])
     stored = await store.batches.batch(accepted.batch_id)

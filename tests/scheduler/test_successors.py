@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,20 @@ async def test_a_successor_arrives_only_after_the_end_of_the_render_before_it(tm
         assert [(job.status, len(job.attempts)) for job in ends] == [("completed", 1), ("completed", 1)]
         assert arrived(server)[-2:] == [first, second]
         assert set(rendered(server).values()) == {1}
+
+
+async def test_a_successor_takes_no_slot_and_has_not_started_before_the_render_before_it_has_ended(
+    tmp_path: Path,
+) -> None:
+    async with one_that_waits(tmp_path) as (running, server, first, second):
+        waiting, [backend] = await running.service.job(second), running.service.backends()
+        assert (waiting.status, waiting.started_at) == ("running", None)
+        assert (backend.running, backend.slots) == (1, 1)
+        cleared = datetime.now(UTC)
+        server.clear_faults()
+        ended = await running.end_of(second)
+        assert ended.started_at is not None
+        assert cleared < ended.attempts[0].started_at <= ended.started_at
 
 
 async def test_what_waits_here_is_cancelled_like_a_job_that_was_never_sent(tmp_path: Path) -> None:

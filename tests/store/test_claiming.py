@@ -28,7 +28,7 @@ async def test_the_intent_to_dispatch_is_on_the_disk_before_anything_is_sent(
     ]
     job = (await store.job(job_id)).job
     assert (job.state, job.stage, job.backend_id) == (JobState.RUNNING, Stage.DISPATCHING, "beast")
-    assert job.started_at == later(1)
+    assert (job.started_at, job.attempts[0].started_at) == (None, later(1))
     assert (told[-1].state, told[-1].stage) == (JobState.RUNNING, Stage.DISPATCHING)
 
 

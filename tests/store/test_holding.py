@@ -66,7 +66,10 @@ async def test_a_late_write_is_refused_and_changes_nothing(
 
 async def test_a_stage_and_the_backends_own_prompt_id_are_stored(store: JobStore, held: OpenAttempt) -> None:
     await store.advance(held, Stage.WAITING, later(2), accepted_as="drawn by an old server")
+    waiting = (await store.job(held.job_id)).job
+    assert (waiting.started_at, waiting.attempts[0].started_at) == (None, later(2))
     await store.advance(held, Stage.RENDERING, later(3))
+    assert (await store.job(held.job_id)).job.started_at == later(3)
     whole = await store.job_with_story(held.job_id)
     assert whole.stored.job.stage is Stage.RENDERING
     assert whole.stored.job.attempts[0].prompt_id == "drawn by an old server"
