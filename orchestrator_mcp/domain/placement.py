@@ -164,6 +164,7 @@ class _Round:
         if standing_by:
             self._kept = list(dict.fromkeys(self._group_of[backend_id] for backend_id in idle))
             self._turns_of.clear()
+            self._left_unserved.clear()
             yield from self._fill(standing_by)
 
     def _fits(self, group: _Group) -> Fits:
