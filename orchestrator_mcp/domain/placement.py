@@ -296,9 +296,9 @@ class _Round:
         key = (self._group_of[candidate.backend_id], tier.priority)
         changes, found = self._left_unserved.get(key, (-1, []))
         if changes != self._serving.changes:
-            found = []
+            found, fits = [], self._fits(key[0])
             for model, kinds in self._unserved_kinds(tier).items():
-                if kinds and (own := kinds & self._turns(tier, candidate, model).kinds):
+                if own := frozenset(kind for kind in kinds if fits(tier.kinds[model][kind])):
                     found.append(self._turns_among(tier, model, own))
             self._left_unserved[key] = (self._serving.changes, found)
         return found
