@@ -24,6 +24,23 @@ _KINDS = 4  # workflows for each model
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spans:
+    """How long work takes: the least and the most, seconds.
+
+    Attributes:
+        render: of a render on a machine of pace 1.
+        load: of loading a model.
+    """
+
+    render: tuple[float, float]
+    load: tuple[float, float]
+
+
+_SHORT = Spans(render=(0.05, 2.0), load=(1.0, 3.0))
+_LONG = Spans(render=(5.0, 30.0), load=(20.0, 40.0))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scene:
     """A farm and its work."""
 
@@ -46,36 +63,38 @@ def scenes(seed: int, each: int, sizes: Sequence[int]) -> Iterator[Scene]:
             for models in (1, 4):
                 rng = random.Random(f"{seed}/{size}/{unequal}/{models}")
                 paces = [1.0 + 5.0 * number / (size - 1) for number in range(size)] if unequal else [1.0] * size
-                machines = [Machine(id=f"gpu-{number:03}", pace=pace) for number, pace in enumerate(paces)]
                 name = f"{size} {'unequal' if unequal else 'equal'}, {'four models' if models == 4 else 'one model'}"
-                yield Scene(
-                    name=name, machines=machines, tasks=list(_tasks(rng, each * size, models)), mixed=models > 1
-                )
+                tasks = list(_tasks(rng, each * size, models, _SHORT))
+                yield Scene(name=name, machines=_farm(paces), tasks=tasks, mixed=models > 1)
 
 
-def _tasks(rng: random.Random, count: int, models: int) -> Iterator[Task]:
-    kinds = [(f"model-{m}", f"workflow-{m}-{k}", rng.uniform(0.05, 2.0)) for m in range(models) for k in range(_KINDS)]
-    loads = {f"model-{m}": rng.uniform(1.0, 3.0) for m in range(models)}
+def _farm(paces: Sequence[float]) -> list[Machine]:
+    return [Machine(id=f"gpu-{number:03}", pace=pace) for number, pace in enumerate(paces)]
+
+
+def _tasks(rng: random.Random, count: int, models: int, spans: Spans) -> Iterator[Task]:
+    shortest, longest = spans.render
+    kinds = [
+        (f"model-{m}", f"workflow-{m}-{k}", rng.uniform(*spans.render)) for m in range(models) for k in range(_KINDS)
+    ]
+    loads = {f"model-{m}": rng.uniform(*spans.load) for m in range(models)}
     for number in range(count):
         model, kind, typical = rng.choice(kinds)
-        seconds = min(2.0, max(0.05, typical * rng.uniform(0.9, 1.1)))
+        seconds = min(longest, max(shortest, typical * rng.uniform(0.9, 1.1)))
         yield Task(id=number, model=model, kind=kind, seconds=seconds, load=loads[model])
 
 
 def hours(seed: int) -> Iterator[Scene]:
-    """Work of an hour and more: renders of 5 to 30 s, loads of 20 to 40 s; also more models than machines."""
-    for paces, models, each in (([1.0] * 4, 4, 200), ([1.0, 2.0, 3.0, 6.0], 4, 200), ([1.0], 3, 200)):
+    """Work of an hour and more, also with more models than machines."""
+    for paces, models in (([1.0] * 4, 4), ([1.0, 2.0, 3.0, 6.0], 4), ([1.0], 3)):
         rng = random.Random(f"{seed}/hours/{paces}/{models}")
-        kinds = [(f"model-{m}", f"workflow-{m}-{k}", rng.uniform(5, 30)) for m in range(models) for k in range(_KINDS)]
-        loads = {f"model-{m}": rng.uniform(20, 40) for m in range(models)}
-        tasks = []
-        for number in range(each * len(paces)):
-            model, kind, typical = rng.choice(kinds)
-            seconds = typical * rng.uniform(0.9, 1.1)
-            tasks.append(Task(id=number, model=model, kind=kind, seconds=seconds, load=loads[model]))
-        machines = [Machine(id=f"gpu-{number}", pace=pace) for number, pace in enumerate(paces)]
         alike = "unequal" if len(set(paces)) > 1 else "equal"
-        yield Scene(name=f"{len(paces)} {alike}, {models} models", machines=machines, tasks=tasks, mixed=True)
+        yield Scene(
+            name=f"{len(paces)} {alike}, {models} models",
+            machines=_farm(paces),
+            tasks=list(_tasks(rng, 200 * len(paces), models, _LONG)),
+            mixed=True,
+        )
 
 
 def compared(scene: Scene, seed: int) -> Iterator[dict[str, Any]]:

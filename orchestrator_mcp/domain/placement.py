@@ -214,8 +214,9 @@ class _Round:
         """What a backend does next; only what it has warm, unless it is the time for `loading`."""
         if self._presses(tier):
             first = self._turns(tier, candidate, None).first()
-            must = self._must(tier, candidate, first[1]) if first else None
-            if first is None or must is not None:
+            if first is None:
+                return None
+            if (must := self._must(tier, candidate, first[1])) is not None:
                 return must
         if loading:
             return self._worth_loading(tier, candidate)
@@ -282,14 +283,11 @@ class _Round:
         return self._overdue(lane, candidate)
 
     def _neglected(self, tier: Tier, candidate: Candidate) -> list[Lane]:
-        """Of each model that a backend would have to load, and nobody serves, the lane whose turn it is."""
-        found = []
-        for turns in self._unserved(tier, candidate):
-            first = turns.first()
-            if first is not None and not candidate.has_warm(first[1].spec):
-                found.append((first[0], first[1].since, first[1].served, first[1].id, first[1]))
-        found.sort(key=lambda one: one[:4])
-        return [lane for *_, lane in found]
+        """Of each model that a backend would have to load, and nobody serves, the lane whose turn it is, in order."""
+        firsts = (turns.first() for turns in self._unserved(tier, candidate))
+        found = [first for first in firsts if first is not None and not candidate.has_warm(first[1].spec)]
+        found.sort(key=lambda first: (first[0], first[1].since, first[1].served, first[1].id))
+        return [lane for _, lane in found]
 
     def _unserved(self, tier: Tier, candidate: Candidate) -> list[Turns]:
         """For each model for which a lane has waited for long, the turns of those that nobody serves who could."""
