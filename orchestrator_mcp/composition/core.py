@@ -21,6 +21,7 @@ from orchestrator_mcp.composition.choices import Choices
 from orchestrator_mcp.errors import StorageError
 from orchestrator_mcp.events import Events
 from orchestrator_mcp.files import is_network_filesystem
+from orchestrator_mcp.machine.marks import MARKS_NAME, Marks, boot_id
 from orchestrator_mcp.machine.shipped import workflow_folders
 from orchestrator_mcp.scheduler import Dispatcher, Resources
 from orchestrator_mcp.scheduler.learned import LearnedSpeeds
@@ -54,6 +55,7 @@ class Parts:
     reload: Reload
     storage: StorageWatch
     backups: Backups
+    marks: Marks
     learned: LearnedSpeeds
 
 
@@ -75,6 +77,7 @@ async def core(settings: Settings, choices: Choices, clock: Clock) -> AsyncItera
             await parts.learned.keep()
             await parts.backups.make_last()
         finally:
+            parts.marks.close()
             parts.store.close()
 
 
@@ -98,8 +101,9 @@ async def _set_to_work(parts: Parts, work: TaskGroup) -> None:
 
 def _parts(settings: Settings, choices: Choices, clock: Clock) -> Parts:
     """Build everything; nothing is opened or started."""
-    events, current, owner = Events(clock), CurrentSettings(settings), socket.gethostname()
+    events, current, host = Events(clock), CurrentSettings(settings), socket.gethostname()
     network = is_network_filesystem(settings.data_dir)
+    marks = Marks(None if network else settings.data_dir / MARKS_NAME, host=host, boot=boot_id())
     store = JobStore(settings.data_dir / DATABASE, tell=events.publish, exclusive=network)
     artifacts = ArtifactStore(settings.data_dir / "artifacts")
     pool = BackendPool(current, clock=clock, tell=events.publish)
@@ -111,7 +115,8 @@ def _parts(settings: Settings, choices: Choices, clock: Clock) -> Parts:
             events=events,
             clock=clock,
             settings=current,
-            instance=owner,
+            marks=marks,
+            instance=host,
             at_step=choices.at_step,
         )
     )
@@ -138,9 +143,10 @@ def _parts(settings: Settings, choices: Choices, clock: Clock) -> Parts:
         artifacts=artifacts,
         service=service,
         retention=Retention(store, artifacts, lambda: current.now.retention, clock),
-        reload=Reload(current, pool=pool, store=store, owner=owner, clock=clock),
+        reload=Reload(current, pool=pool, store=store, owner=marks.owner, instance=host, clock=clock),
         storage=StorageWatch(lambda: current.now, store, clock),
         backups=Backups(store, lambda: current.now, clock),
+        marks=marks,
         learned=LearnedSpeeds(store, pool, clock),
     )
     _let_them_report(parts)

@@ -18,6 +18,7 @@ class Step(StrEnum):
     STORED = "stored"  # the job is stored, and its caller has not heard of it
     INTENT = "intent"  # the attempt is stored, and nothing was sent
     BROUGHT = "brought"  # its input files are on the backend, and the graph was not sent
+    MARKED = "marked"  # it is marked as sent, and was not sent
     POSTED = "posted"  # the backend has answered, and that is not stored
     ACCEPTED = "accepted"  # stored: the backend has the prompt
     ADOPTED = "adopted"  # a prompt that an earlier process sent was found again

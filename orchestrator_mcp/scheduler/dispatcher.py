@@ -9,6 +9,7 @@ from typing import Final
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
 from orchestrator_mcp.backends.foresight import Decision
@@ -109,13 +110,22 @@ class Dispatcher:
                 self._may_wait |= waited.cancelled_caught
 
     async def _adopt(self, tasks: TaskGroup) -> None:
-        store, pool = self._resources.store, self._resources.pool
-        epochs = await store.take_leases(self._resources.instance, [backend.id for backend in pool])
+        store, pool, marks = self._resources.store, self._resources.pool, self._resources.marks
+        left, owners = await anyio.to_thread.run_sync(marks.left), await store.backends.owners()
+        epochs = await store.take_leases(marks.owner, [backend.id for backend in pool])
         for backend in pool:
             backend.epoch = epochs[backend.id]
-        for held in sorted(await store.adopt(epochs), key=_may_be_unsent):
+        adopted = await store.adopt(epochs)
+        waited_for_word = {held.prompt_id: held.backend_id for held in adopted if not held.accepted}
+        unsent = {
+            prompt_id
+            for prompt_id, backend_id in waited_for_word.items()
+            if left is not None and left.never_sent(prompt_id, owners.get(backend_id))
+        }
+        await anyio.to_thread.run_sync(marks.begin, waited_for_word.keys() - unsent)
+        for held in sorted(adopted, key=lambda held: (held.prompt_id in unsent, _may_be_unsent(held))):
             log.info("adopting an attempt that was open", extra=_fields(held))
-            self._start(tasks, held, adopted=True)
+            self._start(tasks, held, adopted=True, never_sent=held.prompt_id in unsent)
 
     async def _give_back(self) -> None:
         """Queue the jobs again that were claimed and never sent: the next start need not ask what became of them."""
@@ -185,9 +195,14 @@ class Dispatcher:
         longest = max(scheduling.retry_delay, scheduling.retry_delay_max) * 1000
         return not now < due <= now + longest
 
-    def _start(self, tasks: TaskGroup, held: OpenAttempt, *, adopted: bool) -> None:
+    def _start(self, tasks: TaskGroup, held: OpenAttempt, *, adopted: bool, never_sent: bool = False) -> None:
         runner = Runner(
-            self._resources, held, adopted=adopted, sending=self._successors.sending, slot_free=self._slot_free
+            self._resources,
+            held,
+            adopted=adopted,
+            never_sent=never_sent,
+            sending=self._successors.sending,
+            slot_free=self._slot_free,
         )
         self._runners[held.job_id] = runner
         occupying = self._occupying.setdefault(held.backend_id, set())

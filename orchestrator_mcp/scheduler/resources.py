@@ -13,6 +13,7 @@ from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.steps import AtStep, no_step
 from orchestrator_mcp.errors import StorageError
 from orchestrator_mcp.events import Events
+from orchestrator_mcp.machine.marks import Marks
 from orchestrator_mcp.scheduler.right_of_way import RightOfWay
 from orchestrator_mcp.settings import CurrentSettings, LimitSettings, SchedulingSettings
 from orchestrator_mcp.store import JobStore
@@ -28,6 +29,8 @@ class Resources:
     """Everything that dispatching needs, built once by the app.
 
     Attributes:
+        marks: of what was posted, for the process after this one.
+        instance: this orchestrator, as its prompts name it.
         at_step: called after each step of a job's way; a chaos run gives one that kills.
         right_of_way: who goes first when many renders end at once.
     """
@@ -38,6 +41,7 @@ class Resources:
     events: Events
     clock: Clock
     settings: CurrentSettings
+    marks: Marks
     instance: str
     at_step: AtStep = no_step
     right_of_way: RightOfWay = field(default_factory=RightOfWay)

@@ -53,7 +53,8 @@ class Runner:
     Args:
         resources: see `Resources`.
         held: the attempt, as it was claimed or adopted.
-        adopted: whether a process before this one may have sent it.
+        adopted: whether a process before this one had it.
+        never_sent: whether that process is known not to have sent it.
         sending: called when it is about to be sent.
         slot_free: called once, when the backend no longer works for this attempt.
 
@@ -63,11 +64,19 @@ class Runner:
     """
 
     def __init__(
-        self, resources: Resources, held: OpenAttempt, *, adopted: bool, sending: Told, slot_free: Told
+        self,
+        resources: Resources,
+        held: OpenAttempt,
+        *,
+        adopted: bool,
+        never_sent: bool,
+        sending: Told,
+        slot_free: Told,
     ) -> None:
         self.resources = resources
         self.held = held
-        self._adopted = adopted
+        self._adopted, self._never_sent = adopted, never_sent
+        self._mark = held.prompt_id
         self._sending, self._slot_free = sending, slot_free
         self.backend = resources.pool.take(held.backend_id)
         self._stages = Stages(resources, held)
@@ -138,6 +147,7 @@ class Runner:
         with self._log_context():
             try:
                 await self._conclude(await self._render())
+                self.resources.marks.clear(self._mark)
             except LeaseLostError as error:
                 log.warning("%s", error)
             finally:
@@ -216,6 +226,8 @@ class Runner:
         ready = await self._preparation.ready(backend, graph)
         if isinstance(ready, Ended):
             return ready
+        await self.resources.persist(self._make_mark)
+        self.resources.at_step(Step.MARKED)
         await anyio.lowlevel.checkpoint_if_cancelled()  # from here on it may have been sent
         self._falls, self._deaths = backend.falls, backend.deaths
         self._sent_as = backend.client_id
@@ -244,6 +256,9 @@ class Runner:
         self._falls += backend.numbered(submission.number)  # this prompt came after the restart
         return self._accepted(backend, submission.prompt_id, Stage.WAITING)
 
+    async def _make_mark(self) -> None:
+        self.resources.marks.set(self._mark)
+
     async def _submit(self, backend: Backend, graph: Graph) -> Submission:
         try:
             return await backend.client.submit(
@@ -267,6 +282,7 @@ class Runner:
             falls=self._falls,
             deaths=self._deaths,
             canary=self._canary,
+            never_sent=self._never_sent,
             sent_at=self._sent_at,
             clock=self.resources.clock,
             scheduling=self.resources.scheduling,

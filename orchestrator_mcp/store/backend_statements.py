@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from orchestrator_mcp.store.schema import backend_wish, speed
+from orchestrator_mcp.store.schema import backend_wish, lease, speed
 
 COLUMNS = {
     "add_wish": [column.name for column in backend_wish.columns],
@@ -31,6 +31,7 @@ def writes() -> dict[str, sa.Executable]:
 def reads() -> dict[str, sa.Executable]:
     """What only looks."""
     return {
+        "lease_owners": sa.select(lease.c.backend_id, lease.c.owner),
         "wishes": sa.select(backend_wish),
         "speeds": sa.select(speed).order_by(speed.c.seen_at),
         "oldest_speed_to_keep": sa.select(speed.c.seen_at)

@@ -30,6 +30,10 @@ class BackendStore:
         self._writer = writer
         self._read = read
 
+    async def owners(self) -> dict[str, str | None]:
+        """Who held the lease of each backend last. Raises StorageError."""
+        return await self._read(lambda tx: {row["backend_id"]: row["owner"] for row in tx.all("lease_owners")})
+
     async def wishes(self) -> dict[str, Wish]:
         """What is wanted of each backend, also of those that are not configured now. Raises StorageError."""
         return await self._read(lambda tx: {row["backend_id"]: _wish(row) for row in tx.all("wishes")})

@@ -44,6 +44,7 @@ class Reload:
         pool: takes the backends.
         store: gives leases on new ones.
         owner: in whose name.
+        instance: this orchestrator, as its prompts name it.
         clock: the time.
         interval: seconds between two looks at the file.
     """
@@ -55,6 +56,7 @@ class Reload:
         pool: BackendPool,
         store: JobStore,
         owner: str,
+        instance: str,
         clock: Clock,
         interval: float = INTERVAL,
     ) -> None:
@@ -62,6 +64,7 @@ class Reload:
         self._pool = pool
         self._store = store
         self._owner = owner
+        self._instance = instance
         self._clock = clock
         self._interval = interval
         self._file = settings.now.config_file
@@ -154,7 +157,7 @@ class Reload:
             epochs = await self._store.take_leases(self._owner, sorted(added)) if added else {}
             await self._pool.change(target, epochs)
             new = [backend for backend in self._pool if backend.id in added]
-            await recall(self._store, new, instance=self._owner, clock=self._clock)
+            await recall(self._store, new, instance=self._instance, clock=self._clock)
         log.info("the configuration holds: %s", ", ".join(changed) if changed else "nothing in it changed")
         for warning in (*wanted.warnings, *([self.notice] if self.notice else [])):
             log.warning("%s", warning)
