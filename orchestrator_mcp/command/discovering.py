@@ -106,10 +106,13 @@ def discover(
         print_json(json.dumps([{**one.entry, "version": one.version, "known_as": one.known_as} for one in found]))
     else:
         paint(_table(found) if found else Text(f"No ComfyUI answered at {wanted}."))
-    for one in found:
-        if add and one.known_as is None:
+    new = [one for one in found if one.known_as is None]
+    if add:
+        for one in new:
             editing.add(one.entry, config)
-    if not add and not as_json and any(one.known_as is None for one in found):
+        if found and not new and not as_json:
+            say("All of them are in the configuration already; nothing was changed.")
+    elif new and not as_json:
         say("Add them with --add, or one by one: orchestrator-mcp backends add HOST[:PORT]")
     return ExitCode.OK if found else ExitCode.FAILED
 

@@ -6,6 +6,7 @@ import logging
 from typing import Any, Final
 
 from orchestrator_mcp.backends.backend import Backend
+from orchestrator_mcp.clock import format_time
 from orchestrator_mcp.domain.blocklist import End
 from orchestrator_mcp.domain.events import BackendChanged
 from orchestrator_mcp.domain.jobs import Outcome
@@ -65,7 +66,7 @@ def learn_of_kind(resources: Resources, backend: Backend, held: OpenAttempt, end
         lasting=scheduling.block_for,
     )
     if block is not None:
-        log.warning("%s avoids the backend until %s: %s", held.workflow_id, block.until, block.reason)
+        log.warning("%s avoids %s until %s: %s", held.workflow_id, backend.id, format_time(block.until), block.reason)
         resources.events.publish(BackendChanged(backend_id=backend.id))
 
 

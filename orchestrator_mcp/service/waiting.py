@@ -15,7 +15,7 @@ from orchestrator_mcp.backends.foresight import MOST_LANES
 from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.eta import Wait
-from orchestrator_mcp.domain.jobs import Job, JobState, attempt_name
+from orchestrator_mcp.domain.jobs import Job, JobState, Stage, attempt_name
 from orchestrator_mcp.domain.lanes import LaneSpec, Requirements
 from orchestrator_mcp.domain.placement import Candidate, Catalogue, Lane, refusal, waiting_reasons
 from orchestrator_mcp.domain.preflight import Finding, PackOf, in_words, lacking
@@ -103,6 +103,8 @@ class Waiting:
     def _seconds_left(self, job: Job) -> float | None:
         if job.state is not JobState.RUNNING or job.backend_id is None or not job.attempts:
             return None
+        if job.stage is Stage.WAITING and job.backend_id in self._pool and self._pool[job.backend_id].sharing.foreign:
+            return None  # it stands behind other people's prompts, and nobody knows what those take
         return self._pool.foresight.left(attempt_name(job.job_id, job.attempts[-1].number), job.backend_id)
 
     def _wait(self, at: Place, spec: LaneSpec, position: int) -> Wait | None:

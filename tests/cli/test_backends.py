@@ -65,6 +65,7 @@ def test_what_answers_in_a_network_is_found_and_added_once(place: Path, comfy_po
         assert ended.returncode == 0, ended.stderr
         assert [one["id"] for one in backends_in(place)] == ["node1", f"comfy-127-0-0-1-{comfy_port}"]
     assert f"comfy-127-0-0-1-{comfy_port}" in ended.stdout, "the second time it stands in the configuration"
+    assert "nothing was changed" in ended.stderr
     text = (place / "config.yaml").read_text(encoding="utf-8")
     assert [line for line in FARM.splitlines() if line not in text.splitlines()] == []
 

@@ -172,3 +172,18 @@ def test_their_turn_begins_when_they_come_and_again_after_each_of_ours(patience:
     sharing.had_a_turn(120.0)
     assert (sharing.words(121.0, patience) is None) == (patience == 0.0)
     assert sharing.seen(0, 122.0) and sharing.words(122.0, patience) is None
+
+
+async def test_what_stands_behind_the_work_of_others_has_no_eta(sandboxes: SandboxFactory, tmp_path: Path) -> None:
+    server = await sandboxes(step_ms=20)
+    async with core(tmp_path, [backend_for(server, "one")], quick(foreign_patience=0.1)) as running:
+        for seed in (1, 2, 3):
+            await running.end_of(await running.submit(render(seed=seed)))
+        server.set_fault("freeze")
+        await by_hand(server, 4)
+        await seen(running, 1)
+        job = await running.submit(render(seed=5))
+        behind = await running.until(job, "running", stage="waiting")
+        assert behind.eta_seconds is None, "nobody knows what theirs takes"
+        server.clear_faults()
+        assert (await running.end_of(job)).status == "completed"
