@@ -11,6 +11,7 @@ from rich.table import Column
 from rich.text import Text
 
 from orchestrator_mcp.domain.batch_views import BatchView
+from orchestrator_mcp.domain.reasons import reasons_in_words
 from orchestrator_mcp.domain.views import JobView, StreamEvent
 from orchestrator_mcp.redaction import escape
 
@@ -127,10 +128,18 @@ def job_words(job: JobView) -> str:
     Args:
         job: as the API shows it.
     """
+    reasons = reasons_in_words(job.waiting_because) if job.status == "queued" else ""
+    return escape(f"{stand_words(job)} ({reasons})") if reasons else stand_words(job)
+
+
+def stand_words(job: JobView) -> str:
+    """What a job does, and why it failed, in one line; not why it waits.
+
+    Args:
+        job: as the API shows it.
+    """
     if job.status == "queued":
         words = "queued" + (f", number {job.queue_position}" if job.queue_position else "")
-        reasons = [f"{why.backend_id}: {why.reason}" if why.backend_id else why.reason for why in job.waiting_because]
-        words += f" ({'; '.join(reasons[:3])})" if reasons else ""
     elif job.status == "running":
         words = f"{job.stage or 'running'}{f' on {job.backend_id}' if job.backend_id else ''}"
     elif job.status == "completed":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -12,10 +13,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator_mcp.command.board import batch_words, job_words, status_text
+from orchestrator_mcp.command.board import batch_words, job_words, stand_words, status_text
 from orchestrator_mcp.command.rows import Rows
 from orchestrator_mcp.domain.batch_views import BatchView
 from orchestrator_mcp.domain.dry_runs import ProspectView
+from orchestrator_mcp.domain.reasons import reasons_in_words
 from orchestrator_mcp.domain.views import BackendView, JobView, ParameterView, WorkflowView
 from orchestrator_mcp.redaction import escape
 
@@ -38,18 +40,28 @@ def paint(shown: RenderableType) -> None:
 
 
 def job_table(jobs: Sequence[JobView]) -> RenderableType:
-    """A row for each job.
+    """A row for each job; why several of them wait is said once, beneath.
 
     Args:
         jobs: newest first.
     """
     if not jobs:
         return Text("There are no jobs. Hand one in with: orchestrator-mcp submit my_workflow_001")
+    notes = _shared_reasons(jobs)
     rows = Rows("Job", "Status", "Workflow", "Backend", "Submitted", "Done in", "What it does")
     for job in jobs:
-        row = (job.backend_id or "", local_time(job.submitted_at), prospect(job), job_words(job))
+        note = notes.get(reasons_in_words(job.waiting_because)) if job.status == "queued" else None
+        words = job_words(job) if note is None else f"{stand_words(job)} [{note}]"
+        row = (job.backend_id or "", local_time(job.submitted_at), prospect(job), words)
         rows.add(Text(job.job_id), status_text(job), *map(plain_text, (job.workflow_id, *row)))
-    return rows
+    return Group(rows, *(plain_text(f"[{note}] {reasons}") for reasons, note in notes.items()))
+
+
+def _shared_reasons(jobs: Iterable[JobView]) -> dict[str, int]:
+    """Why more than one job waits, each with the number of the note that says so beneath the rows."""
+    told = Counter(reasons_in_words(job.waiting_because) for job in jobs if job.status == "queued")
+    shared = [reasons for reasons, times in told.items() if reasons and times > 1]
+    return {reasons: note for note, reasons in enumerate(shared, 1)}
 
 
 def job_details(job: JobView) -> RenderableType:

@@ -54,3 +54,25 @@ def test_a_backend_shows_which_models_are_loaded() -> None:
     assert "sd15.safetensors" in shown(
         backend_details(BackendView.model_validate(known | {"warm": "sd15.safetensors"}))
     )
+
+
+def waiting(job_id: str, *why: tuple[str, str], **said: Any) -> JobView:
+    return job(job_id=job_id, waiting_because=[{"backend_id": one, "reason": reason} for one, reason in why], **said)
+
+
+def test_a_reason_for_which_many_wait_is_said_once_beneath_the_rows() -> None:
+    busy = [("alpha", "it is busy with 1 of ours"), ("beta", "it is busy with 1 of ours")]
+    many = [waiting(f"job-{number}", *busy, queue_position=number) for number in range(1, 41)]
+    pinned = waiting("pinned", ("gamma", "it is offline"))
+    table = shown(job_table([*many, pinned]))
+    assert table.count("it is busy with 1 of ours") == 1
+    assert "[1] alpha, beta: it is busy with 1 of ours" in table
+    assert table.count("[1]") == 41 and "queued, number 40 [1]" in table
+    assert "queued (gamma: it is offline)" in table, "what is so of one job alone stands with it"
+
+
+def test_what_backends_say_alike_of_a_job_is_said_once() -> None:
+    farm = [(f"gpu-{number}", "it is offline") for number in range(5)]
+    assert "queued (gpu-0, gpu-1, gpu-2 and 2 more: it is offline; big: it is paused)" in shown(
+        job_details(waiting("a", *farm, ("big", "it is paused")))
+    )

@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator_mcp.domain.dry_runs import DryRunView, ProspectView
+from orchestrator_mcp.domain.reasons import reasons_in_words
 from orchestrator_mcp.domain.text import plain, plain_or_none
 from orchestrator_mcp.domain.views import (
     AcceptedView,
@@ -24,7 +25,6 @@ from orchestrator_mcp.doors.mcp.text import fitting
 FINAL: Final = frozenset({"completed", "failed", "cancelled"})
 _NAME_BYTES: Final = 300
 _DRY_RUN_BYTES: Final = 9_000  # told twice, as text and as structure
-_MOST_REASONS: Final = 3
 _REASON_BYTES: Final = 1_000
 
 
@@ -284,19 +284,7 @@ def _next_step(view: JobView, *, told: int) -> str:
 
 def why_it_waits(view: JobView) -> str:
     """In one sentence: the reasons, each with the backends that give it."""
-    by_reason: dict[str, list[str]] = {}
-    for why in view.waiting_because:
-        by_reason.setdefault(why.reason, []).append(why.backend_id or "")
-    told = [_because(reason, backends) for reason, backends in list(by_reason.items())[:_MOST_REASONS]]
-    more = f"; and {len(by_reason) - len(told)} more reasons" if len(by_reason) > len(told) else ""
-    return plain(f"It waits: {'; '.join(told)}{more}.", limit=_REASON_BYTES)
-
-
-def _because(reason: str, backends: list[str]) -> str:
-    named = [backend for backend in backends if backend]
-    if not named:
-        return reason
-    return f"{', '.join(named[:3])}{f' and {len(named) - 3} more' if len(named) > 3 else ''}: {reason}"
+    return plain(f"It waits: {reasons_in_words(view.waiting_because)}.", limit=_REASON_BYTES)
 
 
 def _after_completion(view: JobView, *, left_out: int) -> str:
