@@ -24,6 +24,8 @@ from orchestrator_mcp.redaction import escape
 _PIPE_WIDTH: Final = 200  # columns where no terminal says how wide it is
 _LONGEST_VALUE: Final = 300
 _LABEL: Final = 10  # columns of the longest label of a job's details
+_MOST_NAMED: Final = 3  # workflows of which a backend's remarks tell
+_COMMAND: Final = "orchestrator-mcp backends"
 _BACKEND_COLOURS: Final = {"idle": "green", "busy": "cyan", "offline": "red", "suspect": "red"}
 
 
@@ -129,10 +131,21 @@ def backend_table(backends: Sequence[BackendView]) -> RenderableType:
         jobs = f"{one.running} of {one.slots}" + (f", {one.foreign} of others" if one.foreign else "")
         name = one.id if one.name in {"", one.id} else f"{one.id} ({one.name})"
         address = f"{one.host}:{one.port}"
-        remarks = one.reason or ("draws placeholder pictures" if one.kind == "sandbox" else "")
-        rest = (address, jobs, one.comfyui_version or "", ", ".join(one.capabilities), remarks)
+        rest = (address, jobs, one.comfyui_version or "", ", ".join(one.capabilities), "; ".join(_remarks(one)))
         rows.add(plain_text(name), status, *map(plain_text, rest))
-    return rows
+    if not any(one.blocked for one in backends):
+        return rows
+    return Group(rows, Text(f"Why work avoids a backend: {_COMMAND} ID. To send it there again: {_COMMAND} unblock ID"))
+
+
+def _remarks(one: BackendView) -> Iterable[str]:
+    if one.reason or one.kind == "sandbox":
+        yield one.reason or "draws placeholder pictures"
+    if one.blocked:
+        names = list(dict.fromkeys(block.workflow_id for block in one.blocked))
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        last = local_time(max(block.until for block in one.blocked))
+        yield f"jobs like {', '.join(names[:_MOST_NAMED])}{more} avoid it until {last}, for they failed there"
 
 
 def backend_details(backend: BackendView) -> RenderableType:
@@ -165,13 +178,11 @@ def _backend_details(one: BackendView) -> Iterable[tuple[str, str]]:
     if one.available:
         yield "Open", one.available + (f" (opens {local_time(one.opens_at)})" if one.opens_at else "")
     for block in one.blocked:
-        yield (
-            "Blocked",
-            (
-                f"{block.signature} ({block.workflow_id}) until {local_time(block.until)}: {block.failures} failures, "
-                f"at last: {block.reason}"
-            ),
-        )
+        times = "once" if block.failures == 1 else f"{block.failures} times in a row"
+        kind = f"jobs like {block.workflow_id} until {local_time(block.until)}, for they failed {times}: {block.reason}"
+        yield "Blocked", f"{kind} (signature {block.signature})"
+    if one.blocked:
+        yield "Unblock", f"{_COMMAND} unblock {one.id}"
     if one.capabilities:
         yield "Capabilities", ", ".join(one.capabilities)
     if one.last_seen:

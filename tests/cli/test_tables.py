@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from orchestrator_mcp.command.tables import backend_details, job_details, job_table, prospect
+from orchestrator_mcp.command.tables import (
+    backend_details,
+    backend_table,
+    job_details,
+    job_table,
+    local_time,
+    prospect,
+)
 from orchestrator_mcp.domain.views import BackendView, JobView
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
@@ -49,11 +56,32 @@ def test_a_job_shows_when_it_will_be_done_in_the_list_and_alone() -> None:
     assert "rendering on big, 40 % done" in alone and "Done in" in alone and "12 s" in alone
 
 
+def backend(**said: Any) -> BackendView:
+    known = {"id": "a", "name": "a", "host": "h", "port": 1, "online": True, "status": "idle"}
+    return BackendView.model_validate(known | said)
+
+
 def test_a_backend_shows_which_models_are_loaded() -> None:
-    known = {"id": "a", "name": "a", "host": "h", "port": 1, "online": True, "status": "idle", "slots": 1, "running": 0}
-    assert "sd15.safetensors" in shown(
-        backend_details(BackendView.model_validate(known | {"warm": "sd15.safetensors"}))
-    )
+    assert "sd15.safetensors" in shown(backend_details(backend(warm="sd15.safetensors")))
+
+
+def block(workflow_id: str, **said: Any) -> dict[str, Any]:
+    known = {"signature": "ab12", "failures": 3, "reason": "node 3 raised", "since": NOW, "until": NOW}
+    return known | {"workflow_id": workflow_id} | said
+
+
+def test_a_backend_that_work_avoids_shows_which_work_and_how_that_is_ended() -> None:
+    farm = [backend(), backend(id="gpu", blocked=[block("film"), block("film", signature="cd"), block("still")])]
+    listed = shown(backend_table(farm))
+    assert f"jobs like film, still avoid it until {local_time(NOW)}" in listed
+    assert "orchestrator-mcp backends unblock ID" in listed
+    alone = shown(backend_details(farm[1]))
+    assert "failed 3 times in a row: node 3 raised (signature ab12)" in alone
+    assert "orchestrator-mcp backends unblock gpu" in alone
+
+
+def test_where_nothing_is_blocked_nobody_is_told_how_to_unblock() -> None:
+    assert "unblock" not in shown(backend_table([backend()])) + shown(backend_details(backend()))
 
 
 def waiting(job_id: str, *why: tuple[str, str], **said: Any) -> JobView:
