@@ -169,9 +169,15 @@ class Foresight:
         """What a running attempt takes from its beginning to its end; None while that is not known."""
         return self._experience.expected(attempt, backend_id)
 
-    def left(self, attempt: str, backend_id: str) -> float | None:
-        """Seconds until a running attempt is rendered; None while that is not known."""
-        estimate = self._experience.left(attempt, backend_id, self._now())
+    def left(self, attempt: str, backend_id: str, *, shared: bool) -> float | None:
+        """Seconds until a running attempt is rendered; None while that is not known.
+
+        Args:
+            attempt: as it was given.
+            backend_id: who has it.
+            shared: whether somebody else uses that backend too.
+        """
+        estimate = self._experience.left(attempt, backend_id, self._now(), shared=shared)
         return estimate.mean if estimate is not None else None
 
     def looked(self) -> bool:

@@ -57,6 +57,7 @@ class _Held:
         charged: reference seconds that its source was charged.
         began: when it began to render, milliseconds; None while it stands by.
         before: what was warm before it, and since when.
+        heard: whether the backend itself said that it began.
     """
 
     work: Work
@@ -65,6 +66,7 @@ class _Held:
     charged: float
     began: int | None
     before: tuple[str, int]
+    heard: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +162,7 @@ class Experience:
         """A backend says that it begins with an attempt. Without it, each begins when the one before has ended."""
         held = self._changing(backend_id).held
         if attempt in held:
-            held[attempt] = replace(held[attempt], began=now)
+            held[attempt] = replace(held[attempt], began=now, heard=True)
 
     def ended(
         self,
@@ -254,11 +256,18 @@ class Experience:
         held = self._state(backend_id).held.get(attempt)
         return held.expected if held is not None else None
 
-    def left(self, attempt: str, backend_id: str, now: int) -> Estimate | None:
-        """What an attempt still takes, with what stands before it there, and how far off that may be."""
+    def left(self, attempt: str, backend_id: str, now: int, *, shared: bool = False) -> Estimate | None:
+        """What an attempt still takes, with what stands before it there, and how far off that may be.
+
+        Args:
+            attempt: as it was given.
+            backend_id: who has it.
+            now: milliseconds.
+            shared: whether others have prompts in its queue too: then nobody knows when those begin that wait there.
+        """
         total = deviation = 0.0
         for name, held in self._state(backend_id).held.items():
-            if held.expected is None:
+            if held.expected is None or (shared and not held.heard):
                 return None
             total += held.expected.remaining(0.0 if held.began is None else max(0, now - held.began) / 1000)
             deviation += held.expected.deviation

@@ -15,10 +15,11 @@ from orchestrator_mcp.backends.foresight import MOST_LANES
 from orchestrator_mcp.backends.pool import BackendPool
 from orchestrator_mcp.clock import Clock
 from orchestrator_mcp.domain.eta import Wait
-from orchestrator_mcp.domain.jobs import Job, JobState, Stage, attempt_name
+from orchestrator_mcp.domain.jobs import Job, JobState, attempt_name
 from orchestrator_mcp.domain.lanes import LaneSpec, Requirements
 from orchestrator_mcp.domain.placement import Candidate, Catalogue, Lane, refusal, waiting_reasons
 from orchestrator_mcp.domain.preflight import Finding, PackOf, in_words, lacking
+from orchestrator_mcp.domain.situation import with_facts
 from orchestrator_mcp.events import Events
 from orchestrator_mcp.service.packs import packs_known
 from orchestrator_mcp.service.showing import Live, parent_reasons
@@ -103,9 +104,14 @@ class Waiting:
     def _seconds_left(self, job: Job) -> float | None:
         if job.state is not JobState.RUNNING or job.backend_id is None or not job.attempts:
             return None
-        if job.stage is Stage.WAITING and job.backend_id in self._pool and self._pool[job.backend_id].sharing.foreign:
-            return None  # it stands behind other people's prompts, and nobody knows what those take
-        return self._pool.foresight.left(attempt_name(job.job_id, job.attempts[-1].number), job.backend_id)
+        return self._left(attempt_name(job.job_id, job.attempts[-1].number), job.backend_id)
+
+    def _left(self, attempt: str, backend_id: str) -> float | None:
+        return self._pool.foresight.left(attempt, backend_id, shared=self._shared(backend_id))
+
+    def _shared(self, backend_id: str) -> bool:
+        """Whether somebody else uses a backend now."""
+        return backend_id in self._pool and self._pool[backend_id].sharing.foreign > 0
 
     def _wait(self, at: Place, spec: LaneSpec, position: int) -> Wait | None:
         lane = Lane(
@@ -124,7 +130,14 @@ class Waiting:
     async def _look(self) -> None:
         foresight = self._pool.foresight
         if not foresight.looked():
-            foresight.look(await self._lanes(most=MOST_LANES), self._pool.candidates(self._running()))
+            candidates = [self._counted_on(one) for one in self._pool.candidates(self._running())]
+            foresight.look(await self._lanes(most=MOST_LANES), candidates)
+
+    def _counted_on(self, candidate: Candidate) -> Candidate:
+        """A backend as estimates see it: who can say when one will have done our jobs that others use too?"""
+        if candidate.unavailable is not None or not self._shared(candidate.backend_id):
+            return candidate
+        return with_facts(candidate, unavailable="somebody else uses it")
 
     def _queued_seconds(self, at: Place, spec: LaneSpec, position: int) -> float | None:
         wait = self._wait(at, spec, position)
@@ -145,7 +158,7 @@ class Waiting:
             None if one.position is None else self._queued_seconds(one.place, one.lane, one.position)
             for one in stored.ends
         ]
-        left = [self._pool.foresight.left(name, backend_id) for name, backend_id in stored.attempts]
+        left = [self._left(name, backend_id) for name, backend_id in stored.attempts]
         known = [seconds for seconds in (*queued, *left) if seconds is not None]
         return max(known) if known and len(known) == len(queued) + len(left) else None
 

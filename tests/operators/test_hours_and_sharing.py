@@ -134,6 +134,41 @@ async def test_after_a_while_one_of_ours_stands_behind_theirs_and_no_more_than_o
         assert (await running.end_of(second)).status == "completed"
 
 
+async def test_behind_the_prompts_of_others_nobody_says_when_ours_will_be_done(
+    sandboxes: SandboxFactory, tmp_path: Path
+) -> None:
+    server = await sandboxes(step_ms=20, load_ms=0)
+    async with core(tmp_path, [backend_for(server, "one")], quick(foreign_patience=0.3)) as running:
+        for seed in (100, 101):
+            await running.end_of(await running.submit(render(steps=2, seed=seed)))
+        server.set_fault("freeze")
+        await by_hand(server, 1)
+        await seen(running, 1)
+        ours, next_one = [await running.submit(render(steps=2, seed=seed)) for seed in (2, 3)]
+        await running.until(ours, "running", stage="waiting")
+        told = [await running.service.job(job_id) for job_id in (ours, next_one)]
+        assert [view.eta_seconds for view in told] == [None, None]
+        server.clear_faults()
+        assert (await running.end_of(next_one)).status == "completed"
+
+
+async def test_before_the_prompts_of_others_it_is_said_when_ours_will_be_done(
+    sandboxes: SandboxFactory, tmp_path: Path
+) -> None:
+    server = await sandboxes(step_ms=20, load_ms=0)
+    async with core(tmp_path, [backend_for(server, "one")]) as running:
+        for seed in (100, 101):
+            await running.end_of(await running.submit(render(steps=2, seed=seed)))
+        server.set_fault("freeze")
+        ours = await running.submit(render(steps=2, seed=2))
+        await running.until(ours, "running", stage="rendering")
+        await by_hand(server, 1)
+        await seen(running, 1)
+        assert (await running.service.job(ours)).eta_seconds is not None
+        server.clear_faults()
+        assert (await running.end_of(ours)).status == "completed"
+
+
 async def test_our_own_jobs_are_never_taken_for_somebody_elses(sandboxes: SandboxFactory, tmp_path: Path) -> None:
     server = await sandboxes()
     farm = [backend_for(server, "one", max_concurrent_jobs=2)]
@@ -172,18 +207,3 @@ def test_their_turn_begins_when_they_come_and_again_after_each_of_ours(patience:
     sharing.had_a_turn(120.0)
     assert (sharing.words(121.0, patience) is None) == (patience == 0.0)
     assert sharing.seen(0, 122.0) and sharing.words(122.0, patience) is None
-
-
-async def test_what_stands_behind_the_work_of_others_has_no_eta(sandboxes: SandboxFactory, tmp_path: Path) -> None:
-    server = await sandboxes(step_ms=20)
-    async with core(tmp_path, [backend_for(server, "one")], quick(foreign_patience=0.1)) as running:
-        for seed in (1, 2, 3):
-            await running.end_of(await running.submit(render(seed=seed)))
-        server.set_fault("freeze")
-        await by_hand(server, 4)
-        await seen(running, 1)
-        job = await running.submit(render(seed=5))
-        behind = await running.until(job, "running", stage="waiting")
-        assert behind.eta_seconds is None, "nobody knows what theirs takes"
-        server.clear_faults()
-        assert (await running.end_of(job)).status == "completed"
