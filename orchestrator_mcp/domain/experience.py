@@ -354,7 +354,7 @@ class Experience:
         state = self._state(candidate.backend_id)
         undone = [held.before for name, held in state.held.items() if name in without and held.cold] if without else []
         warm, since = undone[0] if undone else (state.warm, state.since)
-        told_of_all = candidate.running == len(state.held)
+        told_of_all = candidate.running <= len(state.held)  # a successor is held and has no slot yet
         return with_facts(
             candidate,
             warm=warm,

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from orchestrator_mcp.domain.access import Caller, Scope
@@ -63,6 +64,16 @@ async def test_a_successor_arrives_only_after_the_end_of_the_render_before_it(tm
         assert [(job.status, len(job.attempts)) for job in ends] == [("completed", 1), ("completed", 1)]
         assert arrived(server)[-2:] == [first, second]
         assert set(rendered(server).values()) == {1}
+
+
+async def test_what_waits_behind_a_successor_is_told_when_it_will_be_done(tmp_path: Path) -> None:
+    async with one_that_waits(tmp_path) as (running, _, _, second):
+        third = await running.submit(render(STEPS, seed=12))
+        with anyio.fail_after(20):
+            while (told := await running.service.job(third)).eta_seconds is None:  # it may be half a second old
+                assert (await running.service.job(second)).stage == "dispatching", "nothing was said all the while"
+                await anyio.sleep(0.05)
+        assert told.status == "queued"
 
 
 async def test_a_successor_takes_no_slot_and_has_not_started_before_the_render_before_it_has_ended(
