@@ -118,7 +118,8 @@ class Wait:
         speed = sum(1 / worker.pace for worker in self._workers)
         held = sum(worker.left(self._now) / worker.pace for worker in self._workers)
         first = min(worker.left(self._now) for worker in self._workers)
-        wait = max(first, (before + held) / speed) if before + held > 0 else 0.0
+        at_work = (len(self._workers) - 1) * lane.seconds / 2  # when it begins, the others are half-way on average
+        wait = max(first, (before + held - at_work) / speed)
         render = len(self._renders) / sum(1 / seconds for seconds in self._renders)
         load = min(worker.load_seconds(lane) for worker in self._workers) if position == 0 else 0.0
         spread = (max(self._renders) - min(self._renders)) / 2 + render / 10

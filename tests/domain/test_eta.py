@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from benchmarks.simulation import Machine, Placed, Simulation, Task, trained
 from orchestrator_mcp.domain.eta import Wait
 from orchestrator_mcp.domain.experience import Experience
@@ -64,10 +66,21 @@ def test_the_next_job_of_an_idle_farm_takes_its_render() -> None:
 
 def test_what_goes_before_it_flows_over_all_who_can() -> None:
     known, farm = knowing("a", "b"), [gpu("a"), gpu("b")]
-    assert seconds(known, farm, [lane(1, count=9)], 1, 8) == 50.0
-    assert seconds(known, farm, [lane(1, count=9), lane(2, priority=1, count=4)], 1, 8) == 70.0
-    assert seconds(known, farm, [lane(1, count=9), lane(2, priority=-1, count=4)], 1, 8) == 50.0
-    assert seconds(known, farm, [lane(1, count=9, source="x"), lane(2, source="y", count=400)], 1, 8) == 95.0
+    assert seconds(known, farm, [lane(1, count=9)], 1, 8) == 47.5
+    assert seconds(known, farm, [lane(1, count=9), lane(2, priority=1, count=4)], 1, 8) == 67.5
+    assert seconds(known, farm, [lane(1, count=9), lane(2, priority=-1, count=4)], 1, 8) == 47.5
+    assert seconds(known, farm, [lane(1, count=9, source="x"), lane(2, source="y", count=400)], 1, 8) == 92.5
+
+
+@pytest.mark.parametrize("machines", [1, 2, 5, 8])
+def test_what_is_said_of_a_queue_is_neither_too_long_nor_too_short_on_the_whole(machines: int) -> None:
+    names = [f"g{number}" for number in range(machines)]
+    known, farm, count = knowing(*names), [gpu(name) for name in names], 5 * machines
+    told = [seconds(known, farm, [lane(1, count=count)], 1, position) for position in range(count)]
+    taken = [10.0 * (position // machines + 1) for position in range(count)]
+    assert None not in told
+    off = [said - took for said, took in zip(told, taken, strict=True) if said is not None]
+    assert abs(sum(off)) <= 0.05 * sum(taken) and max(map(abs, off)) <= 5.0, "half a render at the most"
 
 
 def test_what_cannot_be_known_is_not_said() -> None:
