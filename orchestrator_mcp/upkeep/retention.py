@@ -16,6 +16,7 @@ from orchestrator_mcp.store import Forgotten, JobStore
 log = logging.getLogger(__name__)
 
 ROUND: Final = 600.0  # seconds between two rounds
+LOOK: Final = 2.0  # seconds until a change of the settings begins the next round
 STEP: Final = 50  # jobs deleted in one transaction, so that accepting never waits long
 SETTLED: Final = timedelta(minutes=15)  # after which a file surely belongs to the job that it was fetched for
 PAUSE: Final = 0.05  # seconds between two steps
@@ -41,13 +42,15 @@ class Retention:
         self._spared: set[str] = set()
 
     async def run(self) -> None:
-        """A round now and then, for ever."""
+        """A round now and then, and soon after the settings were changed; for ever."""
         while True:
+            kept, ends = self._settings(), self._clock.monotonic() + ROUND
             try:
                 await self.forget_old()
             except StorageError as error:
                 log.warning("cannot forget old jobs now: %s", error)
-            await self._clock.sleep(ROUND)
+            while self._settings() == kept and self._clock.monotonic() < ends:
+                await self._clock.sleep(LOOK)
 
     async def forget_old(self) -> int:
         """One round: first by age, then the oldest until no more are left than are wanted, and the files fit.

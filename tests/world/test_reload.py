@@ -174,6 +174,22 @@ async def test_limits_and_who_may_queue_how_much_change_with_the_file(
         assert "scheduling.max_queued is 1" in second.text
 
 
+async def test_who_lowers_what_is_kept_need_not_wait_for_the_next_round(
+    tmp_path: Path, sandboxes: SandboxFactory
+) -> None:
+    entry = backend("one", await sandboxes())
+    async with house(tmp_path, configured(entry)) as at:
+        job_ids = [await at.submit() for _ in range(3)]
+        for job_id in job_ids:
+            assert (await at.ended(job_id))["status"] == "completed"
+        write_config(tmp_path, configured(entry) + "retention: {jobs: 1}\n")
+
+        async def newest_alone() -> bool:
+            return [job["job_id"] for job in (await at.api.get("/api/jobs")).json()["jobs"]] == job_ids[-1:]
+
+        await until(newest_alone)
+
+
 @pytest.mark.parametrize("kind", WRONG)
 async def test_a_wrong_file_changes_nothing_and_stands_in_health_until_it_is_mended(
     tmp_path: Path, sandboxes: SandboxFactory, kind: str
