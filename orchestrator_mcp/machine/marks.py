@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,14 +38,14 @@ class MarksLeft:
     owner: str
     prompts: frozenset[str]
 
-    def never_sent(self, prompt_id: str, owner: str | None) -> bool:
-        """Whether a prompt that was open was certainly never posted.
+    def never_sent(self, untold: Mapping[str, str | None]) -> set[str]:
+        """The prompts that were certainly never posted.
 
         Args:
-            prompt_id: that of the attempt, as it was claimed.
-            owner: who held the lease of its backend last.
+            untold: those of attempts that were open and that no backend is known to have taken -> who held the lease
+                of its backend last.
         """
-        return owner == self.owner and prompt_id not in self.prompts
+        return {prompt for prompt, owner in untold.items() if owner == self.owner and prompt not in self.prompts}
 
 
 class Marks:

@@ -116,13 +116,9 @@ class Dispatcher:
         for backend in pool:
             backend.epoch = epochs[backend.id]
         adopted = await store.adopt(epochs)
-        waited_for_word = {held.prompt_id: held.backend_id for held in adopted if not held.accepted}
-        unsent = {
-            prompt_id
-            for prompt_id, backend_id in waited_for_word.items()
-            if left is not None and left.never_sent(prompt_id, owners.get(backend_id))
-        }
-        await anyio.to_thread.run_sync(marks.begin, waited_for_word.keys() - unsent)
+        untold = {held.prompt_id: owners.get(held.backend_id) for held in adopted if not held.accepted}
+        unsent = left.never_sent(untold) if left is not None else set()
+        await anyio.to_thread.run_sync(marks.begin, untold.keys() - unsent)
         for held in sorted(adopted, key=lambda held: (held.prompt_id in unsent, _may_be_unsent(held))):
             log.info("adopting an attempt that was open", extra=_fields(held))
             self._start(tasks, held, adopted=True, never_sent=held.prompt_id in unsent)

@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 CLEAN_LOOKS: Final = 2  # looks that must agree before a prompt counts as absent
 LOOK_PAUSE: Final = 0.5  # seconds between two looks
-_NEVER_SENT: Final = Ended(outcome=Outcome.REVOKED, reason="the orchestrator ended before it was sent")
 
 
 class NeverArrived(Enum):
@@ -137,6 +136,30 @@ def _absent(
     return NeverArrived.RESEND
 
 
+async def look_for_unsent(backend: Backend, held: OpenAttempt, marker: dict[str, object]) -> Sighting | Ended:
+    """Look for a prompt that was never sent, to be sure: a database that was put back knows less than its backends.
+
+    One look is enough, since nothing is under way.
+
+    Args:
+        backend: where it was to be sent.
+        held: the attempt.
+        marker: what we would have written beside it.
+
+    Returns:
+        Where it is nevertheless; or that the attempt is taken back.
+    """
+    unsent = Ended(outcome=Outcome.REVOKED, reason="the orchestrator ended before it was sent")
+    try:
+        sighting = await look(backend, held.prompt_id, marker)
+    except AnswerTooLargeError as error:
+        return too_large(error)
+    except BackendError:
+        backend.distrust()
+        return unsent
+    return unsent if sighting.place is Place.ABSENT else sighting
+
+
 async def settle_doubt(
     backend: Backend,
     held: OpenAttempt,
@@ -145,7 +168,6 @@ async def settle_doubt(
     falls: int,
     deaths: int,
     canary: str | None,
-    never_sent: bool,
     sent_at: float | None,
     clock: Clock,
     scheduling: SchedulingSettings,
@@ -159,8 +181,6 @@ async def settle_doubt(
         falls: `backend.falls` when it was sent.
         deaths: `backend.deaths` when it was sent.
         canary: `backend.canary` when it was sent, or when it was adopted.
-        never_sent: whether no process is known to have sent it; it is looked for all the same, since a database that
-            was put back knows less than its backends.
         sent_at: monotonic seconds when that began; None if an earlier process may have done it at any time.
         clock: the time.
         scheduling: quarantine and patience.
@@ -181,8 +201,6 @@ async def settle_doubt(
             return too_large(error)
         except BackendError as error:
             backend.distrust()
-            if never_sent:
-                return _NEVER_SENT
             absent = 0
             unreachable_since = clock.monotonic() if unreachable_since is None else unreachable_since
             if clock.monotonic() - unreachable_since > scheduling.lost_after:
@@ -192,8 +210,6 @@ async def settle_doubt(
             if sighting.place is not Place.ABSENT:
                 return sighting
             absent += 1
-            if never_sent and absent == CLEAN_LOOKS:
-                return _NEVER_SENT
             died, fell = backend.deaths != deaths, backend.falls != falls
             verdict = _absent(backend, held, absent, died=died, lived=lived, canary=canary)
             # A WebSocket that broke may have met a network that failed: then the prompt may still be under way.

@@ -35,7 +35,7 @@ from orchestrator_mcp.scheduler.collecting import collect
 from orchestrator_mcp.scheduler.following import Follower
 from orchestrator_mcp.scheduler.preparing import Preparation
 from orchestrator_mcp.scheduler.recalling import marker_for
-from orchestrator_mcp.scheduler.reconciler import NeverArrived, Place, settle_doubt
+from orchestrator_mcp.scheduler.reconciler import NeverArrived, Place, Sighting, look_for_unsent, settle_doubt
 from orchestrator_mcp.scheduler.reporting import render_seconds, report_of, tells_of_speed, was_warm
 from orchestrator_mcp.scheduler.resources import LONGEST_PAUSE, Resources
 from orchestrator_mcp.scheduler.stages import Stages
@@ -275,18 +275,7 @@ class Runner:
         return verdicts.partly_rejected(backend.id, submission)
 
     async def _settle(self, backend: Backend) -> tuple[str, Stage] | Ended | NeverArrived:
-        found = await settle_doubt(
-            backend,
-            self.held,
-            marker=self._marker,
-            falls=self._falls,
-            deaths=self._deaths,
-            canary=self._canary,
-            never_sent=self._never_sent,
-            sent_at=self._sent_at,
-            clock=self.resources.clock,
-            scheduling=self.resources.scheduling,
-        )
+        found = await self._look_for(backend)
         if isinstance(found, Ended) and found.outcome is Outcome.LOST:
             health.abandon(backend, self.held.prompt_id, self._marker)
         if isinstance(found, (Ended, NeverArrived)):
@@ -297,6 +286,21 @@ class Runner:
         if found.place is Place.ENDED and self.held.stage in (Stage.COLLECTING, Stage.PUBLISHING):
             stage = Stage.COLLECTING
         return self._accepted(backend, found.prompt_id, stage, f"found again on {backend.id}: {found.place.value}")
+
+    async def _look_for(self, backend: Backend) -> Sighting | Ended | NeverArrived:
+        if self._never_sent:
+            return await look_for_unsent(backend, self.held, self._marker)
+        return await settle_doubt(
+            backend,
+            self.held,
+            marker=self._marker,
+            falls=self._falls,
+            deaths=self._deaths,
+            canary=self._canary,
+            sent_at=self._sent_at,
+            clock=self.resources.clock,
+            scheduling=self.resources.scheduling,
+        )
 
     def _accepted(self, backend: Backend, prompt_id: str, stage: Stage, reason: str | None = None) -> tuple[str, Stage]:
         if prompt_id != self.held.prompt_id:

@@ -127,3 +127,29 @@ async def test_without_good_marks_a_job_that_was_claimed_ahead_is_in_doubt(
             async with life(stand.config) as running:
                 assert await running.opened()
                 assert await _outcomes_of_the_successor(stand, running) == ["succeeded"]
+
+
+@pytest.mark.skipif(boot_id() is None, reason="nothing is marked on this system")
+async def test_what_marks_do_not_know_is_found_again_where_it_was_sent(tmp_path: Path) -> None:
+    async with ground(tmp_path, servers=1) as stand:
+        stand.write_config(slots=1)
+        with anyio.fail_after(120):
+            async with life(stand.config, crash_at=Step.POSTED) as running:
+                assert await running.opened()
+                with suppress(httpx.TransportError):  # it may die before it has answered
+                    await _submit(stand, running.url, 1)
+                assert await running.ended() < 0
+            marks = stand.database.with_name(MARKS_NAME)
+            boot, owner, prompts = marks.read_bytes().split(b"\n", 2)
+            assert prompts, "it was marked"
+            marks.write_bytes(b"\n".join((boot, owner, b"")))
+            async with life(stand.config) as running:
+                assert await running.opened()
+                await _submit(stand, running.url, 1)
+                await stand.until_all_delivered(1)
+                stand.answers = await answers(running.url)
+                assert await running.stop() == 0
+        verdict = check(stand)
+        (job,) = stand.answers.values()
+    assert (verdict.faults, verdict.repeated) == ([], 0)
+    assert [attempt["outcome"] for attempt in job["attempts"]] == ["succeeded"]
