@@ -80,7 +80,10 @@ class Marks:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            log.warning("cannot tell what was sent before the last end: %s is not readable: %s", self._path, error)
+            words = (
+                "nobody can tell what was sent before the last end, and doubt takes its time: %s is not readable: %s"
+            )
+            log.warning(words, self._path, _told(error))
             return None
 
     def begin(self, prompts: Iterable[str]) -> None:
@@ -100,7 +103,8 @@ class Marks:
             os.replace(coming, self._path)
         except OSError as error:
             self.close()
-            log.warning("after a crash nobody will know what was sent: %s cannot be written: %s", self._path, error)
+            words = "after a crash nobody will know what was sent: %s cannot be written: %s; is that folder writable?"
+            log.warning(words, self._path, _told(error))
 
     def set(self, prompt_id: str) -> None:
         """A prompt is posted next. It takes some microseconds: nothing waits for the disk.
@@ -118,7 +122,7 @@ class Marks:
             written = os.pwrite(self._file, _record(prompt_id), len(self._header) + place * RECORD)
         except OSError as error:
             self._free.append(place)
-            raise StorageError(f"{self._path} cannot be written: {error.strerror or error}.") from error
+            raise StorageError(f"{self._path} cannot be written: {_told(error)}.") from error
         if written != RECORD:
             self._free.append(place)
             raise StorageError(f"{self._path} cannot be written: the disk is full.")
@@ -148,6 +152,10 @@ def boot_id() -> str | None:
         return _BOOT_ID.read_text(encoding="ascii").strip() or None
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def _told(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _record(prompt_id: str) -> bytes:
